@@ -1,0 +1,271 @@
+"""The vocabulary every runbook shares: alert, target, finding, action, plan, approval, outcome.
+
+All of them are values: frozen, typed, with a canonical JSON form. The same plan is the dry run, the
+approval form, the journal entry and the report, so it must never change after it was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+ACTION_NAMESPACE = UUID("6f1f4f0e-5d0a-5e63-9d0c-0b9c5a0a2f11")
+"""Namespace of action ids; never change it: the ids are the memory of what was done."""
+
+
+class Value(BaseModel):
+    """Base of all values: frozen, and strict about unknown fields so that a typo cannot pass silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Severity(StrEnum):
+    """How urgent an alert is, most urgent first."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+    @property
+    def urgency(self) -> int:
+        """0 is the most urgent."""
+        return list(Severity).index(self)
+
+
+class Risk(StrEnum):
+    """What an action can cost when it turns out to be wrong, smallest first."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """0 is the smallest risk."""
+        return list(Risk).index(self)
+
+
+class Mode(StrEnum):
+    """How much a runbook may do by itself on a system."""
+
+    OBSERVE = "observe"
+    """Diagnose and report; change nothing."""
+    PROPOSE = "propose"
+    """Every change needs an approval."""
+    ASSIST = "assist"
+    """Low risk by itself, everything else by approval."""
+    AUTO = "auto"
+    """Everything its policy allows by itself."""
+
+    def may_do_alone(self, risk: Risk) -> bool:
+        """Whether an action of this risk needs no approval in this mode."""
+        return self is Mode.AUTO or (self is Mode.ASSIST and risk is Risk.LOW)
+
+
+class Target(Value):
+    """The one thing a runbook acts on, as a path in the tree of its system.
+
+    A lease on a node of the tree covers everything below it: the lease of a host covers its filesystems.
+    """
+
+    system: str
+    path: tuple[str, ...] = Field(min_length=1)
+    """Pairs of kind and name, outermost first: ``("host", "web1", "filesystem", "/data")``."""
+
+    @property
+    def key(self) -> str:
+        """Unambiguous text form, one segment per path element: ``shop/host/web1/filesystem/%2Fdata``."""
+        return "/".join(quote(part, safe="") for part in (self.system, *self.path))
+
+    @classmethod
+    def from_key(cls, key: str) -> Target:
+        """The inverse of :attr:`key`."""
+        system, *path = (unquote(part) for part in key.split("/"))
+        return cls(system=system, path=tuple(path))
+
+    def part(self, kind: str) -> str:
+        """The name of the element of this kind, e.g. ``part("host")``.
+
+        Raises:
+            KeyError: the target has no such element.
+        """
+        pairs = dict(zip(self.path[::2], self.path[1::2], strict=False))
+        return pairs[kind]
+
+    @property
+    def label(self) -> str:
+        """Short form for people: ``web1 /data``."""
+        return " ".join(self.path[1::2])
+
+    def __str__(self) -> str:
+        return f"{self.system} {self.label}"
+
+
+class Alert(Value):
+    """One alert as Alertmanager sent it. Every text in it is hostile until it was matched against the catalogue."""
+
+    source: str
+    fingerprint: str
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    starts_at: datetime
+    ends_at: datetime | None = None
+    generator_url: str = ""
+
+    @property
+    def name(self) -> str:
+        """The ``alertname`` label, empty when there is none."""
+        return self.labels.get("alertname", "")
+
+
+class Quantity(Value):
+    """An amount with its unit, e.g. 1,048,576 ``bytes`` or 1 ``pods``."""
+
+    amount: int = Field(ge=0)
+    unit: str
+
+    def __str__(self) -> str:
+        return format_bytes(self.amount) if self.unit == "bytes" else f"{self.amount:,} {self.unit}"
+
+
+class Finding(Value):
+    """One observed fact."""
+
+    title: str
+    detail: str = ""
+    data: dict[str, JsonValue] = {}
+    troubling: bool = False
+    """Whether a person should read it first."""
+
+
+class Action(Value):
+    """One change to one target, with everything needed to judge it before and prove it after."""
+
+    kind: str
+    """Name of a registered action kind, e.g. ``delete_files``."""
+    target: Target
+    arguments: dict[str, JsonValue] = {}
+    items: tuple[str, ...] = ()
+    """Identities of the single things it touches (path and inode, pod uid, …); an approval covers these and no others."""
+    title: str
+    reason: str
+    risk: Risk
+    bound: Quantity
+    """It stops or refuses before it would affect more than this."""
+    gain: Quantity | None = None
+    """What it is expected to bring; None where that cannot be known."""
+    undo: str
+    """How it is undone, or the words "cannot be undone"."""
+
+    def id_in(self, incident_id: int) -> UUID:
+        """The action's id within an incident: the same step of a re-run is the same action."""
+        return uuid5(
+            ACTION_NAMESPACE, canonical_json([incident_id, self.kind, self.target.key, self.arguments])
+        )
+
+    def within(self, approved: Action) -> bool:
+        """Whether carrying this out stays inside what was approved with another, earlier action."""
+        return (
+            self.kind == approved.kind
+            and self.target == approved.target
+            and self.risk.rank <= approved.risk.rank
+            and set(self.items) <= set(approved.items)
+            and self.bound.unit == approved.bound.unit
+            and self.bound.amount <= approved.bound.amount
+        )
+
+
+class Refusal(Value):
+    """A change that was considered and must not be made, with the reason the approver gets to see."""
+
+    what: str
+    reason: str
+    lifted_by: str | None = None
+    """What a person could change to allow it."""
+
+
+class Proposal(Value):
+    """Something that may help but only a person can do, in words precise enough to do it."""
+
+    title: str
+    detail: str = ""
+    reason: str = ""
+
+
+class Plan(Value):
+    """Ordered actions towards a goal, least harmful first, with what was refused and what is left for people."""
+
+    goal: str
+    target: Target
+    actions: tuple[Action, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    expected: str = ""
+    """What the world should look like afterwards, in words."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what would be done: an approval belongs to exactly this."""
+        done = [action.model_dump(mode="json") for action in self.actions]
+        return hashlib.sha256(canonical_json([self.target.key, done]).encode()).hexdigest()
+
+    @property
+    def risk(self) -> Risk:
+        """The highest risk among the actions."""
+        return max((action.risk for action in self.actions), key=lambda risk: risk.rank, default=Risk.LOW)
+
+    def within(self, approved: Plan) -> bool:
+        """Whether every action stays inside an action of an earlier, approved plan for the same target."""
+        return self.target == approved.target and all(
+            any(action.within(other) for other in approved.actions) for action in self.actions
+        )
+
+
+class Outcome(StrEnum):
+    """How an incident ended."""
+
+    RESOLVED = "resolved"
+    """The symptom is gone and stayed gone."""
+    EXPECTED = "expected"
+    """Nothing to do: what was measured is as it should be."""
+    NOT_APPROVED = "not_approved"
+    """A person said no, or nobody answered in time."""
+    ESCALATED = "escalated"
+    """Handed to a person."""
+
+
+class Verdict(Value):
+    """The result of verifying: is the symptom gone, and what shows it."""
+
+    healthy: bool
+    reason: str
+    findings: tuple[Finding, ...] = ()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with one spelling per value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def format_bytes(amount: int) -> str:
+    """Bytes for people, in binary units: ``1.5 GiB``."""
+    size = float(amount)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def total(quantities: Iterable[Quantity | None], unit: str = "bytes") -> int:
+    """Sum of the amounts given in this unit."""
+    return sum(q.amount for q in quantities if q is not None and q.unit == unit)
