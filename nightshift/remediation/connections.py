@@ -1,0 +1,125 @@
+"""How the things of a system are reached: declared by name in the catalogue, opened where they are used.
+
+Secrets are never in the catalogue: a :class:`SecretReference` names an environment variable, a file or a Prefect
+Secret block, and is resolved at the moment of use.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, HttpUrl, SecretStr, model_validator
+
+from nightshift.remediation.durations import Seconds
+from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.models import Value
+
+
+class SecretReference(Value):
+    """Where a secret is kept; exactly one place."""
+
+    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    file: Path | None = None
+    prefect_block: str | None = None
+    """Name of a Prefect Secret block."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretReference:
+        if sum(place is not None for place in (self.env, self.file, self.prefect_block)) != 1:
+            raise ValueError("name exactly one of env, file, prefect_block")
+        return self
+
+    def __str__(self) -> str:
+        if self.env:
+            return f"environment variable {self.env}"
+        return f"file {self.file}" if self.file else f"Prefect Secret block {self.prefect_block!r}"
+
+
+def resolve_secret(reference: SecretReference) -> SecretStr:
+    """The secret itself.
+
+    Raises:
+        ConfigurationError: it is not where the reference says.
+    """
+    try:
+        if reference.env is not None:
+            return SecretStr(os.environ[reference.env])
+        if reference.file is not None:
+            return SecretStr(reference.file.read_text().strip())
+        # Prefect is imported only for secrets kept there, so that the domain stays free of it.
+        from prefect.blocks.system import Secret
+
+        block = Secret.load(reference.prefect_block or "", _sync=True)  # type: ignore[call-arg]
+        return SecretStr(block.get())  # type: ignore[union-attr]
+    except KeyError:
+        raise ConfigurationError(f"{reference} is not set.", remedy=f"Set {reference.env} for the worker.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"Cannot read the secret in {reference}: {type(error).__name__}.") from None
+
+
+class SshConnection(Value):
+    """A Linux host over SSH, with Python 3.6 or newer on it. Its host key must be known: nothing is trusted on first use."""
+
+    type: Literal["ssh"]
+    address: str
+    port: int = Field(default=22, gt=0, lt=65536)
+    user: str = "root"
+    private_key: SecretReference
+    host_key: str | None = None
+    """As in known_hosts: ``ssh-ed25519 AAAA…``."""
+    known_hosts: Path | None = None
+    """A known_hosts file, instead of ``host_key``."""
+    become: Literal["sudo"] | None = None
+    """``sudo``: commands run as root through ``sudo -n``."""
+    connect_timeout: Seconds = 10
+    instances: tuple[str, ...] = ()
+    """Values of the alert's instance label that mean this host, exactly."""
+
+    @model_validator(mode="after")
+    def _knows_the_host(self) -> SshConnection:
+        if (self.host_key is None) == (self.known_hosts is None):
+            raise ValueError("give the host's key as host_key, or a known_hosts file; ssh-keyscan shows the key")
+        return self
+
+
+class LocalConnection(Value):
+    """The machine the worker runs on."""
+
+    type: Literal["local"]
+    become: Literal["sudo"] | None = None
+    instances: tuple[str, ...] = ()
+
+
+class PostgresConnection(Value):
+    """A PostgreSQL server; the URL holds the password, so it is a secret as a whole."""
+
+    type: Literal["postgres"]
+    url: SecretReference
+    connect_timeout: Seconds = 5
+    instances: tuple[str, ...] = ()
+
+
+class HttpConnection(Value):
+    """An HTTP API such as Prometheus, Alertmanager, Loki or a health endpoint."""
+
+    type: Literal["http"]
+    url: HttpUrl
+    token: SecretReference | None = None
+    timeout: Seconds = 5
+
+
+class KubernetesConnection(Value):
+    """A cluster by kubeconfig context, or the account of the pod the worker runs in."""
+
+    type: Literal["kubernetes"]
+    context: str | None = None
+    namespace: str
+
+
+HostConnection = Annotated[SshConnection | LocalConnection, Field(discriminator="type")]
+Connection = Annotated[
+    SshConnection | LocalConnection | PostgresConnection | HttpConnection | KubernetesConnection,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,124 @@
+"""What may be removed to free space, and what must stay: written once per runbook in the catalogue.
+
+Sizes are bytes and may be written as ``100MiB`` or ``2GB``; ages are seconds and may be written as ``7d`` or ``12h``.
+A rule that is left out allows nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter
+
+from nightshift.remediation.durations import Seconds
+from nightshift.remediation.models import Value
+
+_BYTE_SIZE = TypeAdapter(ByteSize)
+
+
+def _plain_directory(path: str) -> str:
+    if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise ValueError("write an absolute path without '..', such as /var/log/shop")
+    if str(PurePosixPath(path)) != path or path == "/":
+        raise ValueError(f"write {str(PurePosixPath(path))!r} without doubled or trailing slashes; '/' itself is too wide")
+    return path
+
+
+def _file_name_pattern(pattern: str) -> str:
+    if not pattern or "/" in pattern or "\0" in pattern:
+        raise ValueError("write a file name pattern such as '*.log.[0-9]*', without slashes")
+    return pattern
+
+
+Directory = Annotated[str, AfterValidator(_plain_directory)]
+"""An absolute, normalised directory below which a rule holds; never the root."""
+FileNamePattern = Annotated[str, AfterValidator(_file_name_pattern)]
+"""A shell-style pattern (``fnmatch``) for file names, without slashes."""
+Bytes = Annotated[int, BeforeValidator(lambda value: int(_BYTE_SIZE.validate_python(value))), Field(ge=0)]
+"""A size in bytes, also written as ``100MiB``."""
+Percent = Annotated[float, Field(gt=0, lt=100)]
+
+
+class FileRule(Value):
+    """Files below a directory, by name and age. Open files, symbolic links and other filesystems are never touched."""
+
+    directory: Directory
+    patterns: tuple[FileNamePattern, ...] = Field(min_length=1)
+    older_than: Seconds
+    """Since the last modification."""
+
+
+class ArchiveRule(FileRule):
+    """Files to move to another filesystem: copied, compared by checksum, and only then deleted."""
+
+    to: Directory
+
+
+class LiveLogRule(Value):
+    """Logs that a program is writing: never deleted; cut in place, their tail kept."""
+
+    directory: Directory
+    patterns: tuple[FileNamePattern, ...] = Field(min_length=1)
+    larger_than: Bytes
+    """Smaller logs are left alone."""
+    keep_tail: Bytes = 1024 * 1024
+    """The newest bytes, kept in the file's own directory's archive (see ``save_to``) or in the journal's evidence."""
+    save_to: Directory | None = None
+    """A directory on another filesystem to which the whole log is compressed first. None: only the tail is kept."""
+
+
+class BackupRule(FileRule):
+    """Old backups. The newest verified ones stay, whatever their age."""
+
+    keep_newest_verified: int = Field(default=3, ge=1)
+    verified_by: Literal["sha256-file", "verified-file"] = "sha256-file"
+    """``sha256-file``: beside ``x`` lies ``x.sha256`` and its checksum matches; ``verified-file``: beside it lies ``x.verified``."""
+
+
+class JournalRule(Value):
+    """The systemd journal."""
+
+    keep: Bytes
+    """Archived journal files are removed until this much is left."""
+
+
+class DockerRule(Value):
+    """Docker's images and build cache; never containers, never volumes."""
+
+    host: str = "unix:///var/run/docker.sock"
+    """Engine address as seen from the target host."""
+    images_older_than: Seconds
+    keep_images_per_repository: int = Field(default=2, ge=1)
+    """The current and the previous one, so that a rollback stays possible."""
+    build_cache_older_than: Seconds
+
+
+class DiskSpacePolicy(Value):
+    """Limits and permissions of :func:`disk_space_reclaim` for the filesystems of one system."""
+
+    target_used_percent: Percent = 80
+    """Stop as soon as usage is at or below this."""
+    alert_used_percent: Percent = 85
+    """The symptom: usage above this is trouble."""
+    critical_used_percent: Percent = 95
+    target_used_inodes_percent: Percent = 80
+    watch: Seconds = 300
+    """How long usage is watched after the repair."""
+    refill_horizon: Seconds = 24 * 3600
+    """When the filesystem, growing as it does, would be above ``alert_used_percent`` again sooner than this, it escalates."""
+    scan_seconds: Seconds = 60
+    """Time limit of the search for what fills the filesystem."""
+    mounts: tuple[str, ...] = ()
+    """Mount points this runbook may work on; empty: every one of the host."""
+    package_cache: bool = False
+    journal: JournalRule | None = None
+    rotated_logs: tuple[FileRule, ...] = ()
+    temporary_files: tuple[FileRule, ...] = ()
+    core_dumps: tuple[FileRule, ...] = ()
+    live_logs: tuple[LiveLogRule, ...] = ()
+    release_deleted_files: tuple[FileNamePattern, ...] = ()
+    """Names of deleted files still held open by a program whose content may be cut to nothing."""
+    archives: tuple[ArchiveRule, ...] = ()
+    backups: tuple[BackupRule, ...] = ()
+    docker: DockerRule | None = None
