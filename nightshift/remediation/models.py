@@ -168,9 +168,7 @@ class Action(Value):
 
     def id_in(self, incident_id: int) -> UUID:
         """The action's id within an incident: the same step of a re-run is the same action."""
-        return uuid5(
-            ACTION_NAMESPACE, canonical_json([incident_id, self.kind, self.target.key, self.arguments])
-        )
+        return uuid5(ACTION_NAMESPACE, canonical_json([incident_id, self.kind, self.target.key, self.arguments]))
 
     def within(self, approved: Action) -> bool:
         """Whether carrying this out stays inside what was approved with another, earlier action."""

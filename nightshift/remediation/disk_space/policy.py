@@ -21,7 +21,9 @@ def _plain_directory(path: str) -> str:
     if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
         raise ValueError("write an absolute path without '..', such as /var/log/shop")
     if str(PurePosixPath(path)) != path or path == "/":
-        raise ValueError(f"write {str(PurePosixPath(path))!r} without doubled or trailing slashes; '/' itself is too wide")
+        raise ValueError(
+            f"write {str(PurePosixPath(path))!r} without doubled or trailing slashes; '/' itself is too wide"
+        )
     return path
 
 
