@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from nightshift.remediation.connections import Connection
 from nightshift.remediation.models import Action, Quantity, Value
@@ -35,7 +35,7 @@ class Effect(Value):
 
     summary: str
     amount: Quantity | None = None
-    evidence: dict[str, JsonValue] = {}
+    evidence: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def resolve_secret(reference: SecretReference) -> SecretStr:
 
 
 class SshConnection(Value):
-    """A Linux host over SSH, with Python 3.6 or newer on it. Its host key must be known: nothing is trusted on first use."""
+    """A Linux host over SSH, with Python 3.6 or newer on it. Nothing is trusted on first use: its key must be known."""
 
     type: Literal["ssh"]
     address: str

@@ -155,7 +155,7 @@ class Action(Value):
     target: Target
     arguments: dict[str, JsonValue] = {}
     items: tuple[str, ...] = ()
-    """Identities of the single things it touches (path and inode, pod uid, …); an approval covers these and no others."""
+    """Identities of the single things it touches (path and inode, pod uid, …); an approval covers no others."""
     title: str
     reason: str
     risk: Risk

@@ -1,0 +1,110 @@
+"""The inbox: alerts as they were sent, one row per (source, fingerprint, start)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.models import Alert
+
+NEW_ALERTS = "nightshift_alerts"
+"""Channel of LISTEN/NOTIFY that wakes intake."""
+
+
+def alert_of(row: Row[Any]) -> Alert:
+    """The alert of a row."""
+    return Alert(
+        source=row.source,
+        fingerprint=row.fingerprint,
+        status=row.status,
+        labels=row.labels,
+        annotations=row.annotations,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        generator_url=row.generator_url,
+    )
+
+
+class Inbox:
+    """Takes alerts in durably; intake looks at them afterwards."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def accept(self, alerts: Sequence[Alert]) -> None:
+        """Write all alerts in one transaction; when this returns they are durable."""
+        if not alerts:
+            return
+        # One row may occur once per statement; the last state in a body wins. Sorted, so that two
+        # gateways taking in the same alerts lock them in the same order.
+        latest = {(a.source, a.fingerprint, a.starts_at): a for a in alerts}
+        rows = [
+            {
+                "source": a.source,
+                "fingerprint": a.fingerprint,
+                "starts_at": a.starts_at,
+                "status": a.status,
+                "ends_at": a.ends_at,
+                "labels": a.labels,
+                "annotations": a.annotations,
+                "generator_url": a.generator_url,
+            }
+            for _, a in sorted(latest.items(), key=lambda item: item[0])
+        ]
+        table = schema.alert
+        statement = insert(table)
+        new = statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=[table.c.source, table.c.fingerprint, table.c.starts_at],
+            set_={
+                # The last word counts: after a restart of Alertmanager an alert may resolve and fire again
+                # under the same start. A repeat that comes late costs one look at a healthy target.
+                "status": new.status,
+                "ends_at": new.ends_at,
+                "annotations": new.annotations,
+                "last_seen": NOW,
+                "deliveries": table.c.deliveries + 1,
+                # Look again when it changed its mind, or still fires although its incident has ended.
+                "taken_in": table.c.taken_in & (table.c.status == new.status) & (new.status == "resolved"),
+            },
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement, rows)
+            connection.execute(text(f"notify {NEW_ALERTS}"))
+
+    def new(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
+        """Alerts that intake has not dealt with, oldest first, locked for this transaction; others skip them."""
+        table = schema.alert
+        query = (
+            select(table)
+            .where(~table.c.taken_in)
+            .order_by(table.c.first_seen)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return connection.execute(query).all()
+
+    def taken_in(self, connection: Connection, row: Row[Any], *, note: str, incident_id: int | None) -> None:
+        """Mark an alert as dealt with."""
+        table = schema.alert
+        connection.execute(
+            update(table)
+            .where(
+                table.c.source == row.source,
+                table.c.fingerprint == row.fingerprint,
+                table.c.starts_at == row.starts_at,
+            )
+            .values(taken_in=True, note=note, incident_id=incident_id)
+        )
+
+    def of(self, incident_id: int) -> list[Row[Any]]:
+        """The alerts joined to an incident, oldest first."""
+        table = schema.alert
+        with self._engine.connect() as connection:
+            query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.first_seen)
+            return list(connection.execute(query))

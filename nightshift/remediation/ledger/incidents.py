@@ -1,0 +1,318 @@
+"""Incidents: one trouble on one target, worked on by one flow run at a time, ended once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Engine, Row, case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.deliveries import Deliveries
+from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.models import Outcome, Severity, Target
+
+_TABLE = schema.incident
+_URGENCY = case({str(severity): severity.urgency for severity in Severity}, value=_TABLE.c.severity, else_=9)
+_DISPATCH_PAUSE = timedelta(seconds=20)
+"""How long an event may go unanswered before it is sent again; doubles each time."""
+_SENDS_PER_ATTEMPT = 2
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an incident is about."""
+
+    system: str
+    runbook: str
+    flow: str | None
+    target: Target
+    severity: Severity
+    title: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one running flow to work on an incident, while it is renewed."""
+
+    incident_id: int
+    attempt: int
+    flow_run_id: UUID
+    token: UUID
+
+
+class Incidents:
+    """Opens, hands out, and ends incidents. Every change of state is a compare-and-swap."""
+
+    def __init__(self, engine: Engine, journal: Journal, deliveries: Deliveries) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._deliveries = deliveries
+
+    # --- opening
+
+    def open(
+        self, connection: Connection, trouble: Trouble, *, options: dict[str, Any] | None = None
+    ) -> tuple[int, bool]:
+        """The live incident of this trouble, opened now if there is none; and whether it was."""
+        values = {
+            "system": trouble.system,
+            "runbook": trouble.runbook,
+            "flow": trouble.flow,
+            "target": trouble.target.key,
+            "severity": str(trouble.severity),
+            "title": trouble.title,
+            "options": options or {},
+        }
+        new = connection.execute(
+            upsert(_TABLE)
+            .values(values)
+            .on_conflict_do_nothing(
+                index_elements=[_TABLE.c.system, _TABLE.c.runbook, _TABLE.c.target],
+                index_where=_TABLE.c.status != "ended",
+            )
+            .returning(_TABLE.c.id)
+        ).scalar()
+        if new is not None:
+            self._journal.append(connection, new, Kind.OPENED, {"title": trouble.title, "severity": trouble.severity})
+            return new, True
+        live = connection.execute(
+            select(_TABLE.c.id).where(
+                _TABLE.c.system == trouble.system,
+                _TABLE.c.runbook == trouble.runbook,
+                _TABLE.c.target == trouble.target.key,
+                _TABLE.c.status != "ended",
+            )
+        ).scalar()
+        # It may have ended between the two statements; then there is room for a new one.
+        return (live, False) if live is not None else self.open(connection, trouble, options=options)
+
+    def recently_ended(self, connection: Connection, trouble: Trouble, within_seconds: float) -> Row[Any] | None:
+        """The last incident of this trouble, if it ended within the cool-down."""
+        return connection.execute(
+            select(_TABLE)
+            .where(
+                _TABLE.c.system == trouble.system,
+                _TABLE.c.runbook == trouble.runbook,
+                _TABLE.c.target == trouble.target.key,
+                _TABLE.c.ended_at > NOW - timedelta(seconds=within_seconds),
+            )
+            .order_by(_TABLE.c.ended_at.desc())
+            .limit(1)
+        ).first()
+
+    # --- reading
+
+    def get(self, incident_id: int) -> Row[Any] | None:
+        """One incident."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(_TABLE).where(_TABLE.c.id == incident_id)).first()
+
+    def list(self, *, live_only: bool = False, system: str | None = None, limit: int = 50) -> list[Row[Any]]:
+        """Incidents, newest first."""
+        query = select(_TABLE).order_by(_TABLE.c.id.desc()).limit(limit)
+        if live_only:
+            query = query.where(_TABLE.c.status != "ended")
+        if system is not None:
+            query = query.where(_TABLE.c.system == system)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def counts(self) -> dict[str, int]:
+        """Number of incidents by status, ended ones by outcome."""
+        label = func.coalesce(_TABLE.c.outcome, _TABLE.c.status)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(select(label, func.count()).group_by(label))}
+
+    def oldest_undispatched_seconds(self) -> float:
+        """Age of the oldest incident that no flow run has claimed yet, 0 when there is none."""
+        query = select(func.extract("epoch", NOW - func.min(_TABLE.c.opened_at))).where(_TABLE.c.status == "open")
+        with self._engine.connect() as connection:
+            return float(connection.execute(query).scalar() or 0)
+
+    # --- dispatching
+
+    def due(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
+        """Open incidents whose event is to be sent (again), most urgent and oldest first, locked for the caller."""
+        return connection.execute(
+            select(_TABLE)
+            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _TABLE.c.next_dispatch_at <= NOW)
+            .order_by(_URGENCY, _TABLE.c.opened_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+
+    def in_flight(self, connection: Connection) -> int:
+        """Incidents sent to Prefect and not claimed yet."""
+        query = select(func.count()).where(
+            _TABLE.c.status == "open", _TABLE.c.sends > 0, _TABLE.c.next_dispatch_at > NOW
+        )
+        return int(connection.execute(query).scalar_one())
+
+    def sent(self, connection: Connection, incident: Row[Any]) -> None:
+        """An event for this attempt reached Prefect.
+
+        Unanswered twice, the next one is a new attempt with a new id: the first may have been stored without
+        starting anything.
+        """
+        exhausted = incident.sends + 1 >= _SENDS_PER_ATTEMPT
+        connection.execute(
+            update(_TABLE)
+            .where(_TABLE.c.id == incident.id)
+            .values(
+                sends=0 if exhausted else incident.sends + 1,
+                attempt=_TABLE.c.attempt + (1 if exhausted else 0),
+                next_dispatch_at=NOW + _DISPATCH_PAUSE * 2**incident.sends,
+            )
+        )
+        self._journal.append(
+            connection, incident.id, Kind.DISPATCHED, {"attempt": incident.attempt, "send": incident.sends + 1}
+        )
+
+    # --- working
+
+    def claim(self, incident_id: int, attempt: int, flow_run_id: UUID, seconds: float) -> Claim | None:
+        """Take the incident for this flow run; None when it ended, moved on to a later attempt, or is being worked on.
+
+        A run that comes back from waiting for an approval claims again under the same id.
+        """
+        token = uuid4()
+        free = or_(_TABLE.c.claimed_until.is_(None), _TABLE.c.claimed_until < NOW)
+        mine = or_(_TABLE.c.status == "open", _TABLE.c.flow_run_id == flow_run_id)
+        with self._engine.begin() as connection:
+            claimed = connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == incident_id, _TABLE.c.attempt == attempt, _TABLE.c.status != "ended", free, mine)
+                .values(
+                    status="working",
+                    flow_run_id=flow_run_id,
+                    claim_token=token,
+                    claimed_until=NOW + timedelta(seconds=seconds),
+                )
+            ).rowcount
+            if not claimed:
+                return None
+            self._journal.append(
+                connection, incident_id, Kind.CLAIMED, {"attempt": attempt, "flow_run_id": str(flow_run_id)}
+            )
+        return Claim(incident_id, attempt, flow_run_id, token)
+
+    def renew(self, claim: Claim, seconds: float) -> bool:
+        """Keep the claim alive; False when it was lost, and then the holder must stop."""
+        with self._engine.begin() as connection:
+            return bool(
+                connection.execute(
+                    update(_TABLE)
+                    .where(*_held(claim), _TABLE.c.claimed_until > NOW)
+                    .values(claimed_until=NOW + timedelta(seconds=seconds))
+                ).rowcount
+            )
+
+    def move(self, claim: Claim, status: str) -> bool:
+        """Change the state of a claimed incident; ``waiting`` gives the claim back."""
+        values: dict[str, Any] = {"status": status}
+        if status == "waiting":
+            values |= {"claim_token": None, "claimed_until": None}
+        with self._engine.begin() as connection:
+            return bool(connection.execute(update(_TABLE).where(*_held(claim)).values(values)).rowcount)
+
+    def lost(self, connection: Connection) -> Sequence[Row[Any]]:
+        """Incidents whose flow run stopped renewing its claim, locked for the caller."""
+        return connection.execute(
+            select(_TABLE)
+            .where(_TABLE.c.status.in_(["working", "verifying"]), _TABLE.c.claimed_until < NOW)
+            .with_for_update(skip_locked=True)
+        ).all()
+
+    def waiting(self) -> Sequence[Row[Any]]:
+        """Incidents whose flow run waits for a person."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(_TABLE).where(_TABLE.c.status == "waiting")).all()
+
+    def try_again(self, connection: Connection, incident: Row[Any], why: str, pause_seconds: float) -> bool:
+        """Open the next attempt after a lost run; False when the incident changed meanwhile."""
+        changed = connection.execute(
+            update(_TABLE)
+            .where(
+                _TABLE.c.id == incident.id,
+                _TABLE.c.attempt == incident.attempt,
+                _TABLE.c.status == incident.status,
+                or_(_TABLE.c.claimed_until.is_(None), _TABLE.c.claimed_until < NOW),
+            )
+            .values(
+                status="open",
+                attempt=_TABLE.c.attempt + 1,
+                sends=0,
+                claim_token=None,
+                claimed_until=None,
+                next_dispatch_at=NOW + timedelta(seconds=pause_seconds),
+            )
+        ).rowcount
+        if changed:
+            self._journal.append(connection, incident.id, Kind.LOST, {"attempt": incident.attempt, "reason": why})
+        return bool(changed)
+
+    # --- ending
+
+    def end(
+        self, connection: Connection, incident_id: int, outcome: Outcome, reason: str, *, claim: Claim | None = None
+    ) -> bool:
+        """End the incident once; with a claim only its holder can. False when it had ended or the claim was lost."""
+        condition = [_TABLE.c.id == incident_id, _TABLE.c.status != "ended"]
+        if claim is not None:
+            condition += [*_held(claim)]
+        ended = connection.execute(
+            update(_TABLE)
+            .where(*condition)
+            .values(
+                status="ended",
+                outcome=str(outcome),
+                reason=reason,
+                ended_at=NOW,
+                claim_token=None,
+                claimed_until=None,
+                next_dispatch_at=None,
+            )
+        ).rowcount
+        if ended:
+            connection.execute(
+                update(schema.approval)
+                .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
+                .values(status="superseded", decided_at=NOW)
+            )
+            self._journal.append(connection, incident_id, Kind.ENDED, {"outcome": outcome, "reason": reason})
+        return bool(ended)
+
+    def finish(self, claim: Claim, outcome: Outcome, reason: str, pages: Sequence[tuple[str, str, str]] = ()) -> bool:
+        """End a claimed incident and page in the same transaction: (channel, subject, body) each."""
+        with self._engine.begin() as connection:
+            if not self.end(connection, claim.incident_id, outcome, reason, claim=claim):
+                return False
+            for channel, subject, body in pages:
+                self._deliveries.page(connection, claim.incident_id, channel, subject, body)
+        return True
+
+    def acknowledge(self, incident_id: int, person: str) -> bool:
+        """Record that a person has taken over an escalated incident."""
+        with self._engine.begin() as connection:
+            return bool(
+                connection.execute(
+                    update(_TABLE)
+                    .where(_TABLE.c.id == incident_id, _TABLE.c.acknowledged_by.is_(None))
+                    .values(acknowledged_by=person, acknowledged_at=NOW)
+                ).rowcount
+            )
+
+
+def _held(claim: Claim) -> tuple[Any, ...]:
+    return (
+        _TABLE.c.id == claim.incident_id,
+        _TABLE.c.claim_token == claim.token,
+        _TABLE.c.attempt == claim.attempt,
+        _TABLE.c.status != "ended",
+    )

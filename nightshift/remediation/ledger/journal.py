@@ -1,0 +1,190 @@
+"""The journal: append-only, each row chained to the one before by a hash, so that a changed or missing row shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, func, insert, select
+
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.models import canonical_json
+
+FIRST_HASH = "0" * 64
+_CHAIN_LOCK = 0x6E73_6A6F
+"""Advisory lock that makes appends one after the other."""
+
+
+class Kind(StrEnum):
+    """What a journal row says."""
+
+    ALERT = "alert"
+    OPENED = "opened"
+    DISPATCHED = "dispatched"
+    CLAIMED = "claimed"
+    LOST = "lost"
+    """The run that worked on it stopped answering."""
+    DIAGNOSED = "diagnosed"
+    PLANNED = "planned"
+    ASKED = "asked"
+    DECIDED = "decided"
+    REFUSED = "refused"
+    """The gate did not let an action through."""
+    INTENT = "intent"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """Whether the action happened is not known."""
+    OBSERVED = "observed"
+    """The target was looked at to settle an action whose outcome was not known."""
+    MEASURED = "measured"
+    JUDGED = "judged"
+    PAGED = "paged"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the journal."""
+
+    sequence: int
+    at: datetime
+    incident_id: int
+    kind: Kind
+    action_id: UUID | None
+    fence: int | None
+    entry: dict[str, Any]
+    previous: str
+    hash: str
+
+    def expected_hash(self) -> str:
+        """What the hash must be, computed from everything else."""
+        return _hash(
+            self.previous, self.sequence, self.at, self.incident_id, self.kind, self.action_id, self.fence, self.entry
+        )
+
+
+def _hash(
+    previous: str,
+    sequence: int,
+    at: datetime,
+    incident_id: int,
+    kind: str,
+    action_id: UUID | None,
+    fence: int | None,
+    entry: dict[str, Any],
+) -> str:
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds")
+    parts = [previous, sequence, moment, incident_id, kind, str(action_id) if action_id else None, fence, entry]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _row(record: Any) -> Row:
+    values = dict(record._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+    return Row(**{**values, "kind": Kind(values["kind"])})
+
+
+class Journal:
+    """Reads and appends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def append(
+        self,
+        connection: Connection,
+        incident_id: int,
+        kind: Kind,
+        entry: dict[str, Any],
+        *,
+        action_id: UUID | None = None,
+        fence: int | None = None,
+    ) -> int:
+        """Add a row inside the caller's transaction, as its last step: it holds the chain's lock until the commit."""
+        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+        table = schema.journal
+        last = connection.execute(
+            select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
+        ).first()
+        sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
+        at = connection.execute(select(NOW)).scalar_one()
+        digest = _hash(previous, sequence, at, incident_id, kind, action_id, fence, entry)
+        connection.execute(
+            insert(table).values(
+                sequence=sequence,
+                at=at,
+                incident_id=incident_id,
+                kind=str(kind),
+                action_id=action_id,
+                fence=fence,
+                entry=entry,
+                previous=previous,
+                hash=digest,
+            )
+        )
+        return sequence
+
+    def record(
+        self,
+        incident_id: int,
+        kind: Kind,
+        entry: dict[str, Any],
+        *,
+        action_id: UUID | None = None,
+        fence: int | None = None,
+    ) -> int:
+        """Add a row in a transaction of its own."""
+        with self._engine.begin() as connection:
+            return self.append(connection, incident_id, kind, entry, action_id=action_id, fence=fence)
+
+    def of(self, incident_id: int, *, after: int = 0) -> list[Row]:
+        """The rows of an incident, oldest first."""
+        table = schema.journal
+        query = (
+            select(table).where(table.c.incident_id == incident_id, table.c.sequence > after).order_by(table.c.sequence)
+        )
+        with self._engine.connect() as connection:
+            return [_row(record) for record in connection.execute(query)]
+
+    def outcome_of(self, incident_id: int, action_id: UUID) -> Kind | None:
+        """The last word on an action: None when it was never intended, INTENT when its outcome is missing."""
+        table = schema.journal
+        query = (
+            select(table.c.kind)
+            .where(table.c.incident_id == incident_id, table.c.action_id == action_id)
+            .where(table.c.kind.in_([Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.UNKNOWN]))
+            .order_by(table.c.sequence.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            kind = connection.execute(query).scalar()
+        return Kind(kind) if kind else None
+
+    def unsettled(self, incident_id: int) -> Sequence[Row]:
+        """Intents whose outcome is missing or unknown: their targets must be observed before anything else is done."""
+        open_intents: dict[UUID, Row] = {}
+        for row in self.of(incident_id):
+            if row.action_id is None:
+                continue
+            if row.kind is Kind.INTENT:
+                open_intents[row.action_id] = row
+            elif row.kind in (Kind.DONE, Kind.FAILED):
+                open_intents.pop(row.action_id, None)
+        return list(open_intents.values())
+
+    def first_broken_link(self) -> int | None:
+        """Sequence of the first row that was changed, or that follows a removed one; None when the chain holds."""
+        previous, expected = FIRST_HASH, 1
+        with self._engine.connect().execution_options(yield_per=1000) as connection:
+            for record in connection.execute(select(schema.journal).order_by(schema.journal.c.sequence)):
+                row = _row(record)
+                if row.sequence != expected or row.previous != previous or row.hash != row.expected_hash():
+                    return row.sequence
+                previous, expected = row.hash, expected + 1
+        return None

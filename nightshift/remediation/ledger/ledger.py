@@ -1,0 +1,101 @@
+"""The ledger as one object: its parts share one connection pool."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Self
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from nightshift.remediation.errors import LedgerUnavailableError
+from nightshift.remediation.ledger.approvals import Approvals
+from nightshift.remediation.ledger.deliveries import Deliveries
+from nightshift.remediation.ledger.inbox import Inbox
+from nightshift.remediation.ledger.incidents import Incidents
+from nightshift.remediation.ledger.journal import Journal
+from nightshift.remediation.ledger.leases import Leases
+
+APPLICATION_NAME = "nightshift"
+"""Shown in pg_stat_activity, so that our own sessions are recognised and never ended by a runbook."""
+
+
+def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
+    """A pool that notices dead connections, bounds its waits and stays in UTC."""
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": APPLICATION_NAME,
+            "options": "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=10000",
+        },
+        hide_parameters=True,
+    )
+
+
+class Ledger:
+    """Alerts in, incidents through, deliveries out; and the journal of everything between."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def connect(cls, database_url: str, *, pool_size: int = 5) -> Self:
+        """A ledger on this database; nothing is opened until it is used."""
+        return cls(engine_for(database_url, pool_size=pool_size))
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What happened, append-only."""
+        return Journal(self.engine)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Alerts as they were sent."""
+        return Inbox(self.engine)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        """Troubles, their claims and their ends."""
+        return Incidents(self.engine, self.journal, self.deliveries)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Who may act on which target."""
+        return Leases(self.engine)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Plans shown to people and what they decided."""
+        return Approvals(self.engine, self.journal)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Outbox of pages and notices."""
+        return Deliveries(self.engine, self.journal)
+
+    def ping(self) -> None:
+        """Check that the ledger answers and is migrated.
+
+        Raises:
+            LedgerUnavailableError: it does not, with the reason.
+        """
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("select 1 from incident limit 1"))
+        except OperationalError as error:
+            raise LedgerUnavailableError(f"The ledger does not answer: {type(error.orig).__name__}.") from None
+        except DBAPIError:
+            raise LedgerUnavailableError(
+                "The ledger's database has no tables yet.", remedy="Run `nightshift up` or `nightshift migrate`."
+            ) from None
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()

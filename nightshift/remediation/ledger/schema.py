@@ -1,0 +1,186 @@
+"""Tables of the ledger. What makes each of them safe stands beside it; the migrations create exactly these."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+Moment = DateTime(timezone=True)
+NOW = func.clock_timestamp()
+"""The wall clock, not the start of the transaction: leases and expiries must not be fooled by a long transaction."""
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("runbook", Text, nullable=False, comment="The alert's name in the catalogue, or what a person started"),
+    Column("flow", Text, comment="Deployment that answers it; null: no runbook, a person was paged"),
+    Column("target", Text, nullable=False, comment="Target.key"),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="open"),
+    Column("outcome", Text),
+    Column("reason", Text, comment="Why it ended as it did"),
+    Column("options", JSONB, nullable=False, server_default=text("'{}'"), comment="Of a manual run, e.g. dry_run"),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("sends", Integer, nullable=False, server_default="0", comment="Events sent for this attempt"),
+    Column("next_dispatch_at", Moment, server_default=NOW),
+    Column("flow_run_id", UUID(as_uuid=True)),
+    Column("claim_token", UUID(as_uuid=True)),
+    Column("claimed_until", Moment),
+    Column("opened_at", Moment, nullable=False, server_default=NOW),
+    Column("ended_at", Moment),
+    Column("acknowledged_by", Text),
+    Column("acknowledged_at", Moment),
+    CheckConstraint("status in ('open','working','waiting','verifying','ended')", name="status"),
+    CheckConstraint("(status = 'ended') = (outcome is not null)", name="ends_once"),
+    CheckConstraint("(status = 'ended') = (ended_at is not null)", name="ended_at"),
+    Index(
+        "ix_incident_one_live",
+        "system",
+        "runbook",
+        "target",
+        unique=True,
+        postgresql_where=text("status <> 'ended'"),
+    ),
+    Index("ix_incident_dispatch", "next_dispatch_at", postgresql_where=text("status = 'open'")),
+    Index("ix_incident_live", "status", "claimed_until", postgresql_where=text("status <> 'ended'")),
+    Index("ix_incident_history", "system", "runbook", "target", "ended_at"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    # The same alert delivered twice is one row: Alertmanager repeats, and repeats again after its restart.
+    Column("source", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("starts_at", Moment, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("ends_at", Moment),
+    Column("labels", JSONB, nullable=False),
+    Column("annotations", JSONB, nullable=False),
+    Column("generator_url", Text, nullable=False, server_default=""),
+    Column("first_seen", Moment, nullable=False, server_default=NOW),
+    Column("last_seen", Moment, nullable=False, server_default=NOW),
+    Column("deliveries", Integer, nullable=False, server_default="1"),
+    Column("taken_in", Boolean, nullable=False, server_default=text("false"), comment="Intake has dealt with it"),
+    Column("note", Text, comment="What intake concluded, for 'why did nothing happen?'"),
+    Column("incident_id", BigInteger, ForeignKey("incident.id")),
+    CheckConstraint("status in ('firing','resolved')", name="status"),
+    Index("ix_alert_new", "first_seen", postgresql_where=text("not taken_in")),
+    Index("ix_alert_incident", "incident_id"),
+)
+
+fence = Sequence("fence", metadata=metadata)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("target", Text, primary_key=True, comment="Target.key; covers everything below it"),
+    Column("system", Text, nullable=False),
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
+    Column("token", UUID(as_uuid=True), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("until", Moment, nullable=False),
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("body", JSONB, nullable=False, comment="Exactly what was shown"),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="open"),
+    Column("flow_run_id", UUID(as_uuid=True), comment="The run that waits"),
+    Column("requested_at", Moment, nullable=False, server_default=NOW),
+    Column("expires_at", Moment, nullable=False),
+    Column("decided_at", Moment),
+    Column("delivered_at", Moment, comment="When the waiting run was told"),
+    CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
+    Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=text("status = 'open'")),
+    Index("ix_approval_incident", "incident_id"),
+)
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("approval_id", BigInteger, ForeignKey("approval.id"), nullable=False),
+    Column("person", Text, nullable=False),
+    Column("via", Text, nullable=False, comment="How the person answered, and what vouches for the name"),
+    Column("approve", Boolean, nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("at", Moment, nullable=False, server_default=NOW),
+    UniqueConstraint("approval_id", "person"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    # Append-only (a trigger refuses UPDATE and DELETE), each row carries the hash of the row before.
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("action_id", UUID(as_uuid=True)),
+    Column("fence", BigInteger),
+    Column("entry", JSONB, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Index("ix_journal_incident", "incident_id", "sequence"),
+    Index("ix_journal_action", "action_id", postgresql_where=text("action_id is not null")),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
+    Column("kind", Text, nullable=False, comment="page: somebody must look; notice: somebody may want to know"),
+    Column("channel", Text, nullable=False, comment="Channel of the system in the catalogue"),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("due_at", Moment, nullable=False, server_default=NOW),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("delivered_at", Moment),
+    Column("last_error", Text),
+    CheckConstraint("kind in ('page','notice')", name="kind"),
+    Index("ix_delivery_due", "due_at", postgresql_where=text("delivered_at is null")),
+    Index("ix_delivery_incident", "incident_id"),
+)
