@@ -1,0 +1,160 @@
+"""The arguments of every action that frees disk space: written by the planner, checked and obeyed by the executor.
+
+What an action may touch is listed here as it looked in the diagnosis; the executor touches nothing else, and
+nothing that changed since. A new field needs a default, because approved plans outlive an upgrade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, JsonValue
+
+from nightshift.remediation.disk_space.diagnosis import DeletedOpenFile, FileFact
+from nightshift.remediation.models import Value
+
+
+class ActionArguments(Value):
+    """Base: the name of the action kind and the way to and from the JSON of :attr:`Action.arguments`."""
+
+    KIND: ClassVar[str]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As kept in the action, the approval and the journal."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, arguments: Mapping[str, JsonValue]) -> Self:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            pydantic.ValidationError: these are not the arguments of this kind.
+        """
+        return cls.model_validate(arguments)
+
+
+class ListedFile(Value):
+    """One regular file exactly as the diagnosis saw it; any difference means that it is another file now."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    allocated: int
+    """Bytes on disk."""
+    modified_ns: int
+
+    @classmethod
+    def of(cls, file: FileFact) -> ListedFile:
+        """The part of the fact that the executor checks."""
+        return cls(
+            path=file.path,
+            device=file.device,
+            inode=file.inode,
+            size=file.size,
+            allocated=file.allocated,
+            modified_ns=file.modified_ns,
+        )
+
+    @property
+    def identity(self) -> str:
+        """As :attr:`FileFact.identity`."""
+        return f"{self.path}#{self.device}:{self.inode}"
+
+
+class DeleteFiles(ActionArguments):
+    """Delete these files, each only while it is unchanged, unopened and reached below ``root`` without a link."""
+
+    KIND: ClassVar[str] = "delete_files"
+    root: str
+    """The rule's directory; nothing outside it is touched."""
+    files: tuple[ListedFile, ...] = Field(min_length=1)
+
+
+class ArchiveFiles(DeleteFiles):
+    """Copy these files below ``to``, compare the copies by checksum, and only then delete the originals."""
+
+    KIND: ClassVar[str] = "archive_files"
+    to: str
+    """A directory that must lie on another filesystem."""
+
+
+class ApplyBackupRetention(DeleteFiles):
+    """Delete these backups, only while every one of ``keep`` is still there, unchanged and verified."""
+
+    KIND: ClassVar[str] = "apply_backup_retention"
+    keep: tuple[ListedFile, ...] = Field(min_length=1)
+    """The newest verified backups, newest first."""
+    verified_by: Literal["sha256-file", "verified-file"]
+
+
+class CutLog(ActionArguments):
+    """Cut one log in place to its newest ``keep_tail`` bytes. It is being written, so its size may have grown."""
+
+    KIND: ClassVar[str] = "cut_log"
+    root: str
+    file: ListedFile
+    """Path, device and inode must still be these; size and modification time may have moved on."""
+    keep_tail: int
+    save_to: str | None = None
+    """A directory on another filesystem to which the whole log is compressed first."""
+
+
+class ReleaseDeletedFile(ActionArguments):
+    """Cut a deleted file that a program still holds open to nothing, through ``/proc/PID/fd/N``."""
+
+    KIND: ClassVar[str] = "release_deleted_file"
+    pid: int
+    started: int
+    """Clock ticks since boot; another value means that the pid was reused."""
+    descriptor: int
+    device: int
+    inode: int
+    path: str
+    """Its last name, for people."""
+
+    @classmethod
+    def of(cls, file: DeletedOpenFile) -> ReleaseDeletedFile:
+        """The arguments for one holder of a deleted file."""
+        return cls(
+            pid=file.process.pid,
+            started=file.process.started,
+            descriptor=file.descriptor,
+            device=file.device,
+            inode=file.inode,
+            path=file.path,
+        )
+
+    @property
+    def identity(self) -> str:
+        """What an approval covers: this inode in this very process."""
+        return f"{self.pid}@{self.started}/{self.descriptor}#{self.device}:{self.inode}"
+
+
+class VacuumJournal(ActionArguments):
+    """Remove archived journal files, oldest first, until the journal takes at most ``keep`` bytes."""
+
+    KIND: ClassVar[str] = "vacuum_journal"
+    directory: str
+    keep: int
+
+
+class CleanPackageCache(ActionArguments):
+    """Remove downloaded packages from the package manager's cache, with its own command."""
+
+    KIND: ClassVar[str] = "clean_package_cache"
+    manager: str
+    directory: str
+
+
+class PruneDocker(ActionArguments):
+    """Remove these images, or build cache unused for so long; never containers, never volumes."""
+
+    KIND: ClassVar[str] = "prune_docker"
+    host: str
+    """Engine address as seen from the target host."""
+    images: tuple[str, ...] = ()
+    """Image ids; removed without force, so that one taken into use meanwhile stays."""
+    build_cache_older_than: float | None = None
+    """Seconds; None leaves the build cache alone."""

@@ -1,0 +1,59 @@
+"""Text for people that holds names we do not control: files, processes, images, tables, labels.
+
+Whoever may create a file may write into our titles, so such names are shown through :func:`printable` wherever a
+person reads them: terminal, Markdown, HTML, Slack. It is for showing only; arguments of actions keep the real name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_MARKUP = frozenset("\\`|<>&[]{}*~")
+"""What means something to Markdown, HTML, Slack, rich or a template language, and the backslash of our own escapes."""
+_MEANS_MORE_IN_PLACE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Underscores that emphasise (those inside a word do not), and what turns a bare address into a link."""
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def printable(text: str, limit: int = 200) -> str:
+    r"""The text on one line, with everything escaped as ``\xNN`` that a terminal, Markdown or HTML would interpret.
+
+    A backslash before a letter is plain text in Markdown and in HTML, so the result reads the same everywhere.
+    Longer texts lose their middle, since the end of a path tells most. Apply it once: it escapes its own escapes.
+    """
+    if len(text) > limit:
+        kept = max(limit - 1, 2)
+        text = text[: kept // 3] + "…" + text[len(text) - (kept - kept // 3) :]
+    risky = {position for match in _MEANS_MORE_IN_PLACE.finditer(text) for position in range(*match.span())}
+    return "".join(
+        _escape(character) if position in risky or character in _MARKUP or not character.isprintable() else character
+        for position, character in enumerate(text)
+    )
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """``1 file``, ``1,204 files``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def age_in_words(seconds: float) -> str:
+    """A limit as people say it, in the largest unit that keeps it exact: ``7 days``, ``36 hours``."""
+    whole = round(seconds)
+    for unit, size in _UNITS:
+        if whole and whole % size == 0:
+            return counted(whole // size, unit)
+    return "0 seconds"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names and how many more there are; the names must be printable already."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
