@@ -1,4 +1,9 @@
-"""What fills a filesystem, as observed: the typed answers of the host probe."""
+"""What fills a filesystem, as observed: the typed answers of the host probe.
+
+Names of files, directories and commands are hostile bytes. Here they are printable text that survives JSON, databases
+and terminals: UTF-8 as it is, but every byte of a backslash, of a control character, of anything else that does not
+print, or outside UTF-8 is written ``\\xNN``. The probe turns it back into the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +80,7 @@ class FileFact(Value):
 
 
 class DirectoryFact(Value):
-    """A directory with everything below it on the same filesystem."""
+    """A directory with everything below it on the same filesystem; a file with several links counts once."""
 
     path: str
     allocated: int
@@ -86,7 +91,7 @@ class DeletedOpenFile(Value):
     """A file without a name whose space is kept because a process holds it open."""
 
     path: str
-    """Its last name."""
+    """Its last name, as the process that holds it sees it (in a container: inside the container)."""
     device: int
     inode: int
     allocated: int
@@ -123,9 +128,12 @@ class DockerImageFact(Value):
 
     id: str
     repository: str
+    """Of its first tag; empty for an image without tags."""
     tags: tuple[str, ...] = ()
+    """With their repository: ``shop/web:1.4``."""
     created: float
     size: int
+    """Bytes that only this image takes; layers shared with other images do not count."""
     containers: int
     """Containers, running or stopped, made from it."""
 
@@ -171,6 +179,8 @@ class DiskSpaceDiagnosis(Value):
 
     usage: FilesystemUsage
     largest_directories: tuple[DirectoryFact, ...] = ()
+    crowded_directories: tuple[DirectoryFact, ...] = ()
+    """Directories with the most files of their own, not below them: where inodes go."""
     largest_files: tuple[FileFact, ...] = ()
     growing: tuple[GrowingFile, ...] = ()
     bytes_per_second: float = 0
