@@ -46,7 +46,7 @@ class ActionKind:
     timeout: float
     """Seconds after which :attr:`act` has certainly stopped; leases must outlast it."""
     act: Callable[[Action, Connections], Effect]
-    """Makes the change. Raises when it failed, CommandTimeoutError when its effect is unknown."""
+    """Makes the change. Raises when it failed, OutcomeUnknownError when its effect is unknown."""
     observe: Callable[[Action, Connections], Observation]
     """Looks whether the change is in place."""
     precondition: Callable[[Action, Connections], None]

@@ -48,12 +48,24 @@ class AuthenticationError(PermanentError):
     """The target refused our credentials."""
 
 
-class CommandTimeoutError(TemporaryError):
+class OutcomeUnknownError(TemporaryError):
+    """A command was begun, but how it ended is unknown: look at the target before doing it again."""
+
+
+class CommandTimeoutError(OutcomeUnknownError):
     """A command did not end in time; whether it had an effect is unknown."""
+
+
+class ConnectionLostError(OutcomeUnknownError):
+    """The connection broke while a command was running; whether it had an effect is unknown."""
 
 
 class CommandFailedError(PermanentError):
     """A command on the target ended with an error."""
+
+
+class DiskFullError(CommandFailedError):
+    """There is no space left where a command had to write."""
 
 
 class ReadOnlyFilesystemError(PermanentError):
