@@ -1,4 +1,4 @@
-"""What fills a filesystem, as observed: the typed answers of the host probe.
+r"""What fills a filesystem, as observed: the typed answers of the host probe.
 
 Names of files, directories and commands are hostile bytes. Here they are printable text that survives JSON, databases
 and terminals: UTF-8 as it is, but every byte of a backslash, of a control character, of anything else that does not
@@ -121,6 +121,8 @@ class PackageCacheFact(Value):
     manager: str
     directory: str
     allocated: int
+    files: int = 0
+    """How many they are: each frees an inode."""
 
 
 class DockerImageFact(Value):
