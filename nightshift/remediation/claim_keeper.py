@@ -1,0 +1,60 @@
+"""Keeps a flow run's claim on its incident alive, and knows by its own clock when it can no longer be trusted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from nightshift.remediation.errors import LeaseLostError
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.incidents import Claim
+
+
+class ClaimKeeper:
+    """Renews in the background. A worker that is cut off from the ledger stops by itself before anyone else may start."""
+
+    def __init__(self, ledger: Ledger, claim: Claim, seconds: float) -> None:
+        self.claim = claim
+        self._ledger = ledger
+        self._seconds = seconds
+        self._good_until = time.monotonic() + seconds
+        self._lost = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="claim-keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def check(self) -> None:
+        """Make sure that this run still owns its incident.
+
+        Raises:
+            LeaseLostError: it does not, or cannot know.
+        """
+        if self._lost:
+            raise LeaseLostError("Another run has taken over this incident; this one stops.")
+        if time.monotonic() >= self._good_until:
+            raise LeaseLostError("The claim on this incident could not be renewed in time; this run stops.")
+
+    def _renew_for_ever(self) -> None:
+        while not self._stop.wait(self._seconds / 3):
+            # Counted from before the question: the ledger's clock started later than ours.
+            asked = time.monotonic()
+            try:
+                if not self._ledger.incidents.renew(self.claim, self._seconds):
+                    self._lost = True
+                    return
+            except SQLAlchemyError:
+                continue  # the ledger may be back for the next beat; until then the clock decides
+            self._good_until = asked + self._seconds

@@ -1,0 +1,255 @@
+"""The gate: the one place from which Nightshift changes the world.
+
+For each action of a plan, in this order: mode → claim and lease held → approved, within bounds → not yet enough →
+target still as diagnosed → intent written → act → outcome written. See ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.errors import (
+    LeaseLostError,
+    NightshiftError,
+    OutcomeUnknownError,
+    TargetChangedError,
+    TargetUnreachableError,
+)
+from nightshift.remediation.faults import point
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.leases import Held, Lease
+from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target
+
+LEASE_MARGIN_SECONDS = 15.0
+"""A lease outlasts the time-out of the action under it by this much."""
+_MAX_LEASE_WAIT_SECONDS = 180.0
+
+
+class Status(StrEnum):
+    """What became of one action."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    NOT_NEEDED = "not_needed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ActionResult:
+    """One action and what became of it."""
+
+    action: Action
+    status: Status
+    reason: str = ""
+    effect: Effect | None = None
+
+
+@dataclass
+class Execution:
+    """What became of a plan."""
+
+    results: list[ActionResult] = field(default_factory=list)
+    ended: Outcome | None = None
+    """Set when nothing more may be done and the incident is to end like this."""
+    reason: str = ""
+
+    @property
+    def changed_something(self) -> bool:
+        """Whether any action was carried out or may have been."""
+        return any(result.status in (Status.DONE, Status.UNKNOWN, Status.FAILED) for result in self.results)
+
+    def stop(self, outcome: Outcome, reason: str) -> Execution:
+        """End here."""
+        self.ended, self.reason = outcome, reason
+        return self
+
+
+Ask = Callable[[Plan], None]
+"""Asks people about a plan; does not come back until they answered, and usually not in this process."""
+
+
+@dataclass
+class Gate:
+    """Carries out plans for one incident."""
+
+    ledger: Ledger
+    keeper: ClaimKeeper
+    kinds: ActionKinds
+    connections: Connections
+    mode: Mode
+    ask: Ask
+
+    def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
+        """Do what the plan says, as far as it is allowed, and no more than is needed.
+
+        Args:
+            plan: what to do, in order.
+            enough: measures whether the goal is reached; asked before each action.
+
+        Raises:
+            LeaseLostError: somebody else has taken over; nothing more was done.
+        """
+        execution = Execution()
+        if not plan.actions and not self.ledger.journal.unsettled(self._incident):
+            return execution
+        if self.mode is Mode.OBSERVE:
+            return self._only_observed(plan, execution)
+        lease = self._acquire(plan.target, execution)
+        if lease is None:
+            return execution
+        try:
+            return self._carry_out(plan, lease, enough, execution)
+        finally:
+            self.ledger.leases.release(lease)
+
+    @property
+    def _incident(self) -> int:
+        return self.keeper.claim.incident_id
+
+    def _only_observed(self, plan: Plan, execution: Execution) -> Execution:
+        for action in plan.actions:
+            self._refuse(action, "the mode of this runbook is observe: nothing is changed", execution)
+        return execution
+
+    def _acquire(self, target: Target, execution: Execution) -> Lease | None:
+        """The lease on the target; waits for one that a dead run left behind."""
+        give_up_at = time.monotonic() + _MAX_LEASE_WAIT_SECONDS
+        while True:
+            self.keeper.check()
+            lease = self.ledger.leases.acquire(self.keeper.claim, target, LEASE_MARGIN_SECONDS)
+            if isinstance(lease, Lease):
+                return lease
+            if not self._worth_waiting(lease, give_up_at):
+                reason = f"Another repair holds {lease.target} (incident {lease.incident_id})."
+                execution.stop(Outcome.ESCALATED, reason)
+                return None
+            time.sleep(min(max(lease.seconds_left, 0.1), 2.0))
+
+    @staticmethod
+    def _worth_waiting(held: Held, give_up_at: float) -> bool:
+        return time.monotonic() + held.seconds_left <= give_up_at
+
+    def _carry_out(self, plan: Plan, lease: Lease, enough: Callable[[], bool], execution: Execution) -> Execution:
+        if (doubt := self._settle(lease)) is not None:
+            return execution.stop(Outcome.ESCALATED, doubt)
+        for number, action in enumerate(plan.actions):
+            point("before_approval")
+            if not self._approved(action):
+                if (refusal := self._refusal_of_people()) is None:
+                    # Asking usually ends this process; when it returns, the answer is in the ledger.
+                    self.ask(plan.model_copy(update={"actions": plan.actions[number:]}))
+                    refusal = None if self._approved(action) else self._refusal_of_people() or "Nobody answered."
+                if refusal is not None:
+                    return execution.stop(Outcome.NOT_APPROVED, refusal)
+            if enough():
+                execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
+                continue
+            result = self._carry_out_one(action, lease)
+            execution.results.append(result)
+            if result.status is Status.UNKNOWN:
+                return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
+        return execution
+
+    def _settle(self, lease: Lease) -> str | None:
+        """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
+        for row in self.ledger.journal.unsettled(self._incident):
+            action = Action.model_validate(row.entry["action"])
+            observation, reason = self._observe(action)
+            entry = {"observation": observation, "reason": reason, "title": action.title}
+            self.ledger.journal.record(self._incident, Kind.OBSERVED, entry, action_id=row.action_id, fence=lease.fence)
+            if observation is Observation.UNKNOWN:
+                return f"It is not known whether this was done: {action.title}. {reason}"
+            kind = Kind.DONE if observation is Observation.DONE else Kind.FAILED
+            summary = "found done after an interruption" if kind is Kind.DONE else "interrupted before it was complete"
+            self.ledger.journal.record(
+                self._incident, kind, {"summary": summary, "title": action.title}, action_id=row.action_id
+            )
+        return None
+
+    def _observe(self, action: Action) -> tuple[Observation, str]:
+        try:
+            return self.kinds[action.kind].observe(action, self.connections), ""
+        except NightshiftError as error:
+            return Observation.UNKNOWN, str(error)
+
+    def _approved(self, action: Action) -> bool:
+        if self.mode.may_do_alone(action.risk):
+            return True
+        approved = self.ledger.approvals.approved_plans(self._incident)
+        return any(action.within(other) for plan in approved for other in plan.actions)
+
+    def _refusal_of_people(self) -> str | None:
+        """A "no" holds for the incident: people are not asked until they say yes."""
+        answers = {
+            "denied": "The plan was denied.",
+            "expired": "Nobody approved the plan in time.",
+        }
+        approvals = self.ledger.approvals.of(self._incident)
+        return next((answers[row.status] for row in approvals if row.status in answers), None)
+
+    def _carry_out_one(self, action: Action, lease: Lease) -> ActionResult:
+        kind = self.kinds[action.kind]
+        action_id = action.id_in(self._incident)
+        if self.ledger.journal.outcome_of(self._incident, action_id) is Kind.DONE:
+            return ActionResult(action, Status.NOT_NEEDED, "done already by an earlier attempt")
+        try:
+            self._hold(lease, kind)
+            point("before_precondition")
+            kind.precondition(action, self.connections)
+        except TargetChangedError as change:
+            return self._refuse(action, str(change))
+        except TargetUnreachableError as error:
+            return self._refuse(action, str(error))
+        point("before_intent")
+        self._hold(lease, kind)
+        intent = {"action": action.model_dump(mode="json"), "attempt": self.keeper.claim.attempt}
+        self.ledger.journal.record(self._incident, Kind.INTENT, intent, action_id=action_id, fence=lease.fence)
+        point("after_intent")
+        result = self._act(action, kind)
+        point("after_act")
+        entry = {"title": action.title, "summary": result.reason}
+        if result.effect is not None:
+            entry |= {"summary": result.effect.summary, "effect": result.effect.model_dump(mode="json")}
+        self.ledger.journal.record(
+            self._incident, Kind(result.status.value), entry, action_id=action_id, fence=lease.fence
+        )
+        point("after_outcome")
+        return result
+
+    def _hold(self, lease: Lease, kind: ActionKind) -> None:
+        """Make sure that nobody else can act before this action has certainly stopped."""
+        self.keeper.check()
+        if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS):
+            raise LeaseLostError
+
+    def _act(self, action: Action, kind: ActionKind) -> ActionResult:
+        try:
+            return ActionResult(action, Status.DONE, effect=kind.act(action, self.connections))
+        except OutcomeUnknownError as error:
+            return self._after_doubt(action, str(error))
+        except NightshiftError as error:
+            return ActionResult(action, Status.FAILED, str(error))
+
+    def _after_doubt(self, action: Action, why: str) -> ActionResult:
+        """The answer got lost: look at the target instead of trying again."""
+        observation, reason = self._observe(action)
+        if observation is Observation.DONE:
+            effect = Effect(summary=f"done, as seen on the target; the answer was lost ({why})")
+            return ActionResult(action, Status.DONE, effect=effect)
+        if observation is Observation.NOT_DONE:
+            return ActionResult(action, Status.FAILED, f"not done: {why}")
+        return ActionResult(action, Status.UNKNOWN, f"outcome not known: {why} {reason}".strip())
+
+    def _refuse(self, action: Action, reason: str, execution: Execution | None = None) -> ActionResult:
+        result = ActionResult(action, Status.REFUSED, reason)
+        self.ledger.journal.record(self._incident, Kind.REFUSED, {"title": action.title, "reason": reason})
+        if execution is not None:
+            execution.results.append(result)
+        return result

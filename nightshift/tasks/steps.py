@@ -1,0 +1,72 @@
+"""How a step is declared: as a Prefect task, with the retries and caching that its nature allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from nightshift.remediation.actions import ACTION_KINDS, ActionKind, Connections, Effect, Observation
+from nightshift.remediation.errors import TemporaryError
+from nightshift.remediation.models import Action
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _is_temporary(_task: Any, _task_run: TaskRun, state: State[Any]) -> bool:
+    """Try again only what may work the next time."""
+    result = state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]
+    return isinstance(result, TemporaryError)
+
+
+def diagnostic(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare a step that only reads: never cached, since the world moves on; retried when the trouble may pass."""
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        declared = task(
+            function,
+            name=name,
+            tags=["diagnostic"],
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=2,
+            retry_delay_seconds=[1, 4],
+            retry_condition_fn=_is_temporary,
+        )
+        return declared.__call__  # type: ignore[return-value]
+
+    return declare
+
+
+def action(
+    *,
+    kind: str,
+    name: str,
+    timeout: float,
+    observe: Callable[[Action, Connections], Observation],
+    precondition: Callable[[Action, Connections], None],
+    undo: Callable[[Action, Effect, Connections], None] | None,
+) -> Callable[[Callable[[Action, Connections], Effect]], ActionKind]:
+    """Declare a step that changes something. What comes back is no function: only the gate can carry it out.
+
+    Never retried by Prefect: whether a change may be made again is for the ledger to say.
+    """
+
+    def declare(function: Callable[[Action, Connections], Effect]) -> ActionKind:
+        declared = task(
+            function,
+            name=name,
+            tags=["action"],
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=0,
+        )
+        return ACTION_KINDS.register(
+            ActionKind(name=kind, timeout=timeout, act=declared, observe=observe, precondition=precondition, undo=undo)
+        )
+
+    return declare
