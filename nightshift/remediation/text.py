@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_MARKUP = frozenset("\\`|<>&[]{}*~")
-"""What means something to Markdown, HTML, Slack, rich or a template language, and the backslash of our own escapes."""
-_MEANS_MORE_IN_PLACE = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""Underscores that emphasise (those inside a word do not), and what turns a bare address into a link."""
+_MARKUP = frozenset("`|<>&[]{}*~")
+"""What means something to Markdown, HTML, Slack, rich or a template language."""
+_MEANS_MORE_IN_PLACE = re.compile(
+    r"(?<![^\W_])_+|_+(?![^\W_])"  # underscores emphasise, except inside a word
+    r"|:(?=//)|(?<=www)\."  # a bare address becomes a link
+    r"|\\(?!x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})",  # a backslash, unless it is one of our escapes already
+    re.IGNORECASE,
+)
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -20,7 +24,8 @@ def printable(text: str, limit: int = 200) -> str:
     r"""The text on one line, with everything escaped as ``\xNN`` that a terminal, Markdown or HTML would interpret.
 
     A backslash before a letter is plain text in Markdown and in HTML, so the result reads the same everywhere.
-    Longer texts lose their middle, since the end of a path tells most. Apply it once: it escapes its own escapes.
+    Escapes that are there already stay as they are: applied twice it changes nothing more, and names from a
+    diagnosis (see there) keep their form. Longer texts lose their middle, since the end of a path tells most.
     """
     if len(text) > limit:
         kept = max(limit - 1, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, model_validator
 
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.models import Value
@@ -75,7 +75,7 @@ class BackupRule(FileRule):
 
     keep_newest_verified: int = Field(default=3, ge=1)
     verified_by: Literal["sha256-file", "verified-file"] = "sha256-file"
-    """``sha256-file``: beside ``x`` lies ``x.sha256`` and its checksum matches; ``verified-file``: beside it lies ``x.verified``."""
+    """``sha256-file``: ``x.sha256`` beside ``x`` holds its checksum; ``verified-file``: ``x.verified`` lies beside it."""
 
 
 class JournalRule(Value):
@@ -108,7 +108,7 @@ class DiskSpacePolicy(Value):
     watch: Seconds = 300
     """How long usage is watched after the repair."""
     refill_horizon: Seconds = 24 * 3600
-    """When the filesystem, growing as it does, would be above ``alert_used_percent`` again sooner than this, it escalates."""
+    """When it grows so fast that it would be above ``alert_used_percent`` again sooner than this, it escalates."""
     scan_seconds: Seconds = 60
     """Time limit of the search for what fills the filesystem."""
     mounts: tuple[str, ...] = ()
@@ -124,3 +124,9 @@ class DiskSpacePolicy(Value):
     archives: tuple[ArchiveRule, ...] = ()
     backups: tuple[BackupRule, ...] = ()
     docker: DockerRule | None = None
+
+    @model_validator(mode="after")
+    def _target_below_alert(self) -> DiskSpacePolicy:
+        if not self.target_used_percent <= self.alert_used_percent <= self.critical_used_percent:
+            raise ValueError("target_used_percent, alert_used_percent and critical_used_percent must not decrease")
+        return self
