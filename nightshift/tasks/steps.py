@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
@@ -19,16 +20,15 @@ R = TypeVar("R")
 
 def _is_temporary(_task: Any, _task_run: TaskRun, state: State[Any]) -> bool:
     """Try again only what may work the next time."""
-    result = state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]
-    return isinstance(result, TemporaryError)
+    return isinstance(state.result(raise_on_failure=False), TemporaryError)
 
 
 def diagnostic(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a step that only reads: never cached, since the world moves on; retried when the trouble may pass."""
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        declared = task(
-            function,
+        declared = Task(
+            fn=function,
             name=name,
             tags=["diagnostic"],
             cache_policy=NO_CACHE,
@@ -37,7 +37,12 @@ def diagnostic(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             retry_delay_seconds=[1, 4],
             retry_condition_fn=_is_temporary,
         )
-        return declared.__call__  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def step(*args: P.args, **kwargs: P.kwargs) -> R:
+            return declared(*args, **kwargs)
+
+        return step
 
     return declare
 
@@ -57,8 +62,8 @@ def action(
     """
 
     def declare(function: Callable[[Action, Connections], Effect]) -> ActionKind:
-        declared = task(
-            function,
+        declared = Task(
+            fn=function,
             name=name,
             tags=["action"],
             cache_policy=NO_CACHE,

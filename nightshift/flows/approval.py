@@ -1,0 +1,49 @@
+"""The approval form in the Prefect UI, and how a waiting flow run comes by its answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.input.actions import read_flow_run_input
+from prefect.input.run_input import keyset_from_base_key
+from pydantic import Field
+
+from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.models import Plan
+from nightshift.remediation.report import render_plan
+
+PREFECT_TIMEOUT_SECONDS = 400 * 86400
+"""Expiry is the ledger's: Prefect would mark a timed-out suspension Failed without running any of our code."""
+FORM_VIA = "Prefect form, name as typed"
+
+
+class ApprovalForm(RunInput):
+    """Approve or deny the plan above."""
+
+    decision: Literal["approve", "deny"] = Field(description="Approve exactly this plan, or deny it.")
+    name: str = Field(description="Who you are, for the record.", min_length=1, max_length=100)
+    comment: str = Field(default="", description="Why, for the record.", max_length=1000)
+
+
+def suspend_for(plan: Plan, *, headline: str, expires: str) -> None:
+    """Suspend this flow run until the plan is decided; usually ends the process. Returns when it was decided already."""
+    text = f"### {headline}\n\n{render_plan(plan)}\n\nPlan `{plan.digest[:12]}`. Without an answer by **{expires}** "
+    text += "it counts as denied. The target is looked at again before anything is done."
+    suspend_flow_run(
+        wait_for_input=ApprovalForm.with_initial_data(description=text),
+        key=plan.digest,
+        timeout=PREFECT_TIMEOUT_SECONDS,
+    )
+
+
+def answer_in_form(flow_run_id: UUID, digest: str) -> Decision | None:
+    """What was entered in the form of this plan, None when nobody did."""
+    key = keyset_from_base_key(f"suspended-{digest}")["response"]
+    value = read_flow_run_input(key=key, flow_run_id=flow_run_id)
+    if value is None:
+        return None
+    form = ApprovalForm.model_validate(value)
+    return Decision(form.name, FORM_VIA, form.decision == "approve", form.comment)

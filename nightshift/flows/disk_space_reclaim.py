@@ -1,0 +1,67 @@
+"""Free space on a filesystem that is nearly full."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
+from nightshift.remediation.disk_space.findings import disk_findings, evidence, usage_chart
+from nightshift.remediation.disk_space.planner import plan_disk_cleanup
+from nightshift.remediation.disk_space.policy import DiskSpacePolicy
+from nightshift.remediation.disk_space.verification import judge
+from nightshift.tasks.disk_space import diagnose_disk_space, measure_disk_usage, watch_disk_usage
+
+NAME = "disk-space-reclaim"
+
+
+@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+def disk_space_reclaim(
+    system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
+) -> State[str]:
+    """Remove what the policy allows, least harmful first, until usage is below its ceiling and stays there.
+
+    Args:
+        system: a system of the catalogue.
+        target: the filesystem as a target key, e.g. `shop/host/web1/filesystem/%2Fdata`.
+        incident: the incident to work on; leave empty to open one by hand.
+        attempt: which attempt on the incident this is.
+        dry_run: make and show the plan, change nothing.
+    """
+    return answer(Request(NAME, system, target, incident, attempt, dry_run), reclaim)
+
+
+def reclaim(incident: Incident) -> Conclusion:
+    """Diagnose, plan, approve, remediate, verify, report."""
+    policy = incident.policy(DiskSpacePolicy)
+    host, mount = incident.target.part("host"), incident.target.part("filesystem")
+    connection = incident.host_connection(host)
+
+    diagnosis = diagnose_disk_space(host, connection, mount, policy)
+    incident.diagnosed(in_words(diagnosis.usage), disk_findings(diagnosis, policy), evidence(diagnosis, policy))
+
+    plan = plan_disk_cleanup(incident.target, diagnosis, policy)
+
+    def enough() -> bool:
+        now = measure_disk_usage(host, connection, mount)
+        return (
+            now.used_percent <= policy.target_used_percent
+            and now.inodes_used_percent <= policy.target_used_inodes_percent
+        )
+
+    incident.carry_out(plan, enough=enough)
+    if not incident.changed_something:
+        return incident.without_change()
+
+    incident.verifying()
+    samples = watch_disk_usage(host, connection, mount, policy.watch)
+    verdict = judge(diagnosis.usage, samples, policy)
+    return incident.judged(verdict, measured=in_words(samples[-1]), chart=usage_chart(samples))
+
+
+def in_words(usage: FilesystemUsage) -> str:
+    """One measurement as a line for people."""
+    inodes = f", {usage.inodes_used_percent:.1f} % of inodes" if usage.inodes_total else ""
+    return f"{usage.used_percent:.1f} % used, {usage.available_bytes / 2**20:,.1f} MiB free{inodes}"

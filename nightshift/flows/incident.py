@@ -1,0 +1,139 @@
+"""What every runbook has in hand while it works: its incident, the gate, the approval, the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect import get_run_logger
+
+import nightshift.tasks.registered  # noqa: F401 - every action kind the gate may be asked for
+from nightshift.catalogue import Runbook, System
+from nightshift.flows.approval import answer_in_form, suspend_for
+from nightshift.remediation.actions import ACTION_KINDS, Connections
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.gate import Execution, Gate
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Target, Value, Verdict
+
+P = TypeVar("P", bound=Value)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """How a procedure ended, and why, in words for people."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass
+class Incident:
+    """One incident in the hands of one flow run."""
+
+    id: int
+    title: str
+    target: Target
+    system: System
+    runbook: Runbook
+    dry_run: bool
+    ledger: Ledger
+    keeper: ClaimKeeper
+    flow_run_id: UUID
+    _execution: Execution = field(default_factory=Execution)
+    _plan: Plan | None = None
+
+    @property
+    def connections(self) -> Connections:
+        """The connections of the system, by name."""
+        return self.system.connections
+
+    @property
+    def mode(self) -> Mode:
+        """How much this runbook may do by itself; a dry run changes nothing."""
+        return Mode.OBSERVE if self.dry_run else self.runbook.mode or self.system.mode
+
+    def policy(self, kind: type[P]) -> P:
+        """The runbook's limits, as the catalogue has them."""
+        if not isinstance(self.runbook.policy, kind):
+            raise TypeError(f"runbook {self.runbook} has no {kind.__name__}")
+        return self.runbook.policy
+
+    def take_answer(self) -> None:
+        """Bring an answer given in the Prefect form into the ledger, where the first decision counts."""
+        waiting = self.ledger.approvals.open_one(self.id)
+        if waiting is None or waiting.flow_run_id != self.flow_run_id:
+            return
+        decision = answer_in_form(self.flow_run_id, waiting.digest)
+        if decision is not None and (refused := self.ledger.approvals.decide(self.id, waiting.digest, decision)):
+            get_run_logger().warning("The answer in the form does not count: %s", refused)
+
+    def diagnosed(self, measured: str, findings: Sequence[Finding], evidence: str) -> None:
+        """Record what was seen: the symptom in one line, the findings, and the evidence as Markdown."""
+        entry = {
+            "measured": measured,
+            "findings": [finding.model_dump(mode="json") for finding in findings],
+            "evidence": evidence,
+        }
+        self.ledger.journal.record(self.id, Kind.DIAGNOSED, entry)
+        get_run_logger().info("Diagnosed: %s", measured)
+
+    def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
+        """Record the plan and put it through the gate."""
+        self._plan = plan
+        self.ledger.approvals.keep_plan(self.id, plan)
+        entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
+        self.ledger.journal.record(self.id, Kind.PLANNED, entry)
+        get_run_logger().info("Planned %d action(s): %s", len(plan.actions), plan.goal)
+        gate = Gate(self.ledger, self.keeper, ACTION_KINDS, self.connections, self.mode, self._ask)
+        self._execution = gate.carry_out(plan, enough=enough)
+        for result in self._execution.results:
+            summary = result.effect.summary if result.effect else result.reason
+            get_run_logger().info("%s: %s (%s)", result.status, result.action.title, summary)
+        return self._execution
+
+    @property
+    def changed_something(self) -> bool:
+        """Whether this run or an earlier attempt changed the target."""
+        done = any(row.kind in (Kind.DONE, Kind.UNKNOWN) for row in self.ledger.journal.of(self.id))
+        return done or self._execution.changed_something
+
+    def without_change(self) -> Conclusion:
+        """How it ends when nothing was changed."""
+        if self._execution.ended is not None:
+            return Conclusion(self._execution.ended, self._execution.reason)
+        plan = self._plan
+        if plan is None or not (plan.actions or plan.refusals or plan.proposals):
+            return Conclusion(Outcome.EXPECTED, plan.goal if plan else "Nothing to do.")
+        if self.dry_run:
+            return Conclusion(Outcome.EXPECTED, "Dry run: the plan was made, nothing was changed.")
+        if self.mode is Mode.OBSERVE:
+            return Conclusion(Outcome.ESCALATED, "This runbook only observes here: a person has to act on the plan.")
+        reasons = "; ".join(result.reason for result in self._execution.results if result.reason)
+        return Conclusion(Outcome.ESCALATED, f"Nothing may be done by itself. {reasons}".strip())
+
+    def verifying(self) -> None:
+        """From here on only measurements."""
+        self.ledger.incidents.move(self.keeper.claim, "verifying")
+
+    def judged(self, verdict: Verdict, *, measured: str, chart: str = "") -> Conclusion:
+        """Record the verdict; success is the symptom gone and staying gone."""
+        entry: dict[str, Any] = {**verdict.model_dump(mode="json"), "measured": measured, "chart": chart}
+        self.ledger.journal.record(self.id, Kind.JUDGED, entry)
+        if self._execution.ended is not None:
+            return Conclusion(self._execution.ended, f"{self._execution.reason} {verdict.reason}")
+        return Conclusion(Outcome.RESOLVED if verdict.healthy else Outcome.ESCALATED, verdict.reason)
+
+    def _ask(self, plan: Plan) -> None:
+        seconds = self.runbook.approval.expires
+        approval = self.ledger.approvals.ask(self.id, plan, self.flow_run_id, seconds)
+        get_run_logger().info("Asking for approval of plan %s until %s", plan.digest[:12], approval.expires_at)
+        # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting
+        # incident whose run is over, and starts the next attempt.
+        self.ledger.incidents.move(self.keeper.claim, "waiting")
+        suspend_for(plan, headline=self.title, expires=f"{approval.expires_at:%Y-%m-%d %H:%M} UTC")
+        self.ledger.incidents.move(self.keeper.claim, "working")
+        self.take_answer()

@@ -1,0 +1,172 @@
+"""The frame around every runbook: claim the incident, run the procedure, end with one outcome, leave the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from sqlalchemy.exc import SQLAlchemyError
+
+from nightshift.catalogue import Catalogue, Runbook, System
+from nightshift.flows.incident import Conclusion, Incident
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.incidents import Claim, Trouble
+from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.models import Outcome, Severity, Target
+from nightshift.settings import settings
+
+Procedure = Callable[[Incident], Conclusion]
+"""The six verbs of one runbook."""
+
+STATE_NAMES = {
+    Outcome.RESOLVED: "Resolved",
+    Outcome.EXPECTED: "Nothing to do",
+    Outcome.NOT_APPROVED: "Not approved",
+    Outcome.ESCALATED: "Escalated",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The parameters of every runbook flow."""
+
+    flow: str
+    system: str
+    target: str
+    incident: int | None
+    attempt: int
+    dry_run: bool
+
+
+def run_name() -> str:
+    """Incident, system and target: what a person looks for in the list of flow runs."""
+    parameters = flow_run.get_parameters()
+    number = parameters.get("incident")
+    label = Target.from_key(parameters["target"]).label
+    return f"{f'incident {number}' if number else 'by hand'} · {parameters['system']} · {label}"
+
+
+def answer(request: Request, procedure: Procedure) -> State[str]:
+    """Work on the incident with this procedure; the returned state names the outcome."""
+    config = settings()
+    ledger = Ledger.connect(config.ledger_url(), pool_size=2)
+    try:
+        catalogue = Catalogue.load(config.runbooks)
+        run_id = UUID(str(flow_run.get_id()))
+        incident_id = request.incident or _open_by_hand(ledger, catalogue, request)
+        claim = ledger.incidents.claim(incident_id, request.attempt, run_id, config.claim_seconds)
+        if claim is None:
+            message = f"Incident {incident_id} has ended or is worked on by another run."
+            return Completed(name="Not needed", message=message)
+        with ClaimKeeper(ledger, claim, config.claim_seconds) as keeper:
+            incident = _incident(ledger, catalogue, keeper)
+            _label(incident)
+            incident.take_answer()
+            conclusion = _conclude(procedure, incident)
+            return _finish(incident, claim, conclusion)
+    finally:
+        ledger.close()
+
+
+def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Incident:
+    claim = keeper.claim
+    row = ledger.incidents.get(claim.incident_id)
+    if row is None or row.system not in catalogue.systems:
+        raise ConfigurationError(f"The system of incident {claim.incident_id} is not in the catalogue any more.")
+    system = catalogue.systems[row.system]
+    if row.runbook not in system.runbooks:
+        raise ConfigurationError(f"{row.system} has no runbook {row.runbook!r} any more.")
+    return Incident(
+        id=row.id,
+        title=row.title,
+        target=Target.from_key(row.target),
+        system=system,
+        runbook=system.runbooks[row.runbook],
+        dry_run=bool(row.options.get("dry_run")),
+        ledger=ledger,
+        keeper=keeper,
+        flow_run_id=claim.flow_run_id,
+    )
+
+
+def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
+    try:
+        return procedure(incident)
+    except LeaseLostError:
+        raise
+    except NightshiftError as error:
+        return Conclusion(Outcome.ESCALATED, str(error))
+    except SQLAlchemyError:
+        raise  # the ledger is away: this run cannot record anything, a later attempt can
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must page at once, not after the last attempt
+        get_run_logger().exception("Unexpected error")
+        return Conclusion(Outcome.ESCALATED, f"Nightshift itself failed: {type(error).__name__}. See the log of the run.")
+
+
+def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
+    pages = [] if conclusion.outcome in (Outcome.RESOLVED, Outcome.EXPECTED) else _pages(incident, conclusion)
+    if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages):
+        raise LeaseLostError
+    get_run_logger().info("%s: %s", conclusion.outcome, conclusion.reason)
+    try:
+        create_markdown_artifact(
+            key=f"incident-{incident.id}",
+            markdown=report_of(incident.ledger, incident.id),
+            description=f"{STATE_NAMES[conclusion.outcome]}: {incident.title}",
+        )
+    except (httpx.HTTPError, PrefectException) as error:
+        # The report is in the ledger; `nightshift report` shows it.
+        get_run_logger().warning("The report could not be kept as an artifact: %s", type(error).__name__)
+    return Completed(name=STATE_NAMES[conclusion.outcome], message=conclusion.reason)
+
+
+def _pages(incident: Incident, conclusion: Conclusion) -> list[tuple[str, str, str]]:
+    subject = f"[{incident.system.id}] {STATE_NAMES[conclusion.outcome]}: {incident.title}"
+    body = f"{conclusion.reason}\n\nIncident {incident.id}: nightshift report {incident.id}"
+    return [(channel, subject, body) for channel in incident.system.channels_for(_severity(incident))]
+
+
+def _severity(incident: Incident) -> Severity:
+    row = incident.ledger.incidents.get(incident.id)
+    return Severity(row.severity) if row is not None else Severity.CRITICAL
+
+
+def _label(incident: Incident) -> None:
+    """Tags for filtering in the UI; only names from the catalogue, never text of an alert."""
+    tags = [incident.runbook.alert, incident.system.id, _severity(incident), f"incident-{incident.id}"]
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(incident.flow_run_id, tags=[str(tag) for tag in tags])
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("The flow run could not be tagged: %s", type(error).__name__)
+
+
+def _open_by_hand(ledger: Ledger, catalogue: Catalogue, request: Request) -> int:
+    """An incident for a run that a person started in the Prefect UI."""
+    system, runbook = _runbook_for(catalogue, request)
+    target = Target.from_key(request.target)
+    trouble = Trouble(system.id, runbook.alert, request.flow, target, runbook.severity, f"{request.flow} by hand on {target.label}")
+    with ledger.engine.begin() as connection:
+        return ledger.incidents.open(connection, trouble, options={"dry_run": request.dry_run})[0]
+
+
+def _runbook_for(catalogue: Catalogue, request: Request) -> tuple[System, Runbook]:
+    system = catalogue.systems.get(request.system)
+    if system is None:
+        known = ", ".join(sorted(catalogue.systems))
+        raise ConfigurationError(f"There is no system {request.system!r} in the catalogue.", remedy=f"Known: {known}.")
+    for runbook in system.runbooks.values():
+        if runbook.flow == request.flow:
+            return system, runbook
+    raise ConfigurationError(f"{system.id} has no runbook that uses the flow {request.flow}.")

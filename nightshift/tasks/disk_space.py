@@ -1,0 +1,39 @@
+"""Look at a filesystem: how full it is, what fills it, and whether it stays below its ceiling."""
+
+from __future__ import annotations
+
+import time
+
+from nightshift.remediation.clients.host import open_host
+from nightshift.remediation.clients.host_probe import disk
+from nightshift.remediation.connections import HostConnection
+from nightshift.remediation.disk_space.diagnosis import DiskSpaceDiagnosis, FilesystemUsage
+from nightshift.remediation.disk_space.policy import DiskSpacePolicy
+from nightshift.tasks.steps import diagnostic
+
+
+@diagnostic("measure disk usage")
+def measure_disk_usage(host: str, connection: HostConnection, mount: str) -> FilesystemUsage:
+    """Bytes and inodes in use on one mounted filesystem (operation ``host.disk_usage``)."""
+    with open_host(host, connection) as opened:
+        return disk.read_usage(opened, mount)
+
+
+@diagnostic("find what fills the disk")
+def diagnose_disk_space(host: str, connection: HostConnection, mount: str, policy: DiskSpacePolicy) -> DiskSpaceDiagnosis:
+    """Usage, culprits, and everything the policy may touch (``host.largest_directories`` and its kin)."""
+    with open_host(host, connection) as opened:
+        return disk.diagnose_disk_space(opened, mount, policy)
+
+
+@diagnostic("watch disk usage")
+def watch_disk_usage(
+    host: str, connection: HostConnection, mount: str, seconds: float, samples: int = 12
+) -> tuple[FilesystemUsage, ...]:
+    """Usage at even intervals over the watch time, the first at once and the last at its end."""
+    with open_host(host, connection) as opened:
+        seen = [disk.read_usage(opened, mount)]
+        for _ in range(samples - 1):
+            time.sleep(seconds / (samples - 1))
+            seen.append(disk.read_usage(opened, mount))
+    return tuple(seen)
