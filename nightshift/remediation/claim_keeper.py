@@ -15,7 +15,7 @@ from nightshift.remediation.ledger.incidents import Claim
 
 
 class ClaimKeeper:
-    """Renews in the background. A worker that is cut off from the ledger stops by itself before anyone else may start."""
+    """Renews in the background. A worker cut off from the ledger stops by itself before anyone else may start."""
 
     def __init__(self, ledger: Ledger, claim: Claim, seconds: float) -> None:
         self.claim = claim

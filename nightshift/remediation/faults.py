@@ -1,7 +1,7 @@
 """Injection points: places where a test lets the process die, to prove that what follows a restart is right.
 
-Off unless ``NIGHTSHIFT_FAULT`` is set, as ``point:path``: at the named point the process kills itself with SIGKILL, once,
-and leaves the file ``path`` behind so that the next attempt passes. Every line break of the gate has a point.
+Off unless ``NIGHTSHIFT_FAULT`` is set, as ``point:path``: at the named point the process kills itself with SIGKILL,
+once, and leaves the file ``path`` behind so that the next attempt passes. Every line break of the gate has a point.
 """
 
 from __future__ import annotations

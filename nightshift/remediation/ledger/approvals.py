@@ -182,13 +182,14 @@ class Approvals:
         return [row.incident_id for row in rows]
 
     def undelivered(self) -> Sequence[Row[Any]]:
-        """Decided approvals whose waiting run has not been told."""
+        """Decided approvals whose waiting run has not been told; a later run has read the decision in the ledger."""
         decided = _TABLE.c.status.in_(["approved", "denied", "expired"])
+        same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
         with self._engine.connect() as connection:
             query = (
                 select(_TABLE)
                 .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-                .where(decided, _TABLE.c.delivered_at.is_(None), schema.incident.c.status == "waiting")
+                .where(decided, same_run, _TABLE.c.delivered_at.is_(None), schema.incident.c.status == "waiting")
                 .order_by(_TABLE.c.decided_at)
             )
             return connection.execute(query).all()

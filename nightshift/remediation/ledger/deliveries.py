@@ -36,30 +36,43 @@ class Deliveries:
             insert(_TABLE).values(incident_id=incident_id, kind="notice", channel=channel, subject=subject, body=body)
         )
 
-    def due(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
-        """Messages to send now, locked for the caller."""
-        return connection.execute(
-            select(_TABLE)
+    def take(self, limit: int, seconds: float) -> Sequence[Row[Any]]:
+        """Messages to send now, each with its incident's system.
+
+        They are ours for this long; then, unless one was delivered, they are due again. So nothing is locked while
+        a slow channel is spoken to, and a message taken by a gateway that died is sent by another one.
+        """
+        due = (
+            select(_TABLE.c.id)
             .where(_TABLE.c.delivered_at.is_(None), _TABLE.c.due_at <= NOW)
-            .order_by(_TABLE.c.id)
+            .order_by(_TABLE.c.kind.desc(), _TABLE.c.due_at)  # pages before notices
             .limit(limit)
             .with_for_update(skip_locked=True)
-        ).all()
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id.in_(due), schema.incident.c.id == _TABLE.c.incident_id)
+                .values(due_at=NOW + timedelta(seconds=seconds))
+                .returning(*_TABLE.c, schema.incident.c.system)
+            ).all()
 
-    def delivered(self, connection: Connection, delivery_id: int) -> None:
+    def delivered(self, delivery_id: int) -> None:
         """The channel took it."""
-        connection.execute(
-            update(_TABLE).where(_TABLE.c.id == delivery_id).values(delivered_at=NOW, tries=_TABLE.c.tries + 1)
-        )
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_TABLE).where(_TABLE.c.id == delivery_id).values(delivered_at=NOW, tries=_TABLE.c.tries + 1)
+            )
 
-    def failed(self, connection: Connection, delivery: Row[Any], error: str) -> None:
+    def failed(self, delivery_id: int, tries: int, error: str) -> None:
         """The channel did not take it; it is tried again after a growing pause."""
-        pause = min(_LONGEST_PAUSE_SECONDS, 2 ** min(delivery.tries, 10))
-        connection.execute(
-            update(_TABLE)
-            .where(_TABLE.c.id == delivery.id)
-            .values(tries=_TABLE.c.tries + 1, last_error=error[:500], due_at=NOW + timedelta(seconds=pause))
-        )
+        pause = min(_LONGEST_PAUSE_SECONDS, 2 ** min(tries, 10))
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == delivery_id)
+                .values(tries=_TABLE.c.tries + 1, last_error=error[:500], due_at=NOW + timedelta(seconds=pause))
+            )
 
     def of(self, incident_id: int) -> Sequence[Row[Any]]:
         """The messages of an incident, oldest first."""

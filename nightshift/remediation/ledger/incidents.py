@@ -19,9 +19,9 @@ from nightshift.remediation.models import Outcome, Severity, Target
 
 _TABLE = schema.incident
 _URGENCY = case({str(severity): severity.urgency for severity in Severity}, value=_TABLE.c.severity, else_=9)
-_DISPATCH_PAUSE = timedelta(seconds=20)
+_DISPATCH_PAUSE_SECONDS = 20
 """How long an event may go unanswered before it is sent again; doubles each time."""
-_SENDS_PER_ATTEMPT = 2
+_LONGEST_DISPATCH_PAUSE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,17 @@ class Incidents:
     # --- dispatching
 
     def due(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
-        """Open incidents whose event is to be sent (again), most urgent and oldest first, locked for the caller."""
+        """Open incidents whose event is to be sent (again), most urgent and oldest first, locked for the caller.
+
+        Locked as an update would (not ``for update``, which journal rows that refer to the incident would wait for):
+        somebody who holds the journal's chain must never wait for somebody who is about to append to it.
+        """
         return connection.execute(
             select(_TABLE)
             .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _TABLE.c.next_dispatch_at <= NOW)
             .order_by(_URGENCY, _TABLE.c.opened_at)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         ).all()
 
     def in_flight(self, connection: Connection) -> int:
@@ -155,20 +159,16 @@ class Incidents:
         return int(connection.execute(query).scalar_one())
 
     def sent(self, connection: Connection, incident: Row[Any]) -> None:
-        """An event for this attempt reached Prefect.
+        """An event for this attempt reached Prefect; unanswered, it is sent again after a growing pause.
 
-        Unanswered twice, the next one is a new attempt with a new id: the first may have been stored without
-        starting anything.
+        The attempt stays the same, so that a run which starts late still finds its claim free. Should two sends
+        start two runs, the first one claims and the other ends.
         """
-        exhausted = incident.sends + 1 >= _SENDS_PER_ATTEMPT
+        pause = min(_LONGEST_DISPATCH_PAUSE_SECONDS, _DISPATCH_PAUSE_SECONDS * 2 ** min(incident.sends, 8))
         connection.execute(
             update(_TABLE)
             .where(_TABLE.c.id == incident.id)
-            .values(
-                sends=0 if exhausted else incident.sends + 1,
-                attempt=_TABLE.c.attempt + (1 if exhausted else 0),
-                next_dispatch_at=NOW + _DISPATCH_PAUSE * 2**incident.sends,
-            )
+            .values(sends=_TABLE.c.sends + 1, next_dispatch_at=NOW + timedelta(seconds=pause))
         )
         self._journal.append(
             connection, incident.id, Kind.DISPATCHED, {"attempt": incident.attempt, "send": incident.sends + 1}
@@ -226,7 +226,7 @@ class Incidents:
         return connection.execute(
             select(_TABLE)
             .where(_TABLE.c.status.in_(["working", "verifying"]), _TABLE.c.claimed_until < NOW)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         ).all()
 
     def waiting(self) -> Sequence[Row[Any]]:

@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, cast, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
@@ -113,7 +114,8 @@ class Journal:
             select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
         ).first()
         sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
-        at = connection.execute(select(NOW)).scalar_one()
+        # Hashed as it will be read back: jsonb spells some numbers differently (1e16, -0.0) than Python does.
+        at, entry = connection.execute(select(NOW, cast(literal(entry, JSONB), JSONB))).one()._tuple()  # noqa: SLF001
         digest = _hash(previous, sequence, at, incident_id, kind, action_id, fence, entry)
         connection.execute(
             insert(table).values(
