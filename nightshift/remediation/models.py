@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import reduce
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid5
@@ -181,6 +182,19 @@ class Action(Value):
             and self.bound.amount <= approved.bound.amount
         )
 
+    def bounded_by(self, approved: Action) -> Action:
+        """This action, its bound lowered to the approved one where what it expects to affect still fits inside.
+
+        A bound with slack for growth is larger each time one looks; the approved slack is the one that holds.
+        """
+        fits = (
+            self.gain is not None
+            and self.gain.unit == self.bound.unit == approved.bound.unit
+            and self.gain.amount <= approved.bound.amount < self.bound.amount
+        )
+        lowered = self.model_copy(update={"bound": approved.bound}) if fits else self
+        return lowered if lowered.within(approved) else self
+
 
 class Refusal(Value):
     """A change that was considered and must not be made, with the reason the approver gets to see."""
@@ -226,6 +240,11 @@ class Plan(Value):
         return self.target == approved.target and all(
             any(action.within(other) for other in approved.actions) for action in self.actions
         )
+
+    def bounded_by(self, approved: Plan) -> Plan:
+        """This plan with every action held to the bounds of the approved actions (see :meth:`Action.bounded_by`)."""
+        actions = tuple(reduce(Action.bounded_by, approved.actions, action) for action in self.actions)
+        return self.model_copy(update={"actions": actions})
 
 
 class Outcome(StrEnum):
