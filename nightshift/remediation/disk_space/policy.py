@@ -7,7 +7,7 @@ A rule that is left out allows nothing.
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, model_validator
 
@@ -75,7 +75,7 @@ class BackupRule(FileRule):
 
     keep_newest_verified: int = Field(default=3, ge=1)
     verified_by: Literal["sha256-file", "verified-file"] = "sha256-file"
-    """``sha256-file``: ``x.sha256`` beside ``x`` holds its checksum; ``verified-file``: ``x.verified`` lies beside it."""
+    """``sha256-file``: ``x.sha256`` beside ``x`` holds its checksum; ``verified-file``: ``x.verified`` is there."""
 
 
 class JournalRule(Value):
@@ -99,6 +99,10 @@ class DockerRule(Value):
 class DiskSpacePolicy(Value):
     """Limits and permissions of :func:`disk_space_reclaim` for the filesystems of one system."""
 
+    TARGET: ClassVar[tuple[str, ...]] = ("host", "filesystem")
+    """Kinds of the target's path, outermost first."""
+
+    volume: Literal["host"] = "host"
     target_used_percent: Percent = 80
     """Stop as soon as usage is at or below this."""
     alert_used_percent: Percent = 85

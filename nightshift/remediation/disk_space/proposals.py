@@ -156,7 +156,7 @@ def expansion(usage: FilesystemUsage, policy: DiskSpacePolicy, gain: Space) -> I
         yield Proposal(
             title=f"Grow the volume of {printable(usage.mount)} by at least {format_bytes(more)}, "
             f"to {format_bytes(usage.total_bytes + more)}",
-            detail=f"It lies on {printable(usage.source) or 'an unknown device'} ({printable(usage.type) or 'any type'}): "
+            detail=f"It is {printable(usage.source) or 'unknown'} of type {printable(usage.type) or 'unknown'}: "
             "grow the volume, then its partition, then the filesystem.",
             reason=f"What is left would then take {policy.target_used_percent:g} % of it.",
         )
