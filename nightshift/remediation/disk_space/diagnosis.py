@@ -2,7 +2,7 @@ r"""What fills a filesystem, as observed: the typed answers of the host probe.
 
 Names of files, directories and commands are hostile bytes. Here they are printable text that survives JSON, databases
 and terminals: UTF-8 as it is, but every byte of a backslash, of a control character, of anything else that does not
-print, or outside UTF-8 is written ``\\xNN``. The probe turns it back into the same bytes.
+print, or outside UTF-8 is written ``\xNN``. The probe turns it back into the same bytes.
 """
 
 from __future__ import annotations
