@@ -1,0 +1,27 @@
+# Two commands matter: `make demo` shows the whole job on a real fault, `make test` proves it.
+.PHONY: demo test lint lock help
+
+help:
+	@echo "make demo          a full disk, noticed, approved, cleaned, verified   (YES=1 approves by itself, KEEP=1 leaves it up)"
+	@echo "make test          all tests, with every real part they need"
+	@echo "make lint          ruff, mypy, import contracts"
+	@echo "make lock          resolve the dependencies anew"
+
+demo:
+	@scripts/prepare demo
+	@.venv/bin/python -m lab.demo $(if $(KEEP),--keep) $(if $(YES),--yes)
+
+test: lint
+	@.venv/bin/pytest
+
+lint:
+	@scripts/prepare test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+lock:
+	@scripts/prepare test
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements/runtime.txt
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml --group dev -o requirements/dev.txt
