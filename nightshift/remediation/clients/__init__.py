@@ -1,0 +1,1 @@
+"""Ways to reach real things; each opened from a typed connection, used, and closed again."""

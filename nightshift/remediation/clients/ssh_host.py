@@ -1,0 +1,275 @@
+"""A host over SSH: known host keys only, one private key, no agent, no password, no key lying around."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import logging
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from nightshift.remediation.clients.host import (
+    GRACE,
+    KILL_AFTER,
+    Completed,
+    bounded_command,
+    plain,
+    read_complaint,
+    read_output,
+    refuse_timed_out,
+    timed_out,
+)
+from nightshift.remediation.connections import SshConnection, resolve_secret
+from nightshift.remediation.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    HostKeyChangedError,
+    HostKeyUnknownError,
+    OutcomeUnknownError,
+    PermanentError,
+    TargetUnreachableError,
+)
+
+_KEEPALIVE = 15
+"""Seconds between signs of life, so that a firewall does not forget the connection during a long command."""
+_UNACKNOWLEDGED = 30_000
+"""Milliseconds after which the kernel gives up a connection whose other end no longer acknowledges."""
+_MAX_COMMAND = 128 * 1024 - 1
+"""Bytes: sshd hands the command to the login shell as one argument, and Linux takes no longer one."""
+_KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+_LOG = "nightshift.ssh"
+
+# Every failure is raised as an error with words of its own; paramiko's tracebacks beside it would only repeat it.
+logging.getLogger(_LOG).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def open_ssh_host(name: str, connection: SshConnection) -> Iterator[SshHost]:
+    """The host, connected as long as the context; the errors are those of ``open_host``."""
+    client = paramiko.SSHClient()
+    client.set_log_channel(_LOG)
+    try:
+        _trust(client, connection)
+        _connect(client, name, connection)
+        host = SshHost(name, client, connection)
+        if connection.become:
+            _require_root(host, connection)
+        yield host
+    finally:
+        client.close()
+
+
+class SshHost:
+    """A connected host; see :class:`nightshift.remediation.clients.host.Host`."""
+
+    def __init__(self, name: str, client: paramiko.SSHClient, connection: SshConnection) -> None:
+        self._name = name
+        self._client = client
+        self._become = connection.become
+        self._connect_timeout = connection.connect_timeout
+
+    @property
+    def name(self) -> str:
+        """Its name in the catalogue."""
+        return self._name
+
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Completed:
+        """Run a command to its end; see :meth:`Host.run`."""
+        # The only place where arguments become a line of shell: SSH has no other way to say them.
+        command = shlex.join(
+            argument.decode("utf-8", "surrogateescape") for argument in bounded_command(argv, timeout, self._become)
+        ).encode("utf-8", "surrogateescape")
+        if len(command) > _MAX_COMMAND:
+            raise PermanentError(f"The arguments of {argv[0]!r} are too long for one command; use its standard input.")
+        channel = self._open_channel()
+        begun = time.monotonic()
+        cut_off = threading.Event()
+        timer = threading.Timer(timeout + KILL_AFTER + GRACE, self._cut_off, (cut_off,))
+        timer.daemon = True
+        timer.start()
+        try:
+            completed = _exchange(channel, command, stdin, argv[0])
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if cut_off.is_set():
+                raise timed_out(argv[0], timeout) from None
+            raise self._lost(argv[0]) from error
+        finally:
+            timer.cancel()
+            channel.close()
+        if completed is None:
+            raise timed_out(argv[0], timeout) if cut_off.is_set() else self._lost(argv[0])
+        return refuse_timed_out(completed, argv[0], timeout, time.monotonic() - begun)
+
+    def _open_channel(self) -> paramiko.Channel:
+        transport = self._client.get_transport()
+        try:
+            if transport is None or not transport.is_active():
+                raise EOFError
+            return transport.open_session(timeout=self._connect_timeout)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise TargetUnreachableError(f"The connection to {self.name} is gone; nothing was run.") from error
+
+    def _cut_off(self, cut_off: threading.Event) -> None:
+        cut_off.set()
+        self._client.close()
+
+    def _lost(self, program: str) -> OutcomeUnknownError:
+        transport = self._client.get_transport()
+        if transport is not None and transport.is_active():
+            return OutcomeUnknownError(f"{program!r} on {self.name} was ended by a signal; its effect is unknown.")
+        return ConnectionLostError(f"The connection to {self.name} broke while {program!r} ran; its effect is unknown.")
+
+
+def _exchange(channel: paramiko.Channel, command: bytes, stdin: bytes, program: str) -> Completed | None:
+    """Run the command on a fresh channel; None when it ended without a status."""
+    channel.exec_command(command)
+    complaint: list[bytes] = []
+    streams = [
+        threading.Thread(target=_feed, args=(channel, stdin), daemon=True),
+        threading.Thread(target=lambda: complaint.append(read_complaint(channel.recv_stderr)), daemon=True),
+    ]
+    for stream in streams:
+        stream.start()
+    output = read_output(channel.recv, program)
+    status = channel.recv_exit_status()
+    channel.close()
+    for stream in streams:
+        stream.join()
+    return None if status < 0 else Completed(status, output, b"".join(complaint))
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
+    with suppress(OSError):  # a command may end without reading all of it
+        channel.sendall(stdin)
+        channel.shutdown_write()
+
+
+def _require_root(host: SshHost, connection: SshConnection) -> None:
+    answer = host.run(["true"], timeout=connection.connect_timeout)
+    if answer.returncode != 0:
+        raise AuthenticationError(
+            f"{connection.user} may not become root on {host.name}: {plain(answer.stderr_text)[:200].strip()}.",
+            remedy=f"Give {connection.user} a NOPASSWD rule in sudoers, and install sudo and timeout.",
+        )
+
+
+def _connect(client: paramiko.SSHClient, name: str, connection: SshConnection) -> None:
+    key = _private_key(connection)
+    try:
+        client.connect(
+            connection.address,
+            connection.port,
+            username=connection.user,
+            pkey=key,
+            sock=_reach(name, connection),
+            timeout=connection.connect_timeout,
+            banner_timeout=connection.connect_timeout,
+            auth_timeout=connection.connect_timeout,
+            allow_agent=False,
+            look_for_keys=False,
+        )
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        _explain(error, name, connection)
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(_KEEPALIVE)
+
+
+def _reach(name: str, connection: SshConnection) -> socket.socket:
+    place = f"{name} ({connection.address} port {connection.port})"
+    try:
+        link = socket.create_connection((connection.address, connection.port), connection.connect_timeout)
+    except socket.gaierror as error:
+        raise TargetUnreachableError(f"The address of {place} is not known: {error.strerror}.") from error
+    except OSError as error:
+        raise TargetUnreachableError(f"{place} does not answer: {error.strerror or 'timed out'}.") from error
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+    return link
+
+
+def _explain(error: Exception, name: str, connection: SshConnection) -> NoReturn:
+    """Raise our error for one of paramiko's."""
+    if isinstance(error, paramiko.BadHostKeyException):
+        raise HostKeyChangedError(
+            f"{name} shows host key {error.key.fingerprint} instead of {error.expected_key.fingerprint}: "
+            "it was reinstalled, or someone is in between.",
+            remedy="If it was reinstalled, change its key in the catalogue or the known_hosts file.",
+        ) from None
+    # paramiko reports a server that falls silent during authentication as if it had refused us.
+    silent = "timeout" in str(error).lower()
+    if isinstance(error, paramiko.AuthenticationException) and not silent:
+        raise AuthenticationError(
+            f"{name} refused user {connection.user} with the key in {connection.private_key}.",
+            remedy="Add its public half to authorized_keys on the host.",
+        ) from None
+    raise TargetUnreachableError(
+        f"{name} ({connection.address} port {connection.port}) takes connections but does not speak SSH with us: "
+        f"{plain(str(error))[:200] or type(error).__name__}."
+    ) from error
+
+
+class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
+    """As paramiko's RejectPolicy, in our words and with the fingerprint, so that a person can compare it."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:  # noqa: ARG002
+        raise HostKeyUnknownError(
+            f"No host key is known for {hostname}; it shows {key.get_name()} {key.fingerprint}.",
+            remedy="If that is right, add it to the catalogue or the known_hosts file.",
+        )
+
+
+def _trust(client: paramiko.SSHClient, connection: SshConnection) -> None:
+    client.set_missing_host_key_policy(_RefuseUnknown())
+    address, port = connection.address, connection.port
+    try:
+        if connection.known_hosts is not None:
+            client.load_host_keys(str(connection.known_hosts))
+        elif connection.host_key is not None:
+            kind, encoded = connection.host_key.split()[:2]
+            key = paramiko.PKey.from_type_string(kind, base64.b64decode(encoded, validate=True))
+            client.get_host_keys().add(address if port == 22 else f"[{address}]:{port}", kind, key)
+    except OSError as error:
+        raise ConfigurationError(f"Cannot read {connection.known_hosts}: {error.strerror}.") from None
+    # InvalidHostKey and UnknownKeyType derive from Exception alone.
+    except (
+        ValueError,
+        binascii.Error,
+        paramiko.SSHException,
+        paramiko.hostkeys.InvalidHostKey,
+        paramiko.pkey.UnknownKeyType,
+    ) as error:
+        raise ConfigurationError(
+            f"The host key for {address} is not understood: {type(error).__name__}.",
+            remedy="Write it as ssh-keyscan shows it: ssh-ed25519 AAAA…",
+        ) from None
+
+
+def _private_key(connection: SshConnection) -> paramiko.PKey:
+    # Secrets are kept without their last line end, which the key formats want.
+    text = resolve_secret(connection.private_key).get_secret_value() + "\n"
+    for kind in _KEY_TYPES:
+        try:
+            return kind.from_private_key(io.StringIO(text))
+        except paramiko.PasswordRequiredException:
+            raise ConfigurationError(
+                f"The private key in {connection.private_key} has a passphrase.",
+                remedy="Give Nightshift a key of its own without one; the secret store protects it.",
+            ) from None
+        except (paramiko.SSHException, ValueError, IndexError, UnsupportedAlgorithm):
+            continue  # not of this kind
+    raise ConfigurationError(
+        f"The private key in {connection.private_key} is not understood.",
+        remedy="Use an Ed25519, ECDSA or RSA key, as ssh-keygen makes them.",
+    )
