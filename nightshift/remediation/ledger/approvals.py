@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import NOW, OPEN
 from nightshift.remediation.models import Plan
 
 _TABLE = schema.approval
@@ -78,7 +78,7 @@ class Approvals:
                     flow_run_id=flow_run_id,
                     expires_at=NOW + timedelta(seconds=seconds),
                 )
-                .on_conflict_do_nothing(index_elements=[_TABLE.c.incident_id], index_where=_TABLE.c.status == "open")
+                .on_conflict_do_nothing(index_elements=[_TABLE.c.incident_id], index_where=OPEN)
                 .returning(_TABLE.c.id)
             ).scalar()
             if is_new is None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import LIVE, NOW
 from nightshift.remediation.models import Outcome, Severity, Target
 
 _TABLE = schema.incident
@@ -74,7 +74,7 @@ class Incidents:
             .values(values)
             .on_conflict_do_nothing(
                 index_elements=[_TABLE.c.system, _TABLE.c.runbook, _TABLE.c.target],
-                index_where=_TABLE.c.status != "ended",
+                index_where=LIVE,
             )
             .returning(_TABLE.c.id)
         ).scalar()

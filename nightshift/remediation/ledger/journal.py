@@ -115,7 +115,7 @@ class Journal:
         ).first()
         sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
         # Hashed as it will be read back: jsonb spells some numbers differently (1e16, -0.0) than Python does.
-        at, entry = connection.execute(select(NOW, cast(literal(entry, JSONB), JSONB))).one()._tuple()  # noqa: SLF001
+        at, entry = connection.execute(select(NOW, cast(literal(entry, JSONB), JSONB))).one()
         digest = _hash(previous, sequence, at, incident_id, kind, action_id, fence, entry)
         connection.execute(
             insert(table).values(

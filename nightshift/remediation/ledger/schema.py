@@ -35,6 +35,11 @@ Moment = DateTime(timezone=True)
 NOW = func.clock_timestamp()
 """The wall clock, not the start of the transaction: leases and expiries must not be fooled by a long transaction."""
 
+LIVE = text("status <> 'ended'")
+OPEN = text("status = 'open'")
+"""Conditions of partial unique indexes, written out: with a parameter in it, ``on conflict`` does not find its index
+once the driver has prepared the statement."""
+
 incident = Table(
     "incident",
     metadata,
@@ -68,7 +73,7 @@ incident = Table(
         "runbook",
         "target",
         unique=True,
-        postgresql_where=text("status <> 'ended'"),
+        postgresql_where=LIVE,
     ),
     Index("ix_incident_dispatch", "next_dispatch_at", postgresql_where=text("status = 'open'")),
     Index("ix_incident_live", "status", "claimed_until", postgresql_where=text("status <> 'ended'")),
@@ -133,7 +138,7 @@ approval = Table(
     Column("decided_at", Moment),
     Column("delivered_at", Moment, comment="When the waiting run was told"),
     CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
-    Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=text("status = 'open'")),
+    Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=OPEN),
     Index("ix_approval_incident", "incident_id"),
 )
 
