@@ -156,5 +156,22 @@ class PruneDocker(ActionArguments):
     """Engine address as seen from the target host."""
     images: tuple[str, ...] = ()
     """Image ids; removed without force, so that one taken into use meanwhile stays."""
+    keep_newest: int = Field(default=2, ge=1)
+    """So many of each repository stay, also when newer ones vanished since the diagnosis."""
     build_cache_older_than: float | None = None
     """Seconds; None leaves the build cache alone."""
+
+
+class ArchiveRows(ActionArguments):
+    """Write rows older than ``before`` to an archive, read it back and compare, and only then delete them in batches."""
+
+    KIND: ClassVar[str] = "archive_rows"
+    table_schema: str
+    table_name: str
+    time_column: str
+    before: str
+    """RFC 3339 in UTC; fixed for archive and deletion, so that both mean the same rows."""
+    rows: int
+    """At most so many, the oldest."""
+    to: str
+    batch_rows: int

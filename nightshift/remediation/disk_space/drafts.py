@@ -102,7 +102,11 @@ def images(rule: DockerRule, unused: Sequence[DockerImageFact], gain: Space) -> 
     """Remove unused images."""
     age = age_in_words(rule.images_older_than)
     return Draft(
-        PruneDocker(host=rule.host, images=tuple(image.id for image in unused)),
+        PruneDocker(
+            host=rule.host,
+            images=tuple(image.id for image in unused),
+            keep_newest=rule.keep_images_per_repository,
+        ),
         tuple(image.id for image in unused),
         f"Remove {counted(len(unused), 'Docker image')} without containers, older than {age} ({gain})",
         f"No container was made from them; the newest {rule.keep_images_per_repository} of each repository stay.",

@@ -1,0 +1,1 @@
+"""How Nightshift looks at and changes filesystems on a target, without anything installed there."""
