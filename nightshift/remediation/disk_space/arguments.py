@@ -163,7 +163,7 @@ class PruneDocker(ActionArguments):
 
 
 class ArchiveRows(ActionArguments):
-    """Write rows older than ``before`` to an archive, read it back and compare, and only then delete them in batches."""
+    """Write rows older than ``before`` to an archive, read it back and compare; only then delete them, in batches."""
 
     KIND: ClassVar[str] = "archive_rows"
     table_schema: str

@@ -12,6 +12,7 @@ from nightshift.remediation.disk_space.diagnosis import DiskSpaceDiagnosis, File
 from nightshift.remediation.disk_space.guards import Scene
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.disk_space.proposals import (
+    blindness,
     crowded,
     expansion,
     forbidden_deleted_files,
@@ -67,7 +68,7 @@ def plan_disk_cleanup(
         goal=_goal(usage, need, policy),
         target=target,
         actions=tuple(actions),
-        refusals=(*survey.refusals, *(refusal for refusal, _ in denied), *_blindness(diagnosis)),
+        refusals=(*survey.refusals, *(refusal for refusal, _ in denied), *blindness(diagnosis.blind)),
         proposals=(*(proposal for _, proposal in denied), *_proposals(diagnosis, policy, need, gained)),
         expected=_expected(usage, need, gained, policy),
     )
@@ -128,14 +129,3 @@ def _proposals(
     if short.bytes:
         left += expansion(diagnosis.usage, policy, gained)
     return tuple(left)
-
-
-def _blindness(diagnosis: DiskSpaceDiagnosis) -> tuple[Refusal, ...]:
-    return tuple(
-        Refusal(
-            what=f"Anything about {printable(blind.what)}",
-            reason=f"it could not be seen: {printable(blind.why)}",
-            lifted_by="let the account of the connection see it",
-        )
-        for blind in diagnosis.blind
-    )

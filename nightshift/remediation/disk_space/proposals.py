@@ -1,13 +1,14 @@
-"""What only people can do about a full filesystem, in words precise enough to do it."""
+"""What is left for people about a full filesystem, in words precise enough to do it."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nightshift.remediation.disk_space.candidates import deleted_open_once
 from nightshift.remediation.disk_space.diagnosis import (
+    Blindness,
     DeletedOpenFile,
     DiskSpaceDiagnosis,
     FileFact,
@@ -160,6 +161,18 @@ def expansion(usage: FilesystemUsage, policy: DiskSpacePolicy, gain: Space) -> I
             "grow the volume, then its partition, then the filesystem.",
             reason=f"What is left would then take {policy.target_used_percent:g} % of it.",
         )
+
+
+def blindness(blind: Iterable[Blindness]) -> tuple[Refusal, ...]:
+    """What could not be seen, so that nothing is done about it and nobody takes it for absent."""
+    return tuple(
+        Refusal(
+            what=f"Anything about {printable(sight.what)}",
+            reason=f"it could not be seen: {printable(sight.why)}",
+            lifted_by="let the account of the connection see it",
+        )
+        for sight in blind
+    )
 
 
 def _inside(path: str, directory: str) -> bool:
