@@ -7,6 +7,7 @@ Secret block, and is resolved at the moment of use.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -123,3 +124,11 @@ Connection = Annotated[
     SshConnection | LocalConnection | PostgresConnection | HttpConnection | KubernetesConnection,
     Field(discriminator="type"),
 ]
+
+
+@dataclass(frozen=True)
+class ConnectionOf:
+    """Marks a field of a policy that names a connection of its system; the catalogue checks that it is there."""
+
+    type: str
+    """The connection's ``type``, e.g. ``postgres``."""

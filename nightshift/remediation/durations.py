@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d+[smhdw])+")
@@ -38,5 +38,14 @@ def format_duration(seconds: float) -> str:
     return " ".join(parts[:2])
 
 
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-"""A duration in seconds."""
+_WRITTEN = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^(\d+|(\d+[smhdw])+)$"}],
+    "examples": ["30s", "15m", "12h", "7d"],
+}
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema(_WRITTEN, mode="validation"),
+]
+"""A duration in seconds, written as a number or as ``1h30m``."""

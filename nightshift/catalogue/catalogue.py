@@ -1,0 +1,88 @@
+"""The catalogue: every system we look after, loaded whole or not at all, and asked what an alert means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from nightshift.catalogue.documents import Document
+from nightshift.catalogue.explain import explain, salvaged
+from nightshift.catalogue.matching import Match, NoMatch, SystemIndex
+from nightshift.catalogue.mistakes import CatalogueError, Mistake
+from nightshift.catalogue.models import Runbook, System
+from nightshift.catalogue.references import References, matchers_of, secrets_in
+from nightshift.remediation.models import Alert
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Systems by id."""
+
+    systems: Mapping[str, System]
+    _index: SystemIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "systems", MappingProxyType(dict(self.systems)))
+        object.__setattr__(self, "_index", SystemIndex(self.systems))
+
+    @classmethod
+    def load(cls, folder: Path) -> Catalogue:
+        """Every ``*.yaml`` file of a folder, one system each.
+
+        Raises:
+            CatalogueError: with all mistakes of all files.
+        """
+        files = sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+        if not files:
+            remedy = "Set NIGHTSHIFT_RUNBOOKS to a folder with one YAML file per system"
+            raise CatalogueError([Mistake(folder, 0, 0, "", "there is no catalogue file in this folder", remedy)])
+        mistakes: list[Mistake] = []
+        documents: dict[str, Document] = {}
+        systems: dict[str, System] = {}
+        for file in files:
+            document = Document.read(file)
+            system = _system(document, mistakes)
+            if system is not None:
+                if system.id in systems:
+                    problem = f"the system {system.id!r} stands in {documents[system.id].file.name} too"
+                    mistakes.append(document.mistake(("id",), problem, "Keep one of the files"))
+                    continue
+                documents[system.id], systems[system.id] = document, system
+        mistakes += matchers_of(documents, systems)
+        if mistakes:
+            raise CatalogueError(mistakes)
+        return cls(systems)
+
+    def match(self, alert: Alert) -> Match | NoMatch:
+        """The runbook and the target of an alert, or why there is none. Pure, and fast."""
+        return self._index.match(alert)
+
+    def runbooks(self) -> list[tuple[System, str, Runbook]]:
+        """Every runbook with its system and alert name, sorted."""
+        return [
+            (system, name, system.runbooks[name])
+            for _, system in sorted(self.systems.items())
+            for name in sorted(system.runbooks)
+        ]
+
+
+def _system(document: Document, mistakes: list[Mistake]) -> System | None:
+    """The system of a document, or what is left of it; all its mistakes are added to the others."""
+    mistakes += document.mistakes
+    if document.value is None:
+        return None
+    mistakes += secrets_in(document)
+    system: System | None
+    lost: frozenset[str] = frozenset()
+    try:
+        system = System.model_validate(document.value)
+    except ValidationError as error:
+        mistakes += explain(document, error)
+        system, lost = salvaged(document, error)
+    if system is not None:
+        mistakes += References(document, system, lost).mistakes()
+    return system

@@ -1,0 +1,150 @@
+"""Which system, runbook and target an alert means.
+
+Labels are hostile text. They are compared, exactly, with what the catalogue declares; only declared names and
+well-formed mount points go into a target. Reasons are safe to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System, TargetPart
+from nightshift.catalogue.references import instances_of
+from nightshift.remediation.models import Alert, Mode, Severity, Target
+from nightshift.remediation.mount_points import mount_point
+from nightshift.remediation.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the catalogue says about an alert."""
+
+    system: System
+    alert_name: str
+    runbook: Runbook
+    target: Target
+    """For an alert that no flow answers and that names no target: ``alert`` and its name."""
+    severity: Severity
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class NoMatch:
+    """Why no runbook can be started for an alert; a person has to look."""
+
+    reason: str
+    """Safe to show."""
+    severity: Severity
+    system: System | None = None
+    """Known when only the rest was not."""
+    alert_name: str | None = None
+    """The alert's name where the catalogue has it."""
+
+
+class _UnmatchedError(Exception):
+    """A part of the alert means nothing declared."""
+
+
+class SystemIndex:
+    """The systems, prepared for looking up many alerts."""
+
+    def __init__(self, systems: Mapping[str, System]) -> None:
+        self._systems = systems
+        self._by_label: dict[tuple[str, str], list[tuple[Mapping[str, str], str]]] = {}
+        for system in systems.values():
+            for labels in system.match:
+                first = next(iter(labels.items()))
+                self._by_label.setdefault(first, []).append((labels, system.id))
+        self._names = {
+            (system.id, kind): _names_of(kind, system) for system in systems.values() for kind in CONNECTED_KINDS
+        }
+
+    def match(self, alert: Alert) -> Match | NoMatch:
+        """See :meth:`Catalogue.match`."""
+        system: System | None = None
+        runbook: Runbook | None = None
+        try:
+            system = self._system(alert)
+            runbook = _runbook(alert, system)
+            target = self._target(alert, system, runbook)
+        except _UnmatchedError as unmatched:
+            severity = runbook.severity_of(alert.labels) if runbook else _claimed_severity(alert)
+            return NoMatch(str(unmatched), severity, system, alert.name if runbook else None)
+        severity = runbook.severity_of(alert.labels)
+        return Match(system, alert.name, runbook, target, severity, system.mode_of(runbook))
+
+    def _system(self, alert: Alert) -> System:
+        if (named := alert.labels.get("system")) is not None:
+            if named not in self._systems:
+                raise _UnmatchedError(f"the label system={_quoted(named)} names no system of the catalogue")
+            return self._systems[named]
+        found = sorted(set(self._claiming(alert.labels)))
+        if not found:
+            raise _UnmatchedError("no system of the catalogue matches its labels, and it has no label 'system'")
+        if len(found) > 1:
+            raise _UnmatchedError(
+                f"its labels match several systems: {', '.join(found)}; a label 'system' would decide"
+            )
+        return self._systems[found[0]]
+
+    def _claiming(self, labels: Mapping[str, str]) -> Iterator[str]:
+        for label in labels.items():
+            for wanted, system in self._by_label.get(label, ()):
+                if all(labels.get(name) == value for name, value in wanted.items()):
+                    yield system
+
+    def _target(self, alert: Alert, system: System, runbook: Runbook) -> Target:
+        if not runbook.target:
+            return Target(system=system.id, path=("alert", alert.name))
+        path: list[str] = []
+        for kind, part in runbook.target.items():
+            path += (kind, self._name(alert, system, kind, part))
+        return Target(system=system.id, path=tuple(path))
+
+    def _name(self, alert: Alert, system: System, kind: str, part: TargetPart) -> str:
+        """The declared name that the alert means for one kind of its target."""
+        value = alert.labels.get(part.label) if part.label else None
+        if value is None:
+            if part.default is None:
+                raise _UnmatchedError(f"it has no label {part.label!r}, which names its {kind}")
+            return part.default
+        shown = f"the label {part.label}={_quoted(value)}"
+        if kind == FILESYSTEM:
+            try:
+                return mount_point(value)
+            except ValueError as error:
+                raise _UnmatchedError(f"{shown} is no mount point: {error}") from None
+        names = self._names.get((system.id, kind)) or {name: name for name in part.among}
+        if value not in names:
+            raise _UnmatchedError(f"{shown} names no {kind} of {system.display}")
+        return names[value]
+
+
+def _runbook(alert: Alert, system: System) -> Runbook:
+    if not alert.name:
+        raise _UnmatchedError("it has no label 'alertname'")
+    runbook = system.runbooks.get(alert.name)
+    if runbook is None:
+        raise _UnmatchedError(f"{system.display} has no runbook for the alert {_quoted(alert.name)}")
+    return runbook
+
+
+def _names_of(kind: str, system: System) -> dict[str, str]:
+    """Label values that mean a connection of this kind, with the connection's name."""
+    return {
+        value: name
+        for name, connection in system.connections.items()
+        if connection.type in CONNECTED_KINDS[kind]
+        for value in instances_of(name, connection)
+    }
+
+
+def _claimed_severity(alert: Alert) -> Severity:
+    """What the alert says of itself; what says nothing understandable is not taken lightly."""
+    claimed = alert.labels.get("severity", "")
+    return Severity(claimed) if claimed in list(Severity) else Severity.CRITICAL
+
+
+def _quoted(text: str) -> str:
+    return f"'{printable(text, 80)}'"

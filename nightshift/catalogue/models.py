@@ -1,0 +1,292 @@
+"""What a file of the catalogue says: a system, how it is reached, whom it tells, and what answers each of its alerts.
+
+The docstrings below become the hints an editor shows while a file is written (see :mod:`nightshift.catalogue.schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from nightshift.remediation.connections import Connection, SecretReference
+from nightshift.remediation.durations import Seconds
+from nightshift.remediation.flow_policies import FLOW_POLICIES
+from nightshift.remediation.models import Mode, Severity, Value
+from nightshift.remediation.mount_points import mount_point
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("write it on one line, without control characters")
+    return text
+
+
+def _known_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("write a time zone of the IANA database such as UTC or Europe/Berlin")
+    return name
+
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
+SystemId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+AlertName = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_one_line)]
+FlowName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
+Labels = Annotated[dict[LabelName, Line], Field(min_length=1)]
+
+
+class SeverityRule(Value):
+    """How fast people must answer alerts of one severity, and where they are told."""
+
+    acknowledge: Seconds | None = None
+    """Within this time a person must have taken it; null: as time allows."""
+    resolve: Seconds | None = None
+    """Within this time it must be over; null: the system promises none."""
+    escalate_after: Seconds | None = None
+    """Unresolved for this long, the next step of the ladder is taken; null: the times of the ladder alone."""
+    notify: tuple[Name, ...] = ()
+    """Names of channels."""
+    meaning: Line | None = None
+    """What this severity stands for, in words."""
+
+
+class Channel(Value):
+    """Where messages go."""
+
+    kind: Literal["slack", "pagerduty", "email", "apprise"]
+    title: Line
+    """Its name for people: ``#shop-critical``, ``oncall@example.com``."""
+    url: SecretReference
+    """The place of its URL: a Slack webhook, a PagerDuty routing key, or an apprise URL (``mailtos://…``)."""
+    description: Line | None = None
+    """What is told there."""
+
+
+class Role(Value):
+    """A group of people who can be called or asked."""
+
+    title: Line
+    """For people: ``senior engineer``."""
+    contact: Line | None = None
+    """How they are reached by hand: a handle, a number, a schedule."""
+    people: tuple[Line, ...] = ()
+    """Names under which its members show who they are to Nightshift when they approve."""
+
+
+class EscalationStep(Value):
+    """One step of a ladder: when it is taken, and who is told."""
+
+    after: Seconds | None = None
+    """Time since the incident was opened."""
+    when: Line | None = None
+    """A condition that people judge. The step is then shown with it instead of being taken by the clock."""
+    roles: tuple[Name, ...] = ()
+    """Who is called."""
+    channels: tuple[Name, ...] = ()
+    """Where it is written; empty: the channels of the alert's severity."""
+    severities: tuple[Severity, ...] = ()
+    """Severities it holds for; empty: every one."""
+    instruction: Line | None = None
+    """What they are asked to do."""
+
+    @model_validator(mode="after")
+    def _is_a_step(self) -> EscalationStep:
+        if self.after is None and self.when is None:
+            raise ValueError("say when the step is taken: after (a duration), or when (a condition for people)")
+        if not self.roles and not self.channels:
+            raise ValueError("say who is told: roles, channels or both")
+        return self
+
+    def holds_for(self, severity: Severity) -> bool:
+        """Whether it is a step for alerts of this severity."""
+        return not self.severities or severity in self.severities
+
+
+class ApprovalRule(Value):
+    """Who may approve a plan, and for how long it stays open."""
+
+    expires_after: Seconds = Field(default=4 * 3600, gt=0)
+    """Without an answer for this long, the answer is no."""
+    roles: tuple[Name, ...] = ()
+    """Roles whose people may approve; empty: everyone who has shown who they are."""
+
+
+class TargetPart(Value):
+    """Where one element of the target comes from: a label of the alert, matched exactly against what is declared."""
+
+    label: LabelName | None = None
+    """Label that names it; null: always the default."""
+    default: Line | None = None
+    """Taken when the alert has no such label."""
+    among: tuple[Line, ...] = ()
+    """The names that are known, for kinds other than host, database (connections) and filesystem (mount points)."""
+
+    @model_validator(mode="after")
+    def _comes_from_somewhere(self) -> TargetPart:
+        if self.label is None and self.default is None:
+            raise ValueError("say where the name comes from: label, default or both")
+        return self
+
+
+class SeverityOverride(Value):
+    """Another severity for alerts that carry a certain label."""
+
+    label: LabelName
+    equals: Line
+    severity: Severity
+
+
+CONNECTED_KINDS = {"host": ("ssh", "local"), "database": ("postgres",)}
+"""Target kinds whose names are connections, with the types of connection they may be."""
+FILESYSTEM = "filesystem"
+
+
+class Runbook(Value):
+    """What is done about one alert: a flow with its policy, or, where none exists yet, a page to a person."""
+
+    flow: FlowName | None = None
+    """The flow that answers it; null: there is none yet, and a person is paged who is told so."""
+    planned_flow: FlowName | None = None
+    """The flow that will answer it one day."""
+    summary: Line
+    """What the alert says, in words for people."""
+    severity: Severity
+    severity_when: tuple[SeverityOverride, ...] = ()
+    """Other severities by label; the first that matches counts."""
+    mode: Mode | None = None
+    """How much it may do by itself; null: the mode of the system."""
+    target: dict[Name, TargetPart] = Field(default={})
+    """The thing it acts on: kind → where its name comes from, outermost first (``host``, then ``filesystem``)."""
+    policy: SerializeAsAny[Value] | None = None
+    """Limits and permissions of the flow."""
+    approval: ApprovalRule | None = None
+    """Who may approve, instead of the rule of the system."""
+    escalation: tuple[EscalationStep, ...] = ()
+    """Steps of this alert, beside the ladder of the system."""
+    runbook_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    """Where people read more."""
+
+    @field_validator("flow")
+    @classmethod
+    def _flow_exists(cls, flow: str | None) -> str | None:
+        if flow is not None and flow not in FLOW_POLICIES:
+            raise ValueError(f"there is no flow {flow!r}; flows: {', '.join(sorted(FLOW_POLICIES))}")
+        return flow
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _policy_of_the_flow(cls, policy: Any, info: ValidationInfo) -> Any:
+        if policy is None or "flow" not in info.data:
+            return None
+        if info.data["flow"] is None:
+            raise ValueError("a policy belongs to a flow, and this runbook names none")
+        return FLOW_POLICIES[info.data["flow"]].validate_python(policy)
+
+    @field_validator("target")
+    @classmethod
+    def _known_kinds(cls, target: dict[str, TargetPart]) -> dict[str, TargetPart]:
+        for kind, part in target.items():
+            known = kind in CONNECTED_KINDS or kind == FILESYSTEM
+            if known == bool(part.among):
+                problem = "its names are known, leave out among" if known else "list the names it may have in among"
+                raise ValueError(f"{kind}: {problem}")
+            if kind == FILESYSTEM and part.default is not None:
+                mount_point(part.default)
+            if part.among and part.default is not None and part.default not in part.among:
+                raise ValueError(f"{kind}: the default {part.default!r} does not stand in among")
+        return target
+
+    @model_validator(mode="after")
+    def _complete(self) -> Runbook:
+        if self.flow is None:
+            return self
+        if self.planned_flow is not None:
+            raise ValueError("write flow or planned_flow, not both")
+        needed = () if self.policy is None else getattr(self.policy, "TARGET", ())
+        if self.policy is None:
+            raise ValueError(f"flow {self.flow} needs a policy; write at least 'policy: {{}}'")
+        if tuple(self.target) != needed:
+            raise ValueError(f"with this policy, flow {self.flow} needs the target {', '.join(needed)} in this order")
+        return self
+
+    @property
+    def answered(self) -> bool:
+        """Whether a flow answers it."""
+        return self.flow is not None
+
+    def severity_of(self, labels: dict[str, str]) -> Severity:
+        """The severity of an alert with these labels."""
+        for override in self.severity_when:
+            if labels.get(override.label) == override.equals:
+                return override.severity
+        return self.severity
+
+
+class System(Value):
+    """One product we look after."""
+
+    id: SystemId
+    """Short name, the same as the file's."""
+    title: Line
+    """What it is, in a few words."""
+    display: Line
+    """Its name for people: ``CryptoFunk``."""
+    description: str = ""
+    """What a stranger on call needs to know."""
+    time_zone: Annotated[str, AfterValidator(_known_time_zone)] = "UTC"
+    """IANA time zone of its people."""
+    mode: Mode = Mode.PROPOSE
+    """How much its runbooks may do by themselves."""
+    match: tuple[Labels, ...] = ()
+    """Its alerts, beside those with ``system: <id>``: every label of one of these sets, exactly."""
+    severities: dict[Severity, SeverityRule]
+    """For critical, warning and info: how fast, and who is told."""
+    channels: dict[Name, Channel] = Field(default={})
+    """Where messages go, by name."""
+    roles: dict[Name, Role] = Field(default={})
+    """People, by what they do."""
+    escalation: tuple[EscalationStep, ...] = ()
+    """The ladder: who is called when trouble stays."""
+    approval: ApprovalRule = ApprovalRule()
+    """Who may approve plans, where a runbook does not say otherwise."""
+    connections: dict[Name, Connection] = Field(default={})
+    """How its parts are reached, by name."""
+    runbooks: dict[AlertName, Runbook] = Field(default={})
+    """Its alerts, by alert name."""
+
+    @field_validator("severities")
+    @classmethod
+    def _every_severity(cls, severities: dict[Severity, SeverityRule]) -> dict[Severity, SeverityRule]:
+        if missing := [severity.value for severity in Severity if severity not in severities]:
+            raise ValueError(f"{' and '.join(missing)} missing; write all of critical, warning, info")
+        return severities
+
+    def mode_of(self, runbook: Runbook) -> Mode:
+        """How much this runbook may do by itself here."""
+        return runbook.mode or self.mode
+
+    def approval_of(self, runbook: Runbook) -> ApprovalRule:
+        """Who may approve this runbook's plans here."""
+        return runbook.approval or self.approval
+
+    def may_approve(self, person: str, rule: ApprovalRule) -> bool:
+        """Whether an authenticated person may decide under this rule."""
+        return not rule.roles or any(person in self.roles[role].people for role in rule.roles)
+
+    def ladder(self, severity: Severity, runbook: Runbook | None = None) -> tuple[EscalationStep, ...]:
+        """The steps for an alert, those by the clock first and in order, then those people judge."""
+        steps: Iterable[EscalationStep] = (*self.escalation, *(runbook.escalation if runbook else ()))
+        held = (step for step in steps if step.holds_for(severity))
+        return tuple(sorted(held, key=lambda step: (step.when is not None, step.after or 0)))

@@ -1,0 +1,136 @@
+"""Mistakes that only show when the parts of a system, or several systems, are seen together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from nightshift.catalogue.documents import Document, Trail, dotted
+from nightshift.catalogue.explain import KEPT_ELSEWHERE
+from nightshift.catalogue.mistakes import Mistake, did_you_mean
+from nightshift.catalogue.models import CONNECTED_KINDS, ApprovalRule, EscalationStep, Runbook, System
+from nightshift.remediation.connections import Connection, ConnectionOf
+from nightshift.remediation.models import Value
+
+_SECRETS = (
+    (re.compile(r"://[^/@\s:]*:[^/@\s]+@"), "a URL with a password is written in the file"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key is written in the file"),
+    (re.compile(r"hooks\.slack\.com/services/\w"), "a Slack webhook is written in the file, and its URL is a secret"),
+    (re.compile(r"\bxox[abprs]-\w|\bgh[pousr]_\w{20}|\bAKIA[0-9A-Z]{16}\b"), "a token is written in the file"),
+)
+
+
+def secrets_in(document: Document) -> Iterator[Mistake]:
+    """Texts that are secrets by their look. They are not repeated."""
+    for trail, text in document.texts():
+        for pattern, problem in _SECRETS:
+            if pattern.search(text):
+                yield document.mistake(trail, problem, KEPT_ELSEWHERE)
+
+
+def instances_of(name: str, connection: Connection) -> tuple[str, ...]:
+    """Label values that mean this connection: its name and its declared instances."""
+    return (name, *getattr(connection, "instances", ()))
+
+
+def matchers_of(documents: Mapping[str, Document], systems: Mapping[str, System]) -> Iterator[Mistake]:
+    """Sets of labels that two systems, or one twice, claim."""
+    claimed: dict[frozenset[tuple[str, str]], tuple[str, int]] = {}
+    for system in systems.values():
+        for index, labels in enumerate(system.match):
+            first = claimed.setdefault(frozenset(labels.items()), (system.id, index))
+            if first != (system.id, index):
+                other = documents[first[0]]
+                line, _ = other.position(("match", first[1]))
+                problem = f"the same labels belong to {first[0]} already ({other.file.name}:{line})"
+                yield documents[system.id].mistake(("match", index), problem, "Add a label that tells the two apart")
+
+
+@dataclass(frozen=True)
+class References:
+    """The names of one system, each looked up where it is used."""
+
+    document: Document
+    system: System
+    lost: frozenset[str] = frozenset()
+    """Names whose part of the document has mistakes of its own."""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Names that nothing carries, and instances that two connections claim."""
+        document, system = self.document, self.system
+        if system.id != document.file.stem:
+            remedy = f"Call the file {system.id}{document.file.suffix}, or the system {document.file.stem!r}"
+            yield document.mistake(("id",), f"the system {system.id!r} stands in {document.file.name}", remedy)
+        for severity, rule in system.severities.items():
+            yield from self._each(("severities", severity.value, "notify"), rule.notify, system.channels, "channel")
+        yield from self._ladder(("escalation",), system.escalation)
+        yield from self._approval(("approval",), system.approval)
+        yield from self._instances()
+        for name, runbook in system.runbooks.items():
+            yield from self._runbook(("runbooks", name), runbook)
+
+    def _runbook(self, trail: Trail, runbook: Runbook) -> Iterator[Mistake]:
+        yield from self._ladder((*trail, "escalation"), runbook.escalation)
+        if runbook.approval is not None:
+            yield from self._approval((*trail, "approval"), runbook.approval)
+        if runbook.policy is not None:
+            yield from self._policy((*trail, "policy"), runbook.policy)
+        for kind, part in runbook.target.items():
+            if kind not in CONNECTED_KINDS:
+                continue
+            known = self._connections(*CONNECTED_KINDS[kind])
+            if not known and not self.lost:
+                types = " or ".join(CONNECTED_KINDS[kind])
+                problem = f"no {kind} can be found: the system has no connection of type {types}"
+                yield self.document.mistake((*trail, "target", kind), problem, "Declare one under connections")
+            elif part.default is not None:
+                yield from self._one((*trail, "target", kind, "default"), part.default, known, kind)
+
+    def _connections(self, *types: str) -> list[str]:
+        return [name for name, connection in self.system.connections.items() if connection.type in types]
+
+    def _one(self, trail: Trail, name: str, known: Collection[str], what: str) -> Iterator[Mistake]:
+        if name not in known and name not in self.lost:
+            yield self.document.mistake(trail, f"there is no {what} {name!r}", did_you_mean(name, list(known)))
+
+    def _each(self, trail: Trail, names: tuple[str, ...], known: Collection[str], what: str) -> Iterator[Mistake]:
+        for index, name in enumerate(names):
+            yield from self._one((*trail, index), name, known, what)
+
+    def _ladder(self, trail: Trail, steps: tuple[EscalationStep, ...]) -> Iterator[Mistake]:
+        for index, step in enumerate(steps):
+            yield from self._each((*trail, index, "roles"), step.roles, self.system.roles, "role")
+            yield from self._each((*trail, index, "channels"), step.channels, self.system.channels, "channel")
+
+    def _approval(self, trail: Trail, rule: ApprovalRule) -> Iterator[Mistake]:
+        yield from self._each((*trail, "roles"), rule.roles, self.system.roles, "role")
+        known = [self.system.roles[role] for role in rule.roles if role in self.system.roles]
+        if len(known) == len(rule.roles) and known and not any(role.people for role in known):
+            problem = "nobody could approve: none of these roles has people"
+            yield self.document.mistake((*trail, "roles"), problem, "Name people in a role, or leave roles out")
+
+    def _policy(self, trail: Trail, policy: Value) -> Iterator[Mistake]:
+        """Connections that a policy names: there, and of the type it needs."""
+        for name, field in type(policy).model_fields.items():
+            value, place = getattr(policy, name), (*trail, name)
+            for mark in field.metadata:
+                if isinstance(mark, ConnectionOf) and isinstance(value, str):
+                    known = self._connections(mark.type)
+                    yield from self._one(place, value, known, f"connection of type {mark.type}")
+            if isinstance(value, Value):
+                yield from self._policy(place, value)
+            for index, item in enumerate(value if isinstance(value, tuple) else ()):
+                if isinstance(item, Value):
+                    yield from self._policy((*place, index), item)
+
+    def _instances(self) -> Iterator[Mistake]:
+        """A label value must not mean two hosts, nor two databases."""
+        for types in CONNECTED_KINDS.values():
+            owners = {name: name for name in self._connections(*types)}
+            for name in list(owners):
+                for index, instance in enumerate(instances_of(name, self.system.connections[name])[1:]):
+                    if (owner := owners.setdefault(instance, name)) != name:
+                        problem = f"{instance!r} means {dotted(('connections', owner))} already"
+                        place = ("connections", name, "instances", index)
+                        yield self.document.mistake(place, problem, "Leave it with one of the two")

@@ -1,0 +1,102 @@
+"""What may be done when the volume of a database fills up (CryptoFunk's DiskSpaceWarning).
+
+The volume belongs to a server that must go on running, so nothing here touches files: rows are archived and then
+deleted, and what needs Timescale or Kubernetes is proposed to people with everything they need to decide.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from nightshift.remediation.connections import ConnectionOf
+from nightshift.remediation.disk_space.policy import Bytes, Directory, Percent
+from nightshift.remediation.durations import Seconds
+from nightshift.remediation.models import Value
+
+_IDENTIFIER = r"[a-z_][a-z0-9_]{0,62}"
+TableName = Annotated[str, StringConstraints(pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})?$")]
+"""A table, with its schema where it is not ``public``: ``trading_sessions``, ``audit.events``."""
+ColumnName = Annotated[str, StringConstraints(pattern=rf"^{_IDENTIFIER}$")]
+
+
+class VolumeSize(Value):
+    """How large the volume is and how much of it is used; SQL alone cannot tell. Exactly one of the two ways."""
+
+    prometheus: Annotated[str | None, ConnectionOf("http")] = None
+    """Name of the connection to a Prometheus with the kubelet's ``kubelet_volume_stats_*`` of the claim."""
+    capacity: Bytes | None = None
+    """The declared size; used is then what the server's databases and its write-ahead log take."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> VolumeSize:
+        if (self.prometheus is None) == (self.capacity is None):
+            raise ValueError("name exactly one of prometheus, capacity")
+        return self
+
+
+class CompressionRule(Value):
+    """Chunks of a Timescale hypertable to compress, one by one; proposed to people, not carried out."""
+
+    hypertable: TableName
+    older_than: Seconds
+
+
+class RowArchiveRule(Value):
+    """Old rows: written to an archive, the archive read back and compared, and only then deleted, in batches."""
+
+    table: TableName
+    time_column: ColumnName
+    older_than: Seconds
+    """By ``time_column`` and the server's clock, fixed once for archive and deletion."""
+    to: Directory
+    """Directory for the archives on the machine the worker runs on; never on the volume that is full."""
+    batch_rows: int = Field(default=5_000, gt=0, le=100_000)
+    """Rows deleted in one transaction."""
+    max_rows: int = Field(default=1_000_000, gt=0)
+    """Most rows of one plan; what is left waits for the next."""
+
+
+class ClaimExpansion(Value):
+    """A larger volume, proposed to people: a claim cannot be shrunk again."""
+
+    cluster: Annotated[str, ConnectionOf("kubernetes")]
+    """Name of the connection to the cluster of the claim."""
+    factor: float = Field(default=1.5, gt=1, le=4)
+    """The new size relative to the present one."""
+    ceiling: Bytes
+    """Never proposed above this."""
+
+
+class DatabaseVolumePolicy(Value):
+    """Limits and permissions of :func:`disk_space_reclaim` for the volume of a PostgreSQL server.
+
+    A rule that is left out allows nothing.
+    """
+
+    TARGET: ClassVar[tuple[str, ...]] = ("database", "claim")
+    """Kinds of the target's path: a connection of type postgres, and the volume claim it writes to."""
+
+    volume: Literal["database"]
+    size: VolumeSize
+    target_used_percent: Percent = 80
+    """Stop as soon as usage is at or below this."""
+    alert_used_percent: Percent = 80
+    """The symptom: usage above this is trouble."""
+    critical_used_percent: Percent = 95
+    watch: Seconds = 300
+    """How long usage is watched after the repair."""
+    refill_horizon: Seconds = 24 * 3600
+    """When the volume, growing as it does, would be above ``alert_used_percent`` sooner than this, it escalates."""
+    largest_tables: int = Field(default=10, gt=0, le=100)
+    """How many tables the report names, largest first, each hypertable as one."""
+    compress: tuple[CompressionRule, ...] = ()
+    archive_rows: tuple[RowArchiveRule, ...] = ()
+    expand: ClaimExpansion | None = None
+
+    @model_validator(mode="after")
+    def _target_below_alert(self) -> DatabaseVolumePolicy:
+        if self.target_used_percent > self.alert_used_percent:
+            raise ValueError("target_used_percent must not be above alert_used_percent")
+        return self
