@@ -51,8 +51,7 @@ def usage_svg(samples: Sequence[FilesystemUsage], limit_percent: float | None = 
     )
     bottom, right = _SVG_TOP + height, _SVG_LEFT + width
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SVG_WIDTH} {_SVG_HEIGHT}" role="img"'
-        ' font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SVG_WIDTH} {_SVG_HEIGHT}" font-size="11">',
         "<title>Filesystem usage over time</title>",
         f'<path d="M{_SVG_LEFT} {_SVG_TOP}V{bottom}H{right}" fill="none" stroke="gray"/>',
         *(_svg_text(_SVG_LEFT - 6, _SVG_TOP + height * (1 - p / 100) + 4, f"{p} %", "end") for p in (0, 50, 100)),

@@ -103,61 +103,52 @@ def _backups(diagnosis: DiskSpaceDiagnosis, policy: DiskSpacePolicy) -> Iterator
 
 def evidence_markdown(diagnosis: DiskSpaceDiagnosis) -> str:
     """Tables of the largest and fastest growing things, for people; every name in it is escaped."""
+    tables = (*_directory_tables(diagnosis), _largest_files(diagnosis), _growing_files(diagnosis), _deleted(diagnosis))
+    return "\n\n".join(table for table in tables if table)
+
+
+def _directory_tables(diagnosis: DiskSpaceDiagnosis) -> Iterator[str]:
+    by_size = sorted(diagnosis.largest_directories, key=lambda d: (-d.allocated, d.path))
+    by_files = sorted(diagnosis.crowded_directories, key=lambda d: (-d.files, d.path))
+    for title, directories in (("Largest directories", by_size), ("Directories with the most files", by_files)):
+        rows = [(printable(d.path), format_bytes(d.allocated), f"{d.files:,}") for d in directories]
+        yield _table(title, ("Directory", "Size", "Files"), rows)
+
+
+def _largest_files(diagnosis: DiskSpaceDiagnosis) -> str:
+    rows = [
+        (
+            printable(file.path),
+            format_bytes(file.allocated),
+            format_bytes(file.size),
+            format_duration(max(0.0, diagnosis.now - file.modified_ns / 1e9)),
+            listed([process_words(process) for process in file.open_by], 2),
+        )
+        for file in sorted(diagnosis.largest_files, key=lambda file: (-file.allocated, file.path))
+    ]
+    return _table("Largest files", ("File", "On disk", "Size", "Age", "Open by"), rows)
+
+
+def _growing_files(diagnosis: DiskSpaceDiagnosis) -> str:
     writer = holders(diagnosis)
     growing = [file for file in diagnosis.growing if math.isfinite(file.bytes_per_second)]
-    tables = (
-        _table(
-            "Largest directories",
-            ("Directory", "Size", "Files"),
-            [
-                (printable(d.path), format_bytes(d.allocated), f"{d.files:,}")
-                for d in sorted(diagnosis.largest_directories, key=lambda d: (-d.allocated, d.path))
-            ],
-        ),
-        _table(
-            "Directories with the most files",
-            ("Directory", "Files", "Size"),
-            [
-                (printable(d.path), f"{d.files:,}", format_bytes(d.allocated))
-                for d in sorted(diagnosis.crowded_directories, key=lambda d: (-d.files, d.path))
-            ],
-        ),
-        _table(
-            "Largest files",
-            ("File", "On disk", "Size", "Age", "Open by"),
-            [
-                (
-                    printable(f.path),
-                    format_bytes(f.allocated),
-                    format_bytes(f.size),
-                    format_duration(max(0.0, diagnosis.now - f.modified_ns / 1e9)) if diagnosis.now else "",
-                    listed([process_words(process) for process in f.open_by], 2),
-                )
-                for f in sorted(diagnosis.largest_files, key=lambda f: (-f.allocated, f.path))
-            ],
-        ),
-        _table(
-            "Growing files",
-            ("File", "Growth", "Written by"),
-            [
-                (
-                    printable(f.path),
-                    f"{format_bytes(math.ceil(f.bytes_per_second))}/s",
-                    process_words(writer[f.path]) if f.path in writer else "",
-                )
-                for f in sorted(growing, key=lambda f: (-f.bytes_per_second, f.path))
-            ],
-        ),
-        _table(
-            "Deleted but open files",
-            ("Last name", "On disk", "Held by"),
-            [
-                (printable(f.path), format_bytes(f.allocated), process_words(f.process))
-                for f in deleted_open_once(diagnosis)
-            ],
-        ),
-    )
-    return "\n\n".join(table for table in tables if table)
+    rows = [
+        (
+            printable(file.path),
+            f"{format_bytes(math.ceil(file.bytes_per_second))}/s",
+            process_words(writer[file.path]) if file.path in writer else "",
+        )
+        for file in sorted(growing, key=lambda file: (-file.bytes_per_second, file.path))
+    ]
+    return _table("Growing files", ("File", "Growth", "Written by"), rows)
+
+
+def _deleted(diagnosis: DiskSpaceDiagnosis) -> str:
+    rows = [
+        (printable(file.path), format_bytes(file.allocated), process_words(file.process))
+        for file in deleted_open_once(diagnosis)
+    ]
+    return _table("Deleted but open files", ("Last name", "On disk", "Held by"), rows)
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
