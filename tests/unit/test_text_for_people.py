@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightshift.remediation.text import age_in_words, counted, listed, printable
+
+RAW = re.compile(r"[`|<>&\[\]{}*~\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("/var/log/app_1.log.1", "/var/log/app_1.log.1"),
+        ("/srv/Überblick 2024.txt", "/srv/Überblick 2024.txt"),
+        ("a\nb\x1b[31m", r"a\x0ab\x1b\x5b31m"),
+        ("`rm -rf /`|x", r"\x60rm -rf /\x60\x7cx"),
+        ("<script>&", r"\x3cscript\x3e\x26"),
+        ("[click](http://evil)", r"\x5bclick\x5d(http\x3a//evil)"),
+        ("www.evil.com", r"www\x2eevil.com"),
+        ("{{ flow.name }}", r"\x7b\x7b flow.name \x7d\x7d"),
+        ("__init__.py", r"\x5f\x5finit\x5f\x5f.py"),
+        ("gnp\u202egpj", r"gnp\u202egpj"),
+        ("\U000e0001", r"\U000e0001"),
+        ("back\\slash", r"back\x5cslash"),
+        (r"already\x0aescaped", r"already\x0aescaped"),
+    ],
+)
+def test_names_are_shown_without_meaning_anything_to_markdown_html_or_a_terminal(raw: str, shown: str) -> None:
+    assert printable(raw) == shown
+
+
+@settings(max_examples=2000)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
+def test_whatever_the_text_nothing_raw_is_left_and_escaping_again_changes_nothing(text: str) -> None:
+    shown = printable(text, limit=10_000)
+
+    assert not RAW.search(shown)
+    assert shown.isprintable()
+    assert printable(shown, limit=10_000) == shown
+
+
+def test_a_long_path_keeps_its_end() -> None:
+    shown = printable("/a" * 500 + "/the-name.log", limit=50)
+
+    assert len(shown) == 50
+    assert shown.startswith("/a/a")
+    assert shown.endswith("/the-name.log")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(7 * 86400, "7 days"), (86400, "1 day"), (36 * 3600, "36 hours"), (90, "90 seconds"), (0, "0 seconds")],
+)
+def test_ages_are_said_in_the_largest_exact_unit(seconds: int, words: str) -> None:
+    assert age_in_words(seconds) == words
+
+
+def test_numbers_and_lists_read_like_language() -> None:
+    assert counted(1, "file") == "1 file"
+    assert counted(1204, "directory", "directories") == "1,204 directories"
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
