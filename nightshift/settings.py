@@ -1,4 +1,8 @@
-"""Settings of this installation, from ``NIGHTSHIFT_*`` environment variables; systems and runbooks live in the catalogue."""
+"""Settings of this installation, from ``NIGHTSHIFT_*`` variables; systems and runbooks live in the catalogue.
+
+A variable of the environment wins over the same one in ``{home}/nightshift.env``, which ``nightshift up`` writes so
+that later commands, gateway, worker and flow runs find the installation.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from nightshift.remediation.errors import ConfigurationError
+
+ENV_FILE = "nightshift.env"
+"""Name of the file in the home folder that ``nightshift up`` writes."""
 
 
 def default_home() -> Path:
@@ -39,6 +48,10 @@ class Settings(BaseSettings):
     """PostgreSQL URL of Prefect's own database. Unset: database ``prefect`` on the ledger's server."""
     prefect_api_url: str | None = None
     """URL of a Prefect server that is already there. Unset: ``nightshift up`` starts one."""
+    embedded: str = ""
+    """Written by ``up``: which of ``postgresql`` and ``prefect-server``, with commas, it started itself."""
+    postgres_port: int | None = None
+    """Port of the embedded PostgreSQL. Unset: a free one at first ``up``, then always that."""
     prefect_port: int = 4200
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8420
@@ -53,6 +66,47 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=5, gt=0)
     """Flow runs an incident may use up (crashes, lost workers) before a person is paged instead."""
     work_pool: str = "nightshift"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway answers."""
+        host = f"[{self.gateway_host}]" if ":" in self.gateway_host else self.gateway_host
+        return f"http://{host}:{self.gateway_port}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its file depends on the home folder
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file in the home folder.
+
+        Raises:
+            ConfigurationError: the file belongs to another user.
+        """
+        home = init_settings().get("home") or os.environ.get("NIGHTSHIFT_HOME") or default_home()
+        env_file = Path(home) / ENV_FILE
+        if env_file.exists() and not os.access(env_file, os.R_OK):
+            raise ConfigurationError(
+                f"{env_file} may not be read by this user.",
+                remedy="Run the command as the user who ran `nightshift up`, or with sudo.",
+            )
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=env_file)
+
+    def ledger_url(self) -> str:
+        """The ledger's database.
+
+        Raises:
+            ConfigurationError: there is none yet.
+        """
+        if self.database_url is None:
+            raise ConfigurationError(
+                "No ledger is configured.", remedy="Run `nightshift up`, or set NIGHTSHIFT_DATABASE_URL."
+            )
+        return self.database_url.get_secret_value()
 
 
 @lru_cache

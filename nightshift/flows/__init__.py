@@ -1,1 +1,1 @@
-"""One remediation procedure per file, each reading like its runbook: diagnose, plan, approve, remediate, verify, report."""
+"""One remediation procedure per file, reading like its runbook: diagnose, plan, approve, remediate, verify, report."""

@@ -29,7 +29,7 @@ class ApprovalForm(RunInput):
 
 
 def suspend_for(plan: Plan, *, headline: str, expires: str) -> None:
-    """Suspend this flow run until the plan is decided; usually ends the process. Returns when it was decided already."""
+    """Suspend this flow run until the plan is decided; returns only when it was decided already."""
     text = f"### {headline}\n\n{render_plan(plan)}\n\nPlan `{plan.digest[:12]}`. Without an answer by **{expires}** "
     text += "it counts as denied. The target is looked at again before anything is done."
     suspend_flow_run(

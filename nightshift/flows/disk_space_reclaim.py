@@ -7,8 +7,9 @@ from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.remediation.disk_space.chart import usage_chart
 from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
-from nightshift.remediation.disk_space.findings import disk_findings, evidence, usage_chart
+from nightshift.remediation.disk_space.findings import evidence_markdown, findings_of
 from nightshift.remediation.disk_space.planner import plan_disk_cleanup
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.disk_space.verification import judge
@@ -40,9 +41,10 @@ def reclaim(incident: Incident) -> Conclusion:
     connection = incident.host_connection(host)
 
     diagnosis = diagnose_disk_space(host, connection, mount, policy)
-    incident.diagnosed(in_words(diagnosis.usage), disk_findings(diagnosis, policy), evidence(diagnosis, policy))
+    incident.diagnosed(in_words(diagnosis.usage), findings_of(diagnosis, policy), evidence_markdown(diagnosis))
 
-    plan = plan_disk_cleanup(incident.target, diagnosis, policy)
+    # A repair that was begun is brought to its end, also when it is below the alert's threshold by now.
+    plan = plan_disk_cleanup(incident.target, diagnosis, policy, force=incident.changed_something)
 
     def enough() -> bool:
         now = measure_disk_usage(host, connection, mount)
@@ -58,7 +60,9 @@ def reclaim(incident: Incident) -> Conclusion:
     incident.verifying()
     samples = watch_disk_usage(host, connection, mount, policy.watch)
     verdict = judge(diagnosis.usage, samples, policy)
-    return incident.judged(verdict, measured=in_words(samples[-1]), chart=usage_chart(samples))
+    return incident.judged(
+        verdict, measured=in_words(samples[-1]), chart=usage_chart(samples, policy.target_used_percent)
+    )
 
 
 def in_words(usage: FilesystemUsage) -> str:

@@ -14,10 +14,12 @@ from nightshift.catalogue import Runbook, System
 from nightshift.flows.approval import answer_in_form, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
+from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.gate import Execution, Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
-from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Target, Value, Verdict
+from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 
 P = TypeVar("P", bound=Value)
 
@@ -38,7 +40,10 @@ class Incident:
     title: str
     target: Target
     system: System
+    alert: str
+    """Name of the alert, as the catalogue has it."""
     runbook: Runbook
+    severity: Severity
     dry_run: bool
     ledger: Ledger
     keeper: ClaimKeeper
@@ -54,13 +59,24 @@ class Incident:
     @property
     def mode(self) -> Mode:
         """How much this runbook may do by itself; a dry run changes nothing."""
-        return Mode.OBSERVE if self.dry_run else self.runbook.mode or self.system.mode
+        return Mode.OBSERVE if self.dry_run else self.system.mode_of(self.runbook)
 
     def policy(self, kind: type[P]) -> P:
         """The runbook's limits, as the catalogue has them."""
         if not isinstance(self.runbook.policy, kind):
-            raise TypeError(f"runbook {self.runbook} has no {kind.__name__}")
+            raise TypeError(f"the runbook of {self.alert} has no {kind.__name__}")
         return self.runbook.policy
+
+    def host_connection(self, name: str) -> HostConnection:
+        """How a host of the system is reached.
+
+        Raises:
+            ConfigurationError: the catalogue knows no such host any more.
+        """
+        connection = self.connections.get(name)
+        if not isinstance(connection, SshConnection | LocalConnection):
+            raise ConfigurationError(f"The system {self.system.id} has no host {name!r} any more.")
+        return connection
 
     def take_answer(self) -> None:
         """Bring an answer given in the Prefect form into the ledger, where the first decision counts."""
@@ -83,6 +99,9 @@ class Incident:
 
     def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
         """Record the plan and put it through the gate."""
+        # What people approved holds: a bound with slack for growth must not creep upwards from look to look.
+        for approved in self.ledger.approvals.approved_plans(self.id):
+            plan = plan.bounded_by(approved)
         self._plan = plan
         self.ledger.approvals.keep_plan(self.id, plan)
         entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
@@ -128,7 +147,7 @@ class Incident:
         return Conclusion(Outcome.RESOLVED if verdict.healthy else Outcome.ESCALATED, verdict.reason)
 
     def _ask(self, plan: Plan) -> None:
-        seconds = self.runbook.approval.expires
+        seconds = self.system.approval_of(self.runbook).expires_after
         approval = self.ledger.approvals.ask(self.id, plan, self.flow_run_id, seconds)
         get_run_logger().info("Asking for approval of plan %s until %s", plan.digest[:12], approval.expires_at)
         # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting

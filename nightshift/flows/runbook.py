@@ -16,12 +16,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from sqlalchemy.exc import SQLAlchemyError
 
-from nightshift.catalogue import Catalogue, Runbook, System
+from nightshift.catalogue import Catalogue
+from nightshift.catalogue.by_hand import trouble_by_hand
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.incidents import Claim, Trouble
+from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Outcome, Severity, Target
 from nightshift.settings import settings
@@ -53,7 +54,8 @@ def run_name() -> str:
     """Incident, system and target: what a person looks for in the list of flow runs."""
     parameters = flow_run.get_parameters()
     number = parameters.get("incident")
-    label = Target.from_key(parameters["target"]).label
+    target = parameters["target"]
+    label = Target.from_key(target).label if target.startswith(f"{parameters['system']}/") else target
     return f"{f'incident {number}' if number else 'by hand'} · {parameters['system']} · {label}"
 
 
@@ -92,7 +94,9 @@ def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Inci
         title=row.title,
         target=Target.from_key(row.target),
         system=system,
+        alert=row.runbook,
         runbook=system.runbooks[row.runbook],
+        severity=Severity(row.severity),
         dry_run=bool(row.options.get("dry_run")),
         ledger=ledger,
         keeper=keeper,
@@ -111,7 +115,9 @@ def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
         raise  # the ledger is away: this run cannot record anything, a later attempt can
     except Exception as error:  # noqa: BLE001 - a mistake of ours must page at once, not after the last attempt
         get_run_logger().exception("Unexpected error")
-        return Conclusion(Outcome.ESCALATED, f"Nightshift itself failed: {type(error).__name__}. See the log of the run.")
+        return Conclusion(
+            Outcome.ESCALATED, f"Nightshift itself failed: {type(error).__name__}. See the log of the run."
+        )
 
 
 def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
@@ -134,39 +140,21 @@ def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[s
 def _pages(incident: Incident, conclusion: Conclusion) -> list[tuple[str, str, str]]:
     subject = f"[{incident.system.id}] {STATE_NAMES[conclusion.outcome]}: {incident.title}"
     body = f"{conclusion.reason}\n\nIncident {incident.id}: nightshift report {incident.id}"
-    return [(channel, subject, body) for channel in incident.system.channels_for(_severity(incident))]
-
-
-def _severity(incident: Incident) -> Severity:
-    row = incident.ledger.incidents.get(incident.id)
-    return Severity(row.severity) if row is not None else Severity.CRITICAL
+    return [(channel, subject, body) for channel in incident.system.severities[incident.severity].notify]
 
 
 def _label(incident: Incident) -> None:
     """Tags for filtering in the UI; only names from the catalogue, never text of an alert."""
-    tags = [incident.runbook.alert, incident.system.id, _severity(incident), f"incident-{incident.id}"]
+    tags = [incident.alert, incident.system.id, incident.severity.value, f"incident-{incident.id}"]
     try:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(incident.flow_run_id, tags=[str(tag) for tag in tags])
+            client.update_flow_run(incident.flow_run_id, tags=tags)
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("The flow run could not be tagged: %s", type(error).__name__)
 
 
 def _open_by_hand(ledger: Ledger, catalogue: Catalogue, request: Request) -> int:
     """An incident for a run that a person started in the Prefect UI."""
-    system, runbook = _runbook_for(catalogue, request)
-    target = Target.from_key(request.target)
-    trouble = Trouble(system.id, runbook.alert, request.flow, target, runbook.severity, f"{request.flow} by hand on {target.label}")
+    trouble = trouble_by_hand(catalogue, request.flow, request.system, request.target)
     with ledger.engine.begin() as connection:
         return ledger.incidents.open(connection, trouble, options={"dry_run": request.dry_run})[0]
-
-
-def _runbook_for(catalogue: Catalogue, request: Request) -> tuple[System, Runbook]:
-    system = catalogue.systems.get(request.system)
-    if system is None:
-        known = ", ".join(sorted(catalogue.systems))
-        raise ConfigurationError(f"There is no system {request.system!r} in the catalogue.", remedy=f"Known: {known}.")
-    for runbook in system.runbooks.values():
-        if runbook.flow == request.flow:
-            return system, runbook
-    raise ConfigurationError(f"{system.id} has no runbook that uses the flow {request.flow}.")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -26,9 +27,10 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target
 
-LEASE_MARGIN_SECONDS = 15.0
-"""A lease outlasts the time-out of the action under it by this much."""
-_MAX_LEASE_WAIT_SECONDS = 180.0
+LEASE_MARGIN_SECONDS = 8.0
+"""A lease outlasts the time-out of the action under it by this much: a command that hangs gets 5 s to end after it."""
+_MAX_LEASE_WAIT_SECONDS = 600.0
+"""Longer than any lease that a run which died can have left behind."""
 
 
 class Status(StrEnum):
@@ -214,13 +216,15 @@ class Gate:
         point("after_intent")
         result = self._act(action, kind)
         point("after_act")
-        entry = {"title": action.title, "summary": result.reason}
+        entry: dict[str, Any] = {"title": action.title, "summary": result.reason}
         if result.effect is not None:
             entry |= {"summary": result.effect.summary, "effect": result.effect.model_dump(mode="json")}
         self.ledger.journal.record(
             self._incident, Kind(result.status.value), entry, action_id=action_id, fence=lease.fence
         )
         point("after_outcome")
+        # Nothing runs on the target now: should this process die, the next attempt need not wait long.
+        self.ledger.leases.renew(lease, LEASE_MARGIN_SECONDS)
         return result
 
     def _hold(self, lease: Lease, kind: ActionKind) -> None:

@@ -5,7 +5,7 @@ Timeline, evidence, plan, who approved, what each action did, before and after, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.models import Plan, Target, format_bytes
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import counted, printable
 
 HEADLINES = {
     "resolved": "✅ Resolved",
@@ -83,9 +83,16 @@ def _headline(incident: IncidentFacts) -> str:
     lines = [
         f"# {HEADLINES[incident.outcome]}: {incident.title}",
         "",
-        f"Incident {incident.id} · {incident.system} · {incident.runbook} · "
-        f"**{printable(Target.from_key(incident.target).label)}** · {incident.severity} · "
-        f"{incident.alerts} alert{'' if incident.alerts == 1 else 's'}",
+        " · ".join(
+            (
+                f"Incident {incident.id}",
+                incident.system,
+                printable(incident.runbook),
+                f"**{printable(Target.from_key(incident.target).label)}**",
+                incident.severity,
+                counted(incident.alerts, "alert"),
+            )
+        ),
         "",
         f"Opened {incident.opened_at:%Y-%m-%d %H:%M:%S} UTC{took}, attempt {incident.attempt}.",
     ]
@@ -186,44 +193,41 @@ def _timeline(rows: Iterable[Row]) -> str:
 
 def describe(row: Row) -> str:
     """One journal row as a line for people, in Markdown."""
-    entry = row.entry
-    title = entry.get("title", "")
-    summary = printable(str(entry.get("summary") or entry.get("reason") or ""), 400)
-    match row.kind:
-        case Kind.ALERT:
-            return f"alert {entry.get('status', '')} {printable(str(entry.get('note', '')), 400)}".rstrip()
-        case Kind.OPENED:
-            return f"incident opened: {title}"
-        case Kind.DISPATCHED:
-            return f"handed to Prefect (attempt {entry['attempt']}, send {entry['send']})"
-        case Kind.CLAIMED:
-            return f"a flow run took over (attempt {entry['attempt']})"
-        case Kind.LOST:
-            return f"attempt {entry['attempt']} was lost: {summary}"
-        case Kind.DIAGNOSED:
-            return f"diagnosed: {entry['measured']}"
-        case Kind.PLANNED:
-            return f"planned {len(entry['plan']['actions'])} action(s): {entry['plan']['goal']}"
-        case Kind.ASKED:
-            return f"approval asked until {entry['expires_at'][:19]} UTC"
-        case Kind.DECIDED:
-            return describe_decision(entry)
-        case Kind.INTENT:
-            return f"about to: {entry['action']['title']}"
-        case Kind.DONE | Kind.FAILED | Kind.UNKNOWN:
-            return f"{row.kind}: {title}" + (f" — {summary}" if summary else "")
-        case Kind.REFUSED:
-            return f"refused: {title} — {summary}"
-        case Kind.OBSERVED:
-            return f"looked whether this was done: {title} → {entry['observation']}"
-        case Kind.MEASURED:
-            return f"measured: {entry['measured']}"
-        case Kind.JUDGED:
-            return f"{'healthy' if entry['healthy'] else 'not healthy'}: {entry['reason']}"
-        case Kind.PAGED:
-            return f"paged {printable(entry['channel'])}: {printable(entry['subject'], 400)}"
-        case Kind.ENDED:
-            return f"ended as {entry['outcome']}: {entry['reason']}"
+    return _IN_WORDS[row.kind](row)
+
+
+def _note(row: Row) -> str:
+    return printable(str(row.entry.get("summary") or row.entry.get("reason") or row.entry.get("note") or ""), 400)
+
+
+def _ended_action(row: Row) -> str:
+    note = _note(row)
+    return f"{row.kind}: {row.entry.get('title', '')}" + (f" — {note}" if note else "")
+
+
+_IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
+    Kind.ALERT: lambda row: f"alert {row.entry.get('status', '')} {_note(row)}".rstrip(),
+    Kind.OPENED: lambda row: f"incident opened: {row.entry['title']}",
+    Kind.DISPATCHED: lambda row: f"handed to Prefect (attempt {row.entry['attempt']}, send {row.entry['send']})",
+    Kind.CLAIMED: lambda row: f"a flow run took over (attempt {row.entry['attempt']})",
+    Kind.LOST: lambda row: f"attempt {row.entry['attempt']} was lost: {_note(row)}",
+    Kind.DIAGNOSED: lambda row: f"diagnosed: {row.entry['measured']}",
+    Kind.PLANNED: lambda row: (
+        f"planned {counted(len(row.entry['plan']['actions']), 'action')}: " + str(row.entry["plan"]["goal"])
+    ),
+    Kind.ASKED: lambda row: f"approval asked until {row.entry['expires_at'][:16].replace('T', ' ')} UTC",
+    Kind.DECIDED: lambda row: describe_decision(row.entry),
+    Kind.INTENT: lambda row: f"about to: {row.entry['action']['title']}",
+    Kind.DONE: _ended_action,
+    Kind.FAILED: _ended_action,
+    Kind.UNKNOWN: _ended_action,
+    Kind.REFUSED: _ended_action,
+    Kind.OBSERVED: lambda row: f"looked whether this was done: {row.entry['title']} → {row.entry['observation']}",
+    Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
+    Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",
+    Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {printable(row.entry['subject'], 400)}",
+    Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
+}
 
 
 def _seconds(start: datetime, end: datetime) -> str:

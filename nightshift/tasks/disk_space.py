@@ -20,7 +20,9 @@ def measure_disk_usage(host: str, connection: HostConnection, mount: str) -> Fil
 
 
 @diagnostic("find what fills the disk")
-def diagnose_disk_space(host: str, connection: HostConnection, mount: str, policy: DiskSpacePolicy) -> DiskSpaceDiagnosis:
+def diagnose_disk_space(
+    host: str, connection: HostConnection, mount: str, policy: DiskSpacePolicy
+) -> DiskSpaceDiagnosis:
     """Usage, culprits, and everything the policy may touch (``host.largest_directories`` and its kin)."""
     with open_host(host, connection) as opened:
         return disk.diagnose_disk_space(opened, mount, policy)

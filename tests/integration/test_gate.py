@@ -1,0 +1,305 @@
+"""The gate on a real ledger, with actions that really change something: lines in a file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.errors import CommandTimeoutError, LeaseLostError, TargetChangedError
+from nightshift.remediation.gate import Gate, Status
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.incidents import Claim, Trouble
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.models import Action, Mode, Outcome, Plan, Quantity, Risk, Severity, Target
+
+TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
+
+
+def line(text: str, *, risk: Risk = Risk.LOW, bound: int = 10) -> Action:
+    return Action(
+        kind="write_line",
+        target=TARGET,
+        arguments={"text": text},
+        items=(text,),
+        title=f"Write {text}",
+        reason="the test wants it",
+        risk=risk,
+        bound=Quantity(amount=bound, unit="lines"),
+        undo="cannot be undone",
+    )
+
+
+def plan(*actions: Action) -> Plan:
+    return Plan(goal="lines written", target=TARGET, actions=actions)
+
+
+@dataclass
+class Notebook:
+    """A file on disk that actions append to, and what an independent reader sees in it."""
+
+    path: Path
+    fail: Callable[[Action], None] = lambda _action: None
+    kinds: ActionKinds = field(default_factory=ActionKinds)
+
+    def __post_init__(self) -> None:
+        self.kinds.register(
+            ActionKind(
+                name="write_line", timeout=1, act=self._act, observe=self._observe, precondition=self._check, undo=None
+            )
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+    def _act(self, action: Action, _connections: Connections) -> Effect:
+        with self.path.open("a") as file:
+            file.write(f"{action.arguments['text']}\n")
+        self.fail(action)
+        return Effect(summary="written", amount=Quantity(amount=1, unit="lines"))
+
+    def _observe(self, action: Action, _connections: Connections) -> Observation:
+        return Observation.DONE if action.arguments["text"] in self.lines else Observation.NOT_DONE
+
+    def _check(self, action: Action, _connections: Connections) -> None:
+        if action.arguments["text"] == "changed":
+            raise TargetChangedError("it looks different now")
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Notebook:
+    return Notebook(tmp_path / "notebook")
+
+
+@pytest.fixture
+def incident(ledger: Ledger) -> int:
+    trouble = Trouble("shop", "HighDiskUsage", "disk", TARGET, Severity.WARNING, "disk is full")
+    with ledger.engine.begin() as connection:
+        return ledger.incidents.open(connection, trouble)[0]
+
+
+@pytest.fixture
+def claim(ledger: Ledger, incident: int) -> Claim:
+    claim = ledger.incidents.claim(incident, 1, uuid4(), 30)
+    assert claim is not None
+    return claim
+
+
+@pytest.fixture
+def keeper(ledger: Ledger, claim: Claim) -> Iterator[ClaimKeeper]:
+    with ClaimKeeper(ledger, claim, 30) as keeper:
+        yield keeper
+
+
+def never_asked(_plan: Plan) -> None:
+    pytest.fail("nobody was to be asked")
+
+
+def gate(
+    ledger: Ledger,
+    keeper: ClaimKeeper,
+    notebook: Notebook,
+    mode: Mode = Mode.AUTO,
+    ask: Callable[[Plan], None] = never_asked,
+) -> Gate:
+    return Gate(ledger, keeper, notebook.kinds, {}, mode, ask)
+
+
+def not_enough() -> bool:
+    return False
+
+
+def kinds_of(ledger: Ledger, incident: int) -> list[Kind]:
+    return [row.kind for row in ledger.journal.of(incident)]
+
+
+def test_every_action_is_intended_before_and_recorded_after(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, incident: int
+) -> None:
+    execution = gate(ledger, keeper, notebook).carry_out(plan(line("one"), line("two")), enough=not_enough)
+
+    assert notebook.lines == ["one", "two"]
+    assert [result.status for result in execution.results] == [Status.DONE, Status.DONE]
+    assert kinds_of(ledger, incident)[-4:] == [Kind.INTENT, Kind.DONE, Kind.INTENT, Kind.DONE]
+
+
+def test_it_stops_as_soon_as_the_goal_is_reached(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook) -> None:
+    execution = gate(ledger, keeper, notebook).carry_out(
+        plan(line("one"), line("two")), enough=lambda: "one" in notebook.lines
+    )
+
+    assert notebook.lines == ["one"]
+    assert [result.status for result in execution.results] == [Status.DONE, Status.NOT_NEEDED]
+
+
+def test_observing_changes_nothing(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook) -> None:
+    execution = gate(ledger, keeper, notebook, Mode.OBSERVE).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == []
+    assert [result.status for result in execution.results] == [Status.REFUSED]
+
+
+@pytest.mark.parametrize(
+    ("mode", "risk", "asked"),
+    [
+        (Mode.PROPOSE, Risk.LOW, True),
+        (Mode.ASSIST, Risk.LOW, False),
+        (Mode.ASSIST, Risk.MEDIUM, True),
+        (Mode.AUTO, Risk.HIGH, False),
+    ],
+)
+def test_the_mode_says_what_needs_an_approval(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim, mode: Mode, risk: Risk, asked: bool
+) -> None:
+    seen: list[Plan] = []
+
+    def ask(shown: Plan) -> None:
+        seen.append(shown)
+        ledger.approvals.ask(claim.incident_id, shown, claim.flow_run_id, 60)
+
+    gate(ledger, keeper, notebook, mode, ask).carry_out(plan(line("one", risk=risk)), enough=not_enough)
+
+    assert bool(seen) is asked
+    assert notebook.lines == ([] if asked else ["one"])
+
+
+def decide(ledger: Ledger, claim: Claim, shown: Plan, *, approve: bool) -> None:
+    ledger.approvals.ask(claim.incident_id, shown, claim.flow_run_id, 60)
+    assert ledger.approvals.decide(claim.incident_id, shown.digest, Decision("ann", "test", approve)) is None
+
+
+def test_an_approval_covers_its_plan_and_less_but_never_more(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim
+) -> None:
+    decide(ledger, claim, plan(line("one"), line("two", bound=10)), approve=True)
+    asked: list[Plan] = []
+
+    def ask(shown: Plan) -> None:
+        asked.append(shown)
+
+    execution = gate(ledger, keeper, notebook, Mode.PROPOSE, ask).carry_out(
+        plan(line("one"), line("two", bound=11)), enough=not_enough
+    )
+
+    assert notebook.lines == ["one"]
+    assert [shown.actions for shown in asked] == [(line("two", bound=11),)]
+    assert execution.ended is Outcome.NOT_APPROVED
+
+
+def test_a_no_holds_for_the_incident(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim) -> None:
+    decide(ledger, claim, plan(line("one")), approve=False)
+
+    execution = gate(ledger, keeper, notebook, Mode.PROPOSE).carry_out(plan(line("other")), enough=not_enough)
+
+    assert notebook.lines == []
+    assert (execution.ended, execution.reason) == (Outcome.NOT_APPROVED, "The plan was denied.")
+
+
+def test_silence_is_a_no(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim) -> None:
+    ledger.approvals.ask(claim.incident_id, plan(line("one")), claim.flow_run_id, 0)
+    assert ledger.approvals.expire() == [claim.incident_id]
+
+    execution = gate(ledger, keeper, notebook, Mode.PROPOSE).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == []
+    assert execution.ended is Outcome.NOT_APPROVED
+
+
+def test_a_target_that_changed_since_the_diagnosis_is_left_alone(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    execution = gate(ledger, keeper, notebook).carry_out(plan(line("changed"), line("two")), enough=not_enough)
+
+    assert notebook.lines == ["two"]
+    assert [result.status for result in execution.results] == [Status.REFUSED, Status.DONE]
+
+
+def test_a_lost_answer_is_settled_by_looking(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook) -> None:
+    def lose_the_answer(_action: Action) -> None:
+        raise CommandTimeoutError
+
+    notebook.fail = lose_the_answer
+
+    execution = gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+    assert execution.results[0].status is Status.DONE
+
+
+def test_an_action_done_by_an_earlier_attempt_is_not_repeated(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+    gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+
+
+def test_a_run_that_lost_its_incident_does_not_act(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, incident: int
+) -> None:
+    keeper._good_until = time.monotonic() - 1
+
+    with pytest.raises(LeaseLostError):
+        gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == []
+    assert Kind.INTENT not in kinds_of(ledger, incident)
+
+
+_DIES = """
+import sys
+from pathlib import Path
+from uuid import uuid4
+sys.path.insert(0, sys.argv[4])
+from test_gate import Notebook, line, plan
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.gate import Gate
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.models import Mode
+
+ledger = Ledger.connect(sys.argv[1])
+claim = ledger.incidents.claim(int(sys.argv[2]), 1, uuid4(), 1)
+with ClaimKeeper(ledger, claim, 1) as keeper:
+    gate = Gate(ledger, keeper, Notebook(Path(sys.argv[3])).kinds, {}, Mode.AUTO, lambda _: None)
+    gate.carry_out(plan(line("one"), line("two")), enough=lambda: False)
+"""
+
+
+@pytest.mark.parametrize(
+    "point", ["before_approval", "before_precondition", "before_intent", "after_intent", "after_act", "after_outcome"]
+)
+def test_killed_anywhere_the_next_attempt_does_the_rest_once(
+    ledger: Ledger, database_url: str, incident: int, notebook: Notebook, tmp_path: Path, point: str
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", _DIES, database_url, str(incident), str(notebook.path), str(Path(__file__).parent)],
+        env={**os.environ, "NIGHTSHIFT_FAULT": f"{point}:{tmp_path / 'died'}"},
+        check=False,
+    )
+    assert killed.returncode == -9, "the process was to die at the injection point"
+    with ledger.engine.begin() as connection:
+        deadline = time.monotonic() + 10
+        while not (lost := ledger.incidents.lost(connection)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert ledger.incidents.try_again(connection, lost[0], "its process died", 0)
+
+    claim = ledger.incidents.claim(incident, 2, uuid4(), 30)
+    assert claim is not None
+    with ClaimKeeper(ledger, claim, 30) as keeper:
+        execution = gate(ledger, keeper, notebook).carry_out(plan(line("one"), line("two")), enough=not_enough)
+
+    assert notebook.lines == ["one", "two"]
+    assert execution.ended is None
+    assert ledger.journal.first_broken_link() is None
