@@ -57,8 +57,10 @@ class Settings(BaseSettings):
     gateway_port: int = 8420
     webhook_token: SecretStr | None = None
     """Bearer token (or password of basic auth, any user) that Alertmanager must send. Unset: made at first ``up``."""
-    max_body_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
-    """Largest accepted webhook body."""
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    """Largest accepted webhook body; 10,000 alerts of a usual size fit."""
+    page_url: SecretStr | None = None
+    """Apprise URL that is paged about alerts of no known system. Unset: such pages wait, and show in ``doctor``."""
     claim_seconds: float = Field(default=30, gt=0)
     """How long a flow run's claim on its incident lives without renewal."""
     dispatch_in_flight: int = Field(default=20, gt=0)

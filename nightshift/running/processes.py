@@ -1,0 +1,210 @@
+"""Programs that run on after the command that started them has ended.
+
+A program is known again by its pid *and* its start time, so a pid that the system has given to someone else is never
+taken for ours. Everything it starts inherits a random instance token in its environment; with the token also those
+children are found that moved to a session of their own or outlived their parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from nightshift.remediation.errors import TemporaryError
+from nightshift.running.private_files import append_private, write_private
+
+_TOKEN = "NIGHTSHIFT_INSTANCE"  # noqa: S105 - the name of a variable
+_START_TIME_TOLERANCE = 2.0
+"""Seconds; start times are computed from the boot time, which moves a little when the clock is set."""
+_LARGEST_LOG_BYTES = 10 * 1024 * 1024
+
+
+class ComponentFailedError(TemporaryError):
+    """A part of the installation did not start."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run: the command as a list, and the environment on top of our own (None removes a variable)."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    code: str = ""
+    """Changes when the program's code does."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Another one means that a running instance is out of date. One-way: the environment may hold secrets."""
+        content = json.dumps([list(self.command), sorted(self.environment.items()), self.code])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+class ProcessRecord(BaseModel):
+    """The pid file: enough to know the process again."""
+
+    pid: int
+    started: float
+    """Seconds since the epoch, as the system tells it."""
+    instance: str
+    fingerprint: str
+
+
+class DetachedProcess:
+    """One named program of an installation with its pid file and its log file."""
+
+    def __init__(self, name: str, *, pid_folder: Path, log_folder: Path) -> None:
+        self.name = name
+        self.pid_file = pid_folder / f"{name}.json"
+        self.log = log_folder / f"{name}.log"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def record(self) -> ProcessRecord | None:
+        """The pid file, if there is a readable one; it outlives a process that was killed."""
+        try:
+            return ProcessRecord.model_validate_json(self.pid_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    @property
+    def running(self) -> ProcessRecord | None:
+        """The record of the process when it is alive."""
+        record = self.record
+        return record if record and _find(record) else None
+
+    def start(self, program: Program) -> ProcessRecord:
+        """Start it in a session of its own, with its output in the log file. The process must not run already.
+
+        Raises:
+            ComponentFailedError: the program cannot be started at all.
+        """
+        instance = secrets.token_hex(16)
+        environment = os.environ | {_TOKEN: instance} | {k: v for k, v in program.environment.items() if v is not None}
+        for removed in (key for key, value in program.environment.items() if value is None):
+            environment.pop(removed, None)
+        self._keep_log_small()
+        with append_private(self.log) as log, _default_interrupt():
+            try:
+                self._child = subprocess.Popen(
+                    list(program.command),
+                    env=environment,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ComponentFailedError(f"{self.name} cannot be started: {error.strerror}.") from error
+        record = ProcessRecord(
+            pid=self._child.pid,
+            started=psutil.Process(self._child.pid).create_time(),
+            instance=instance,
+            fingerprint=program.fingerprint,
+        )
+        write_private(self.pid_file, record.model_dump_json())
+        return record
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float, waiting: Callable[[], None]) -> None:
+        """Ask ten times a second whether it is ready.
+
+        Raises:
+            ComponentFailedError: it ended, or was not ready within ``timeout`` seconds; with its last log lines.
+        """
+        give_up_at = time.monotonic() + timeout
+        while not ready():
+            if not self.running:
+                code = self._child.poll() if self._child else None
+                how = f" with exit code {code}" if code is not None else ""
+                raise ComponentFailedError(f"{self.name} ended{how} while it started.", remedy=self._last_words())
+            if time.monotonic() > give_up_at:
+                raise ComponentFailedError(
+                    f"{self.name} was not ready within {timeout:.0f} seconds.", remedy=self._last_words()
+                )
+            waiting()
+            time.sleep(0.1)
+
+    def stop(self, *, grace: float = 10) -> bool:
+        """Ask it to end, wait ``grace`` seconds, then kill it with all that it started. False if nothing was there."""
+        record = self.record
+        if record is None:
+            return False
+        process = _find(record)
+        if process:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+                psutil.wait_procs([process], timeout=grace)
+        left = list(_family(record))
+        for member in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(left, timeout=5)
+        if self._child:
+            self._child.poll()
+        self.pid_file.unlink(missing_ok=True)
+        return bool(process or left)
+
+    def _keep_log_small(self) -> None:
+        if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.old"))
+
+    def _last_words(self) -> str:
+        return f"Its log {self.log} ends with:\n{tail(self.log)}"
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, without control characters; of a large file only the end is read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16_384))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return "(nothing)"
+    shown = ["".join(c if c.isprintable() else " " for c in line) for line in text.splitlines() if line.strip()]
+    return "\n".join(shown[-lines:]) or "(nothing)"
+
+
+def _find(record: ProcessRecord) -> psutil.Process | None:
+    """The live process of the record, not another one that got its pid."""
+    try:
+        process = psutil.Process(record.pid)
+        is_it = abs(process.create_time() - record.started) <= _START_TIME_TOLERANCE
+        return process if is_it and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _family(record: ProcessRecord) -> Iterator[psutil.Process]:
+    """Everything alive that carries the token of this instance."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_TOKEN) == record.instance and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue  # of another user, or gone meanwhile: not ours
+
+
+@contextlib.contextmanager
+def _default_interrupt() -> Iterator[None]:
+    """Let children take SIGINT even if we ignore it, as a shell's background job does; workers stop by it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
