@@ -126,7 +126,7 @@ def apply_backup_retention(action: Action, connections: Connections) -> Effect:
     undo=None,
 )
 def cut_log(action: Action, connections: Connections) -> Effect:
-    """Operations ``host.rotate_logs``, ``host.truncate_logs``: test_watcher r1.4, bybit DiskSpaceCritical.r1.1, r2.3."""
+    """Operations ``host.rotate_logs``, ``host.truncate_logs``: test_watcher r1.4, bybit r1.1, r2.3."""
     arguments = disk.CutLog.from_json(action.arguments)
     with host_of(action, connections) as host:
         freed = disk_changes.cut_log(host, arguments, max_bytes=action.bound.amount, seconds=COPY_SECONDS)
