@@ -75,13 +75,14 @@ def _system(document: Document, mistakes: list[Mistake]) -> System | None:
     mistakes += document.mistakes
     if document.value is None:
         return None
-    mistakes += secrets_in(document)
+    mistakes += (pasted := list(secrets_in(document)))
     system: System | None
     lost: frozenset[str] = frozenset()
     try:
         system = System.model_validate(document.value)
     except ValidationError as error:
-        mistakes += explain(document, error)
+        places = {(mistake.where, mistake.remedy) for mistake in pasted}
+        mistakes += (found for found in explain(document, error) if (found.where, found.remedy) not in places)
         system, lost = salvaged(document, error)
     if system is not None:
         mistakes += References(document, system, lost).mistakes()

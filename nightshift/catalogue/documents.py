@@ -27,6 +27,11 @@ _SCALARS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}
 _TEXTS = {f"{_TAG}{name}" for name in ("str", "timestamp")}
 
 
+def _words(error: MarkedYAMLError) -> str:
+    words = error.problem or "it cannot be parsed"
+    return "".join(character if character.isprintable() else "?" for character in words)
+
+
 def dotted(path: Trail) -> str:
     """A path as people write it: ``escalation[0].roles``."""
     text = ""
@@ -58,7 +63,7 @@ class Document:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            document._add(line, column, (), f"is no YAML: {printable(error.problem or 'it cannot be parsed')}")
+            document._add(line, column, (), f"is no YAML: {_words(error)}")
         except YAMLError:
             document._add(0, 0, (), "is no YAML: it holds characters that YAML does not allow")
         else:

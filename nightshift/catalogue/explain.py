@@ -15,6 +15,16 @@ from nightshift.catalogue.schema import catalogue_schema
 from nightshift.remediation.text import printable
 
 _BY_NAME = ("channels", "roles", "connections", "runbooks")
+_LEAST = {"title": "-", "display": "-", "severities": {"critical": {}, "warning": {}, "info": {}}}
+"""What stands in for the parts every system must have."""
+_LOST = "lost"
+_LOST_STEP = {"after": 0, "roles": [_LOST]}
+_SHAPES = {
+    "model_type": "should be a mapping of keys to values",
+    "dict_type": "should be a mapping of keys to values",
+    "tuple_type": "should be a list",
+    "string_type": "should be text",
+}
 KEPT_ELSEWHERE = "Write env: NAME, file: PATH or prefect_block: NAME here, and keep the secret there"
 
 
@@ -27,16 +37,18 @@ def explain(document: Document, error: ValidationError) -> Iterator[Mistake]:
 def salvaged(document: Document, error: ValidationError) -> tuple[System | None, frozenset[str]]:
     """The system without its mistaken parts, so that the rest can be checked too, and the names of those parts."""
     rest: dict[str, Any] = dict(document.value) if isinstance(document.value, dict) else {}
-    lost: set[str] = set()
+    lost = {_LOST}
     for detail in error.errors(include_url=False, include_context=False):
         section, *parts = document.known_path(detail["loc"]) or ("",)
         if section in _BY_NAME and parts:
             rest[section] = {name: part for name, part in rest.get(section, {}).items() if name != parts[0]}
             lost.add(str(parts[0]))
+        elif section == "escalation" and parts:
+            rest[section] = [_LOST_STEP if index == parts[0] else step for index, step in enumerate(rest[section])]
         else:
             rest.pop(str(section), None)
     try:
-        return System.model_validate(rest), frozenset(lost)
+        return System.model_validate(_LEAST | {"id": document.file.stem} | rest), frozenset(lost)
     except ValidationError:
         return None, frozenset()
 
@@ -83,6 +95,10 @@ def _explain_tag(document: Document, trail: Trail, detail: Mapping[str, Any]) ->
 def _in_words(detail: Mapping[str, Any]) -> tuple[str, str]:
     """Problem and remedy of the remaining kinds, from pydantic's own message."""
     message: str = detail["msg"]
+    if detail["type"] in _SHAPES:
+        return _SHAPES[detail["type"]], ""
+    if detail["type"] == "too_short":
+        return f"should have at least {detail['ctx']['min_length']}, and has {detail['ctx']['actual_length']}", ""
     if detail["type"] in ("value_error", "assertion_error"):
         return message.partition(", ")[2], ""
     if detail["type"] == "string_pattern_mismatch":
@@ -142,9 +158,13 @@ def _fitting(options: Sequence[Mapping[str, Any]], value: object) -> list[Mappin
 
 
 def _inside(schema: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
+    """What the schema says about one item or one key."""
     if isinstance(part, int):
-        inner = schema.get("items")
+        inner = [schema.get("items")]
+    elif part in schema.get("properties", {}):
+        inner = [schema["properties"][part]]
     else:
-        inner = schema.get("properties", {}).get(part, schema.get("additionalProperties"))
-    if isinstance(inner, Mapping):
-        yield from _expanded(inner)
+        inner = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
+    for option in inner:
+        if isinstance(option, Mapping):
+            yield from _expanded(option)

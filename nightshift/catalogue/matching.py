@@ -7,7 +7,7 @@ well-formed mount points go into a target. Reasons are safe to show.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System, TargetPart
 from nightshift.catalogue.references import instances_of
@@ -20,9 +20,9 @@ from nightshift.remediation.text import printable
 class Match:
     """What the catalogue says about an alert."""
 
-    system: System
+    system: System = field(repr=False)
     alert_name: str
-    runbook: Runbook
+    runbook: Runbook = field(repr=False)
     target: Target
     """For an alert that no flow answers and that names no target: ``alert`` and its name."""
     severity: Severity
@@ -36,7 +36,7 @@ class NoMatch:
     reason: str
     """Safe to show."""
     severity: Severity
-    system: System | None = None
+    system: System | None = field(default=None, repr=False)
     """Known when only the rest was not."""
     alert_name: str | None = None
     """The alert's name where the catalogue has it."""

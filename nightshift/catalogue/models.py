@@ -145,12 +145,20 @@ class SeverityOverride(Value):
 
     label: LabelName
     equals: Line
+    """The label's value, exactly."""
     severity: Severity
 
 
 CONNECTED_KINDS = {"host": ("ssh", "local"), "database": ("postgres",)}
 """Target kinds whose names are connections, with the types of connection they may be."""
 FILESYSTEM = "filesystem"
+
+
+def _default_mount_point(text: str) -> None:
+    try:
+        mount_point(text)
+    except ValueError as error:
+        raise ValueError(f"{FILESYSTEM}: {error}") from None
 
 
 class Runbook(Value):
@@ -163,6 +171,7 @@ class Runbook(Value):
     summary: Line
     """What the alert says, in words for people."""
     severity: Severity
+    """How urgent it is, whatever the alert says of itself."""
     severity_when: tuple[SeverityOverride, ...] = ()
     """Other severities by label; the first that matches counts."""
     mode: Mode | None = None
@@ -203,7 +212,7 @@ class Runbook(Value):
                 problem = "its names are known, leave out among" if known else "list the names it may have in among"
                 raise ValueError(f"{kind}: {problem}")
             if kind == FILESYSTEM and part.default is not None:
-                mount_point(part.default)
+                _default_mount_point(part.default)
             if part.among and part.default is not None and part.default not in part.among:
                 raise ValueError(f"{kind}: the default {part.default!r} does not stand in among")
         return target

@@ -37,16 +37,5 @@ def catalogue_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """As kept in ``runbooks/schema.json``."""
+    """As kept in ``runbooks/schema.json``; ``python -m nightshift.catalogue`` prints it."""
     return json.dumps(catalogue_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def main() -> None:
-    """Print the schema: ``python -m nightshift.catalogue.schema > runbooks/schema.json``."""
-    import sys
-
-    sys.stdout.write(schema_text())
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.models import Value
@@ -37,7 +37,16 @@ Directory = Annotated[str, AfterValidator(_plain_directory)]
 """An absolute, normalised directory below which a rule holds; never the root."""
 FileNamePattern = Annotated[str, AfterValidator(_file_name_pattern)]
 """A shell-style pattern (``fnmatch``) for file names, without slashes."""
-Bytes = Annotated[int, BeforeValidator(lambda value: int(_BYTE_SIZE.validate_python(value))), Field(ge=0)]
+_WRITTEN = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*\d*\.?\d+\s*\w*$"}],
+    "examples": ["100MiB", "2GB"],
+}
+Bytes = Annotated[
+    int,
+    BeforeValidator(lambda value: int(_BYTE_SIZE.validate_python(value))),
+    Field(ge=0),
+    WithJsonSchema(_WRITTEN, mode="validation"),
+]
 """A size in bytes, also written as ``100MiB``."""
 Percent = Annotated[float, Field(gt=0, lt=100)]
 
