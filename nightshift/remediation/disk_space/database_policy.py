@@ -18,6 +18,7 @@ from nightshift.remediation.models import Value
 _IDENTIFIER = r"[a-z_][a-z0-9_]{0,62}"
 TableName = Annotated[str, StringConstraints(pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})?$")]
 """A table, with its schema where it is not ``public``: ``trading_sessions``, ``audit.events``."""
+ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 ColumnName = Annotated[str, StringConstraints(pattern=rf"^{_IDENTIFIER}$")]
 
 
@@ -26,6 +27,8 @@ class VolumeSize(Value):
 
     prometheus: Annotated[str | None, ConnectionOf("http")] = None
     """Name of the connection to a Prometheus with the kubelet's ``kubelet_volume_stats_*`` of the claim."""
+    namespace: ClusterName | None = None
+    """The claim's namespace, where that Prometheus watches claims of the same name in several."""
     capacity: Bytes | None = None
     """The declared size; used is then what the server's databases and its write-ahead log take."""
 
@@ -33,6 +36,8 @@ class VolumeSize(Value):
     def _exactly_one(self) -> VolumeSize:
         if (self.prometheus is None) == (self.capacity is None):
             raise ValueError("name exactly one of prometheus, capacity")
+        if self.namespace is not None and self.prometheus is None:
+            raise ValueError("namespace belongs to prometheus")
         return self
 
 
@@ -70,7 +75,7 @@ class ClaimExpansion(Value):
 
 
 class DatabaseVolumePolicy(Value):
-    """Limits and permissions of :func:`disk_space_reclaim` for the volume of a PostgreSQL server.
+    """Limits and permissions of the flow ``database-volume-reclaim`` for the volume of a PostgreSQL server.
 
     A rule that is left out allows nothing.
     """
