@@ -85,7 +85,7 @@ def program() -> bytes:
     return _LOADER.format(package=_PACKAGE, sources=sources).encode()
 
 
-def ask(host: Host, what: str, operation: str, *, seconds: float, **request: Any) -> Any:
+def ask(host: Host, what: str, operation: str, /, *, seconds: float, **request: Any) -> Any:
     """The probe's answer to one request.
 
     Args:

@@ -19,6 +19,7 @@ from typing import Any, Dict, List
 from . import mounts
 from .keeping import save_log
 from .processes import OpenFiles, mapped_inodes, read, started
+from .removing import has_it_alone
 from .tree import OpenedFile
 from .wire import Blind, Clock, Gone, Refused, absolute, reason_of
 
@@ -75,7 +76,7 @@ def _cut(file: OpenedFile, length: int, saved_as: Any) -> Dict[str, Any]:
     before, free = os.fstat(file.descriptor), mounts.free_bytes(file.descriptor)
     if before.st_size < length:
         raise Refused("changed", "it became shorter meanwhile")
-    method = _give_back(file.descriptor, length, before.st_size, _every_writer_appends(file.listed))
+    method = _give_back(file.descriptor, length, before.st_size, _may_collapse(file))
     os.fsync(file.descriptor)
     after = os.fstat(file.descriptor)
     return {
@@ -102,6 +103,11 @@ def _give_back(descriptor: int, length: int, size: int, may_collapse: bool) -> s
             raise
         raise Refused("unsupported", "this filesystem cannot cut a log without losing lines") from None
     return "punch"
+
+
+def _may_collapse(file: OpenedFile) -> bool:
+    # Alone, and by the lease alone until the file is closed; else all writers must be known and append.
+    return has_it_alone(file.descriptor) is True or _every_writer_appends(file.listed)
 
 
 def _every_writer_appends(listed: Dict[str, Any]) -> bool:

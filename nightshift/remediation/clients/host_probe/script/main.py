@@ -7,7 +7,7 @@ import sys
 from typing import Any, Callable, Dict
 
 from . import cleaning, cutting, keeping, looking, mounts, removing
-from .wire import Gone, Refused, absolute, reason_of
+from .wire import Gone, Refused, absolute, refusal_of
 
 
 def _mounts(_: Dict[str, Any]) -> Any:
@@ -55,10 +55,11 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
         return {"result": OPERATIONS[request["operation"]](request)}
     except Refused as refusal:
         return {"refused": refusal.kind, "reason": refusal.reason}
-    except (Gone, FileNotFoundError):
+    except Gone:
         return {"refused": "gone", "reason": "it is gone"}
     except OSError as error:
-        return {"refused": "failed", "reason": reason_of(error)}
+        refusal = refusal_of(error)
+        return {"refused": refusal.kind, "reason": refusal.reason}
 
 
 def main() -> None:

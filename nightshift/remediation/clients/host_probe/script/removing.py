@@ -50,8 +50,6 @@ class Batch:
         except Refused as refusal:
             return _item(file, "skipped", refusal.reason)
         except OSError as error:
-            if error.errno == errno.EROFS:
-                return _item(file, "skipped", "the filesystem became read-only")
             return _item(file, "skipped", reason_of(error))
         self.left -= item["freed"]
         return item

@@ -5,7 +5,7 @@ import os
 import stat
 from typing import Any, Dict, Optional, Tuple
 
-from .wire import Gone, Refused, absolute, reason_of
+from .wire import Gone, Refused, absolute, refusal_of
 
 _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Passing through needs no read permission where the system has O_PATH.
@@ -33,7 +33,7 @@ def _why_not(error: OSError, path: bytes) -> Exception:
         return Gone()
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return Refused("changed", "%r is a symbolic link or no directory" % os.fsdecode(path))
-    return Refused("failed", reason_of(error))
+    return refusal_of(error)
 
 
 def open_parent(path: bytes) -> Tuple[int, bytes]:

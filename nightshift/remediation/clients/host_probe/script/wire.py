@@ -1,5 +1,6 @@
 """What the probe and its caller agree on: how names are written, how a request ends, how time is kept."""
 
+import errno
 import re
 import time
 from typing import Any, Dict, List
@@ -53,6 +54,12 @@ def absolute(text: str) -> bytes:
 def reason_of(error: OSError) -> str:
     """The system's words, without the file name that Python adds."""
     return error.strerror or type(error).__name__
+
+
+def refusal_of(error: OSError) -> Refused:
+    """The refusal for an error of the system."""
+    kinds = {errno.EROFS: "read_only", errno.ENOSPC: "no_room", errno.EDQUOT: "no_room", errno.ENOENT: "gone"}
+    return Refused(kinds.get(error.errno or 0, "failed"), reason_of(error))
 
 
 class Clock:
