@@ -63,14 +63,15 @@ def plan_disk_cleanup(
         if taken := candidate.take(target, need - gained):
             actions.append(taken[0])
             gained += taken[1]
+    short = missing(usage, policy, margin=0) - gained
     denied = list(forbidden_deleted_files(diagnosis, policy))
     return Plan(
         goal=_goal(usage, need, policy),
         target=target,
         actions=tuple(actions),
         refusals=(*survey.refusals, *(refusal for refusal, _ in denied), *blindness(diagnosis.blind)),
-        proposals=(*(proposal for _, proposal in denied), *_proposals(diagnosis, policy, need, gained)),
-        expected=_expected(usage, need, gained, policy),
+        proposals=(*(proposal for _, proposal in denied), *_proposals(diagnosis, policy, short, gained)),
+        expected=_expected(usage, short, gained, policy),
     )
 
 
@@ -110,17 +111,16 @@ def _state(usage: FilesystemUsage, gain: Space) -> str:
     return f"{printable(usage.mount)} has {percent_after(usage, gain):.1f} % of its bytes{inodes} in use"
 
 
-def _expected(usage: FilesystemUsage, need: Space, gained: Space, policy: DiskSpacePolicy) -> str:
+def _expected(usage: FilesystemUsage, short: Space, gained: Space, policy: DiskSpacePolicy) -> str:
     state = f"{_state(usage, gained)}, after {usage.used_percent:.1f} %"
-    if short := need - gained:
+    if short:
         return f"{state}. That is {short} short of the target; the proposals say what people can do."
     return f"{state}: at or below the target of {policy.target_used_percent:g} %."
 
 
 def _proposals(
-    diagnosis: DiskSpaceDiagnosis, policy: DiskSpacePolicy, need: Space, gained: Space
+    diagnosis: DiskSpaceDiagnosis, policy: DiskSpacePolicy, short: Space, gained: Space
 ) -> tuple[Proposal, ...]:
-    short = need - gained
     left = [*stop_growth(diagnosis)]
     if short:
         left += uncovered(diagnosis, policy)

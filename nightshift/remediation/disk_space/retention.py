@@ -33,7 +33,7 @@ def retain(backups: Sequence[BackupFact], rule: BackupRule) -> Retention:
     """
     verified = {
         (backup.file.device, backup.file.inode): backup.file
-        for backup in sorted(backups, key=lambda backup: backup.file.path)
+        for backup in sorted(backups, key=lambda backup: (backup.file.modified_ns, backup.file.path))
         if backup.verified and backup.file.size > 0 and not backup.file.path.endswith(PROOF_SUFFIXES)
     }
     newest = sorted(verified.values(), key=lambda file: (-file.modified_ns, file.path))[: rule.keep_newest_verified]

@@ -55,15 +55,15 @@ def inodes_alert_percent(policy: DiskSpacePolicy) -> float:
     return max(policy.alert_used_percent, policy.target_used_inodes_percent)
 
 
-def missing(usage: FilesystemUsage, policy: DiskSpacePolicy) -> Space:
-    """What must be freed to be at both targets, with a small margin; nothing when both are reached."""
+def missing(usage: FilesystemUsage, policy: DiskSpacePolicy, margin: float = MARGIN) -> Space:
+    """What must be freed to be at both targets and a margin below; nothing when both are reached."""
     need_bytes = need_inodes = 0
     if usage.used_percent > policy.target_used_percent:
         usable = usage.used_bytes + usage.available_bytes
-        need_bytes = usage.bytes_above(policy.target_used_percent) + math.ceil(usable * MARGIN)
+        need_bytes = usage.bytes_above(policy.target_used_percent) + math.ceil(usable * margin)
     if usage.inodes_used_percent > policy.target_used_inodes_percent:
         allowed = math.floor(usage.inodes_total * policy.target_used_inodes_percent / 100)
-        need_inodes = usage.inodes_used - allowed + math.ceil(usage.inodes_total * MARGIN)
+        need_inodes = usage.inodes_used - allowed + math.ceil(usage.inodes_total * margin)
     return Space(need_bytes, need_inodes)
 
 
