@@ -14,12 +14,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
+from lab.ports import free_port
 from nightshift.remediation.connections import SecretReference, SshConnection
 
 MIB = 1024 * 1024
@@ -101,13 +103,6 @@ def missing_parts() -> list[str]:
     return missing
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class PatientHost:
     """A host like a virtual machine, for one context.
 
@@ -152,6 +147,10 @@ class PatientHost:
             private_key=SecretReference(file=self.private_key_path),
         )
 
+    def path(self, path: str) -> Path:
+        """A path in the host as this machine sees it. Symbolic links in it would lead into the machine: it has none."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
     def run(
         self, *argv: str, stdin: bytes = b"", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
@@ -166,6 +165,18 @@ class PatientHost:
         if check and ended.returncode:
             raise AssertionError(f"{argv!r} in {self.name}: status {ended.returncode}: {complaint.strip()}")
         return subprocess.CompletedProcess(argv, ended.returncode, output, complaint)
+
+    def wait_for_ssh(self) -> None:
+        """Return as soon as sshd answers, as after a restart of it.
+
+        Raises:
+            CannotStartError: it does not.
+        """
+        until = time.monotonic() + _START_SECONDS
+        while not self._greets():
+            if time.monotonic() > until or self._ended():
+                raise CannotStartError(f"{self.name} did not come up: {self._log()}")
+            time.sleep(0.02)
 
     def __enter__(self) -> Self:
         missing = missing_parts()
@@ -201,7 +212,7 @@ class PatientHost:
             raise RuntimeError(f"{self.name} left its control group {self.cgroup} behind.")
         # The kernel takes a moment to let go of the loop devices of a namespace that has ended.
         until = time.monotonic() + _STOP_SECONDS
-        while left := self.loop_devices & _busy_loop_devices():
+        while left := _loop_devices_of(self.folder.name):
             if time.monotonic() > until:
                 raise RuntimeError(f"{self.name} left {', '.join(sorted(left))} behind.")
             time.sleep(0.02)
@@ -250,13 +261,9 @@ class PatientHost:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C is for us to answer: systemd would take it for Ctrl-Alt-Del
             )
-        until = time.monotonic() + _START_SECONDS
-        while not self._greets():
-            if time.monotonic() > until or self._ended():
-                raise CannotStartError(f"{self.name} did not come up: {self._log()}")
-            time.sleep(0.02)
+        self.wait_for_ssh()
         self.pid = psutil.Process(self._unshare()).children()[0].pid
-        self.loop_devices = self._mounted_loop_devices()
+        self.loop_devices = _loop_devices_of(self.folder.name)
 
     def _unshare(self) -> int:
         """The process whose only child is the host's systemd; 0 before it is there."""
@@ -282,14 +289,15 @@ class PatientHost:
     def _log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-1000:].strip() or "it said nothing"
 
-    def _mounted_loop_devices(self) -> frozenset[str]:
-        """From mountinfo: mount point and ``major:minor``; loop devices are major 7."""
-        lines = [line.split() for line in Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()]
-        return frozenset(f"loop{line[2][2:]}" for line in lines if line[4] in self.filesystems and line[2][:2] == "7:")
 
-
-def _busy_loop_devices() -> set[str]:
-    return {path.parent.parent.name for path in Path("/sys/block").glob("loop*/loop/backing_file")}
+def _loop_devices_of(name: str) -> frozenset[str]:
+    """Loop devices whose image is named after a host's folder; other hosts come and go on others."""
+    found = set()
+    for backing_file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # let go between listing and reading
+            if name in backing_file.read_text():
+                found.add(backing_file.parent.parent.name)
+    return frozenset(found)
 
 
 def _control_groups() -> Path | None:

@@ -31,9 +31,9 @@ cd "$root"
 mkdir -p proc sys dev run tmp root home var
 for filesystem in "$@"; do
     mount=${filesystem%:*} bytes=${filesystem##*:}
-    image=$memory/image$(echo "$mount" | tr / -)
+    image=$memory/$(basename "$folder")$(echo "$mount" | tr / -)
     truncate -s "$bytes" "$image"
-    mkfs.ext4 -q -F -m 0 "$image"
+    mkfs.ext4 -q -F -m 0 -e remount-ro "$image"
     mkdir -p ".$mount"
     mount -o loop "$image" ".$mount"
 done

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.patient_host import PatientHost
 from lab.postgres import PostgresServer
 from nightshift.remediation.ledger import Ledger, migrate
 
@@ -34,3 +35,13 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     ledger = Ledger.connect(database_url, pool_size=20)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture(scope="session")
+def patient_host() -> Iterator[PatientHost]:
+    """One host with 64 MiB on /data for the whole session; tests that break a host start one of their own.
+
+    Each test that writes there does so in a folder of its own and removes it.
+    """
+    with PatientHost() as host:
+        yield host

@@ -17,6 +17,7 @@ from nightshift.remediation.errors import (
     CommandFailedError,
     CommandTimeoutError,
     DiskFullError,
+    OutcomeUnknownError,
     PermanentError,
     ReadOnlyFilesystemError,
 )
@@ -29,8 +30,8 @@ MAX_OUTPUT = 64 * 1024 * 1024
 """Bytes of standard output; a command that writes more is cut off."""
 MAX_COMPLAINT = 64 * 1024
 """Bytes of standard error that are kept, the last ones."""
-_TIMED_OUT = 124
-_KILLED = 137
+_ENDED_BY_TIMEOUT = (124, 137)
+"""Exit statuses of ``timeout`` after SIGTERM and after SIGKILL."""
 _COMPLAINT_IN_ERRORS = 400
 
 Become = Literal["sudo"] | None
@@ -127,7 +128,7 @@ def plain(text: str) -> str:
     return "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
 
 
-def bounded_command(argv: Sequence[str], timeout: float, become: Become, *, self_ending: bool = True) -> list[bytes]:
+def bounded_command(argv: Sequence[str], timeout: float, become: Become, *, self_ending: bool = True) -> list[str]:
     """The command as it is run: perhaps as root, in the C locale, and ending by itself after the time-out.
 
     Raises:
@@ -140,20 +141,32 @@ def bounded_command(argv: Sequence[str], timeout: float, become: Become, *, self
     whole = [*root, "env", "LC_ALL=C", *end, *argv]
     if any("\0" in argument for argument in argv):
         raise PermanentError(f"An argument of {argv[0]!r} holds a NUL character, which no command can take.")
-    try:
-        return [argument.encode("utf-8", "surrogateescape") for argument in whole]
-    except UnicodeEncodeError:
-        raise PermanentError(f"An argument of {argv[0]!r} is not valid text.") from None
+    return whole
 
 
-def refuse_timed_out(completed: Completed, program: str, timeout: float, elapsed: float) -> Completed:
-    """The same, unless ``timeout`` ended it. The elapsed seconds tell this from a program with the same status.
+def encoded(argument: str) -> bytes:
+    """The argument as the target gets it; what ``os.fsdecode`` could not read becomes the same bytes again.
 
     Raises:
-        CommandTimeoutError: it was ended.
+        PermanentError: it is not text that ever was bytes.
     """
-    if completed.returncode in (_TIMED_OUT, _KILLED) and elapsed >= timeout:
+    try:
+        return argument.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise PermanentError("A command holds text that cannot be encoded.") from None
+
+
+def settled(completed: Completed, program: str, host: str, *, timeout: float, elapsed: float) -> Completed:
+    """The same, when the command came to an end of its own; a negative return code means that a signal ended it.
+
+    Raises:
+        CommandTimeoutError: ``timeout`` ended it; the elapsed seconds tell that from a program with the same status.
+        OutcomeUnknownError: something else ended it, for example the kernel when memory ran out.
+    """
+    if elapsed >= timeout and (completed.returncode < 0 or completed.returncode in _ENDED_BY_TIMEOUT):
         raise timed_out(program, timeout)
+    if completed.returncode < 0:
+        raise OutcomeUnknownError(f"{program!r} on {host} was ended by a signal; whether it had an effect is unknown.")
     return completed
 
 

@@ -18,17 +18,17 @@ from nightshift.remediation.clients.host import (
     Become,
     Completed,
     bounded_command,
+    encoded,
     plain,
     read_complaint,
     read_output,
-    refuse_timed_out,
+    settled,
     timed_out,
 )
 from nightshift.remediation.connections import LocalConnection
 from nightshift.remediation.errors import (
     AuthenticationError,
     CommandFailedError,
-    OutcomeUnknownError,
     PermanentError,
 )
 
@@ -63,7 +63,8 @@ class LocalHost:
 
     def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Completed:
         """Run a command to its end; see :meth:`Host.run`."""
-        command = bounded_command(argv, timeout, self._become, self_ending=self._self_ending)
+        bounded = bounded_command(argv, timeout, self._become, self_ending=self._self_ending)
+        command = [encoded(argument) for argument in bounded]
         begun = time.monotonic()
         try:
             process = subprocess.Popen(
@@ -76,14 +77,12 @@ class LocalHost:
                 start_new_session=True,  # a group of its own, so that all of it can be ended
             )
         except OSError as error:
-            raise PermanentError(f"Cannot start {command[0].decode()} on {self.name}: {error.strerror}.") from error
+            raise PermanentError(f"Cannot start {bounded[0]} on {self.name}: {error.strerror}.") from error
         patience = timeout + (KILL_AFTER + GRACE if self._self_ending else 0)
         completed = _exchange(process, stdin, argv[0], begun + patience)
         if completed is None:
             raise timed_out(argv[0], timeout)
-        if completed.returncode < 0:
-            raise OutcomeUnknownError(f"{argv[0]!r} on {self.name} was ended by a signal; its effect is unknown.")
-        return refuse_timed_out(completed, argv[0], timeout, time.monotonic() - begun)
+        return settled(completed, argv[0], self.name, timeout=timeout, elapsed=time.monotonic() - begun)
 
 
 class _Stream(threading.Thread):

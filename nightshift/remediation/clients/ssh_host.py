@@ -16,16 +16,20 @@ from typing import NoReturn
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from nightshift.remediation.clients.host import (
     GRACE,
     KILL_AFTER,
     Completed,
     bounded_command,
+    encoded,
     plain,
     read_complaint,
     read_output,
-    refuse_timed_out,
+    settled,
     timed_out,
 )
 from nightshift.remediation.connections import SshConnection, resolve_secret
@@ -35,7 +39,6 @@ from nightshift.remediation.errors import (
     ConnectionLostError,
     HostKeyChangedError,
     HostKeyUnknownError,
-    OutcomeUnknownError,
     PermanentError,
     TargetUnreachableError,
 )
@@ -44,9 +47,10 @@ _KEEPALIVE = 15
 """Seconds between signs of life, so that a firewall does not forget the connection during a long command."""
 _UNACKNOWLEDGED = 30_000
 """Milliseconds after which the kernel gives up a connection whose other end no longer acknowledges."""
+_PARTING = 0.2
+"""Seconds: paramiko closes the channels of a broken connection a moment before it says that the connection is gone."""
 _MAX_COMMAND = 128 * 1024 - 1
 """Bytes: sshd hands the command to the login shell as one argument, and Linux takes no longer one."""
-_KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _LOG = "nightshift.ssh"
 
 # Every failure is raised as an error with words of its own; paramiko's tracebacks beside it would only repeat it.
@@ -86,9 +90,7 @@ class SshHost:
     def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Completed:
         """Run a command to its end; see :meth:`Host.run`."""
         # The only place where arguments become a line of shell: SSH has no other way to say them.
-        command = shlex.join(
-            argument.decode("utf-8", "surrogateescape") for argument in bounded_command(argv, timeout, self._become)
-        ).encode("utf-8", "surrogateescape")
+        command = encoded(shlex.join(bounded_command(argv, timeout, self._become)))
         if len(command) > _MAX_COMMAND:
             raise PermanentError(f"The arguments of {argv[0]!r} are too long for one command; use its standard input.")
         channel = self._open_channel()
@@ -99,16 +101,25 @@ class SshHost:
         timer.start()
         try:
             completed = _exchange(channel, command, stdin, argv[0])
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            if cut_off.is_set():
-                raise timed_out(argv[0], timeout) from None
-            raise self._lost(argv[0]) from error
+        except (paramiko.SSHException, OSError, EOFError):
+            completed = Completed(-1)
         finally:
             timer.cancel()
             channel.close()
-        if completed is None:
-            raise timed_out(argv[0], timeout) if cut_off.is_set() else self._lost(argv[0])
-        return refuse_timed_out(completed, argv[0], timeout, time.monotonic() - begun)
+        if cut_off.is_set():
+            raise timed_out(argv[0], timeout)
+        if completed.returncode < 0 and not self._is_connected():
+            raise ConnectionLostError(
+                f"The connection to {self.name} broke while {argv[0]!r} ran; whether it had an effect is unknown."
+            )
+        return settled(completed, argv[0], self.name, timeout=timeout, elapsed=time.monotonic() - begun)
+
+    def _is_connected(self) -> bool:
+        transport = self._client.get_transport()
+        if transport is None:
+            return False
+        transport.join(_PARTING)
+        return transport.is_active()
 
     def _open_channel(self) -> paramiko.Channel:
         transport = self._client.get_transport()
@@ -123,15 +134,9 @@ class SshHost:
         cut_off.set()
         self._client.close()
 
-    def _lost(self, program: str) -> OutcomeUnknownError:
-        transport = self._client.get_transport()
-        if transport is not None and transport.is_active():
-            return OutcomeUnknownError(f"{program!r} on {self.name} was ended by a signal; its effect is unknown.")
-        return ConnectionLostError(f"The connection to {self.name} broke while {program!r} ran; its effect is unknown.")
 
-
-def _exchange(channel: paramiko.Channel, command: bytes, stdin: bytes, program: str) -> Completed | None:
-    """Run the command on a fresh channel; None when it ended without a status."""
+def _exchange(channel: paramiko.Channel, command: bytes, stdin: bytes, program: str) -> Completed:
+    """Run the command on a fresh channel; the return code is negative when it ended without one."""
     channel.exec_command(command)
     complaint: list[bytes] = []
     streams = [
@@ -145,7 +150,7 @@ def _exchange(channel: paramiko.Channel, command: bytes, stdin: bytes, program: 
     channel.close()
     for stream in streams:
         stream.join()
-    return None if status < 0 else Completed(status, output, b"".join(complaint))
+    return Completed(status, output, b"".join(complaint))
 
 
 def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
@@ -259,17 +264,39 @@ def _trust(client: paramiko.SSHClient, connection: SshConnection) -> None:
 def _private_key(connection: SshConnection) -> paramiko.PKey:
     # Secrets are kept without their last line end, which the key formats want.
     text = resolve_secret(connection.private_key).get_secret_value() + "\n"
-    for kind in _KEY_TYPES:
-        try:
-            return kind.from_private_key(io.StringIO(text))
-        except paramiko.PasswordRequiredException:
-            raise ConfigurationError(
-                f"The private key in {connection.private_key} has a passphrase.",
-                remedy="Give Nightshift a key of its own without one; the secret store protects it.",
-            ) from None
-        except (paramiko.SSHException, ValueError, IndexError, UnsupportedAlgorithm):
-            continue  # not of this kind
-    raise ConfigurationError(
-        f"The private key in {connection.private_key} is not understood.",
-        remedy="Use an Ed25519, ECDSA or RSA key, as ssh-keygen makes them.",
-    )
+    place = f"The private key in {connection.private_key}"
+    try:
+        return _as_paramiko_key(_parsed(text.encode()))
+    except TypeError:
+        raise ConfigurationError(
+            f"{place} has a passphrase.",
+            remedy="Give Nightshift a key of its own without one; the secret store protects it.",
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError(
+            f"{place} is not understood.", remedy="Use an Ed25519, ECDSA or RSA key, as ssh-keygen makes them."
+        ) from None
+
+
+def _parsed(text: bytes) -> object:
+    try:
+        return serialization.load_ssh_private_key(text, password=None)
+    except ValueError:
+        return serialization.load_pem_private_key(text, password=None)
+
+
+def _as_paramiko_key(key: object) -> paramiko.PKey:
+    # paramiko's own reader fails on some keys without a comment, so it only gets to see what we wrote.
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return paramiko.Ed25519Key.from_private_key(_written(key, PrivateFormat.OpenSSH))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return paramiko.ECDSAKey.from_private_key(_written(key, PrivateFormat.TraditionalOpenSSL))
+    if isinstance(key, rsa.RSAPrivateKey):
+        return paramiko.RSAKey.from_private_key(_written(key, PrivateFormat.TraditionalOpenSSL))
+    raise ValueError(type(key).__name__)
+
+
+def _written(
+    key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, form: PrivateFormat
+) -> io.StringIO:
+    return io.StringIO(key.private_bytes(Encoding.PEM, form, NoEncryption()).decode())
