@@ -1,0 +1,192 @@
+"""Run the demo: ``python -m lab.demo [--yes] [--keep]``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lab.alertmanager import AlertmanagerProcess
+from lab.demo.installation import ALERT, SYSTEM, DemoInstallation, post_as_alertmanager, write_catalogue
+from lab.demo.patients import Patient, patient
+from lab.demo.screen import Screen
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.reports import report_of
+from nightshift.settings import Settings
+
+PATIENCE_SECONDS = 180.0
+Fire = Callable[[dict[str, str]], None]
+
+
+def main() -> int:
+    """The whole demo; 0 when the incident ended as resolved."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--yes", action="store_true", help="approve the plan without asking")
+    parser.add_argument("--keep", action="store_true", help="leave everything running until Enter or Ctrl-C")
+    options = parser.parse_args()
+    screen = Screen()
+    screen.rule("Nightshift demo: a disk is full at three in the morning")
+    home = Path(tempfile.mkdtemp(prefix="nightshift-demo-"))
+    home.chmod(0o755)  # the embedded PostgreSQL runs as another user when we are root
+    installation = DemoInstallation(home)
+    try:
+        with patient() as sick, _running(installation, sick, screen):
+            ended_well = _show(installation, sick, screen, yes=options.yes)
+            if options.keep:
+                _wait_for_a_person(installation, screen)
+        screen.line("🧹", "done", "Everything the demo started is stopped and removed.")
+        return 0 if ended_well else 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(installation: DemoInstallation, sick: Patient, screen: Screen) -> Iterator[None]:
+    """The installation up, and down again whatever happens."""
+    screen.rule("The patient")
+    for trouble in sick.troubles:
+        screen.line("🩹", "made", trouble)
+    for missing in sick.left_out:
+        screen.line("🚫", "left out", missing, "yellow")
+    write_catalogue(installation.home / "runbooks", sick)
+    screen.rule("nightshift up")
+    try:
+        screen.line("⏳", "starting", "PostgreSQL, Prefect server, gateway, worker …")
+        for line in installation.command("up").stdout.splitlines():
+            if line.strip():
+                screen.line(" ", "up", line.strip(), "dim")
+        yield
+    finally:
+        installation.command("down")
+
+
+def _show(installation: DemoInstallation, sick: Patient, screen: Screen, *, yes: bool) -> bool:
+    config = installation.settings()
+    ledger = installation.ledger()
+    before = _used(sick)
+    labels = {
+        "alertname": ALERT,
+        "system": SYSTEM,
+        "instance": "web1",
+        "mountpoint": sick.mount,
+        "severity": "critical",
+    }
+    try:
+        with _alertmanager(config, screen) as fire:
+            screen.rule("The alert, and what comes of it")
+            fire(labels)
+            incident = _incident(ledger)
+            _follow(ledger, incident, screen, yes=yes)
+        screen.rule("The report")
+        screen.markdown(_without_evidence(report_of(ledger, incident)))
+        screen.usage(before, _used(sick))
+        screen.links(_links(ledger, incident, config))
+        row = ledger.incidents.get(incident)
+        return row is not None and row.outcome == "resolved"
+    finally:
+        ledger.close()
+
+
+@contextlib.contextmanager
+def _alertmanager(config: Settings, screen: Screen) -> Iterator[Fire]:
+    """A real Alertmanager where its package is, else the same body posted by the command line."""
+    assert config.webhook_token is not None  # noqa: S101 - `up` made one
+    token = config.webhook_token.get_secret_value()
+    if shutil.which("prometheus-alertmanager") is None:
+        screen.line("🚫", "left out", "a real Alertmanager (package prometheus-alertmanager)", "yellow")
+        yield lambda labels: post_as_alertmanager(config, token, labels)
+        return
+    with AlertmanagerProcess(f"{config.gateway_url}/alerts", token) as alertmanager:
+
+        def fire(labels: dict[str, str]) -> None:
+            alertmanager.fire(labels, {"summary": "a filesystem of a shop host is nearly full"})
+            screen.line("🔔", "alert", f"{labels['alertname']} fired through a real Alertmanager", "bold")
+
+        yield fire
+
+
+def _incident(ledger: Ledger) -> int:
+    """The incident that the alert opened."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        if incidents := ledger.incidents.list(limit=1):
+            return int(incidents[0].id)
+        time.sleep(0.05)
+    raise TimeoutError("The alert opened no incident.")
+
+
+def _follow(ledger: Ledger, incident: int, screen: Screen, *, yes: bool) -> None:
+    """Show every row of the journal as it comes, and answer when the plan asks."""
+    seen, until = 0, time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        for row in ledger.journal.of(incident, after=seen):
+            seen = row.sequence
+            screen.row(row)
+            if row.kind is Kind.ENDED:
+                return
+            if row.kind is Kind.ASKED:
+                started = time.monotonic()
+                _answer(ledger, incident, row.entry["digest"], screen, yes=yes)
+                until += time.monotonic() - started
+        time.sleep(0.1)
+    raise TimeoutError("The incident did not end in time.")
+
+
+def _answer(ledger: Ledger, incident: int, digest: str, screen: Screen, *, yes: bool) -> None:
+    screen.plan(ledger.approvals.plan(incident, digest))
+    by_itself = yes or not sys.stdin.isatty()
+    if by_itself:
+        why = "YES=1" if yes else "there is no terminal"
+        screen.line("✋", "approval", f"{why}: approved as the demo's person", "yellow")
+        decision = Decision("demo", "the demo, by itself", approve=True)
+    else:
+        answer = screen.console.input("[bold]Approve this plan? [y/N] [/bold]").strip().lower()
+        decision = Decision(os.environ.get("USER", "demo"), "the demo's terminal", answer in ("y", "yes"))
+    if refused := ledger.approvals.decide(incident, digest, decision):
+        screen.line("✋", "approval", refused, "red")
+
+
+def _without_evidence(report: str) -> str:
+    """The report without its long tables; the Prefect UI and ``nightshift report`` show them."""
+    head, _, tail = report.partition("## Evidence")
+    _, _, timeline = tail.partition("## Timeline")
+    return f"{head}## Timeline\n{timeline}" if timeline else report
+
+
+def _used(sick: Patient) -> tuple[int, int]:
+    usage = sick.usage()
+    used = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
+    return used, used + usage.f_bavail * usage.f_frsize
+
+
+def _links(ledger: Ledger, incident: int, config: Settings) -> list[tuple[str, str]]:
+    row = ledger.incidents.get(incident)
+    ui = (config.prefect_api_url or "").removesuffix("/api")
+    links = [("flow run", f"{ui}/runs/flow-run/{row.flow_run_id}")] if row is not None and row.flow_run_id else []
+    return [*links, ("artifacts", f"{ui}/artifacts"), ("automations", f"{ui}/automations")]
+
+
+def _wait_for_a_person(installation: DemoInstallation, screen: Screen) -> None:
+    screen.rule("Left up to play with")
+    command = f"NIGHTSHIFT_HOME={installation.home} {Path(sys.prefix) / 'bin' / 'nightshift'}"
+    screen.line("⌨", "try", f"{command} incidents list", "cyan")
+    screen.line("⌨", "try", f"{command} alert fire {ALERT} --system {SYSTEM}", "cyan")
+    if sys.stdin.isatty():
+        screen.console.input("Enter stops and removes everything. ")
+        return
+    screen.line("⏸", "up", "until this process gets SIGINT (Ctrl-C) or SIGTERM")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
