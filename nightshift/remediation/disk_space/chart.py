@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
 from nightshift.remediation.durations import format_duration
 
+_YEAR_9999 = 253_370_764_800
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 60, 8
 """Characters of the plotted area."""
@@ -19,7 +20,7 @@ def usage_chart(samples: Sequence[FilesystemUsage], limit_percent: float | None 
     """Usage in percent over time, newest at the right; a text block to be shown in a fixed-width font.
 
     The vertical axis always runs from 0 to 100 %, so that pictures can be compared; ``limit_percent`` is marked with
-    ``◄`` at its height. Samples without a finite time are left out; fewer than two give a sentence instead.
+    ``◄`` at its height. Samples without a sensible time are left out; fewer than two give a sentence instead.
     """
     points = _points(samples)
     if len(points) < 2:
@@ -65,9 +66,14 @@ def usage_svg(samples: Sequence[FilesystemUsage], limit_percent: float | None = 
     return "".join([*parts, "</svg>"])
 
 
+def has_time(sample: FilesystemUsage) -> bool:
+    """Whether the time of the measurement is one that a clock can show: a number of this era."""
+    return math.isfinite(sample.at) and 0 <= sample.at < _YEAR_9999
+
+
 def _points(samples: Sequence[FilesystemUsage]) -> list[tuple[float, float]]:
     """Time and percent, by time, one per moment."""
-    finite = {s.at: min(100.0, max(0.0, s.used_percent)) for s in samples if math.isfinite(s.at)}
+    finite = {s.at: min(100.0, max(0.0, s.used_percent)) for s in samples if has_time(s)}
     points = sorted(finite.items())
     return points if points and points[-1][0] - points[0][0] > 0 else points[:1]
 
@@ -89,10 +95,7 @@ def _eighths(percent: float, row: int) -> int:
 
 
 def _clock(at: float) -> str:
-    try:
-        return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return "unknown time"
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
 def _svg_text(x: float, y: float, text: str, anchor: str) -> str:

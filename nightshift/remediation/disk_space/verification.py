@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import median
 
+from nightshift.remediation.disk_space.chart import has_time
 from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.disk_space.space import inodes_alert_percent
@@ -76,7 +77,7 @@ def _usable(samples: Sequence[FilesystemUsage]) -> list[FilesystemUsage]:
     """The newest run of samples of one filesystem in which the target's clock goes forward."""
     run: list[FilesystemUsage] = []
     for sample in samples:
-        if not math.isfinite(sample.at):
+        if not has_time(sample):
             continue
         if run and (sample.at < run[-1].at or sample.device != run[-1].device):
             run = []
