@@ -394,3 +394,34 @@ def test_arguments_survive_their_json_form() -> None:
     for action in made.actions:
         if arguments := kinds.get(action.kind):
             assert arguments.from_json(action.arguments).to_json() == action.arguments
+
+
+@pytest.mark.parametrize(
+    ("old", "reason"),
+    [
+        (backup("/data/backups/old.dump", 9, open_by=(NGINX,)), "holds it open"),
+        (backup("/data/backups/old.dump", 9, links=2), "more than one name"),
+        (backup("/data/backups/old.dump", 0.9), "less than 1 day ago"),
+    ],
+)
+def test_an_old_backup_that_is_in_use_or_not_old_enough_stays(old: BackupFact, reason: str) -> None:
+    newer = tuple(backup(f"/data/backups/{n}.dump", n / 10) for n in (1, 2))
+    made = plan(99, backups=((*newer, old),))
+
+    assert made.actions == ()
+    assert reason in made.refusals[0].reason
+
+
+def test_backups_as_old_as_the_oldest_kept_one_stay() -> None:
+    same_moment = tuple(backup(f"/data/backups/{n}.dump", 5) for n in range(4))
+
+    assert plan(99, backups=(same_moment,)).actions == ()
+
+
+def test_a_backup_is_not_cut_as_if_it_were_a_log() -> None:
+    logs = {"directory": "/data/backups", "patterns": ["*"], "larger_than": 0}
+    policy = DiskSpacePolicy.model_validate({**POLICY.model_dump(), "live_logs": [logs]})
+    made = plan(policy=policy, live_logs=rule(file("/data/backups/1.dump", 20, age=0)))
+
+    assert made.actions == ()
+    assert "it is a backup" in made.refusals[0].reason
