@@ -10,7 +10,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightshift.remediation.errors import ConfigurationError
@@ -48,8 +48,8 @@ class Settings(BaseSettings):
     """PostgreSQL URL of Prefect's own database. Unset: database ``prefect`` on the ledger's server."""
     prefect_api_url: str | None = None
     """URL of a Prefect server that is already there. Unset: ``nightshift up`` starts one."""
-    embedded: str = ""
-    """Written by ``up``: which of ``postgresql`` and ``prefect-server``, with commas, it started itself."""
+    own_prefect_api_url: str | None = None
+    """Written by ``up``: the URL of the server that it runs itself, so that it is not taken for one of the user's."""
     postgres_port: int | None = None
     """Port of the embedded PostgreSQL. Unset: a free one at first ``up``, then always that."""
     prefect_port: int = 4200
@@ -113,5 +113,13 @@ class Settings(BaseSettings):
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once.
+
+    Raises:
+        ConfigurationError: a variable has a value that cannot be; its name is told, not its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"NIGHTSHIFT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"A setting is wrong: {wrong}.") from None

@@ -11,7 +11,7 @@ from prefect.input.actions import read_flow_run_input
 from prefect.input.run_input import keyset_from_base_key
 from pydantic import Field
 
-from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, Decision
 from nightshift.remediation.models import Plan
 from nightshift.remediation.report import render_plan
 
@@ -40,10 +40,12 @@ def suspend_for(plan: Plan, *, headline: str, expires: str) -> None:
 
 
 def answer_in_form(flow_run_id: UUID, digest: str) -> Decision | None:
-    """What was entered in the form of this plan, None when nobody did."""
+    """What a person entered in the form of this plan; None when nobody did, or the ledger has the answer."""
     key = keyset_from_base_key(f"suspended-{digest}")["response"]
     value = read_flow_run_input(key=key, flow_run_id=flow_run_id)
     if value is None:
         return None
     form = ApprovalForm.model_validate(value)
+    if form.name == ANSWERED_IN_LEDGER:
+        return None
     return Decision(form.name, FORM_VIA, form.decision == "approve", form.comment)

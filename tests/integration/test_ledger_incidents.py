@@ -142,7 +142,7 @@ def test_a_lost_run_can_neither_renew_nor_end_the_incident_after_the_next_one_to
     assert first is not None
     let_pass(ledger, "claimed_until")
     with ledger.engine.begin() as connection:
-        (row,) = ledger.incidents.lost(connection)
+        (row,) = ledger.incidents.lost(connection, 10)
         assert ledger.incidents.try_again(connection, row, "killed", 0)
     second = ledger.incidents.claim(incident, 2, uuid4(), 30)
     assert second is not None

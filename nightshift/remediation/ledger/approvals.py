@@ -8,13 +8,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW, OPEN
 from nightshift.remediation.models import Plan
+
+ANSWERED_IN_LEDGER = "ledger"
+"""Name in a Prefect form that stands for "read the ledger": what such a form says is no decision of anybody."""
 
 _TABLE = schema.approval
 
@@ -182,14 +185,26 @@ class Approvals:
         return [row.incident_id for row in rows]
 
     def undelivered(self) -> Sequence[Row[Any]]:
-        """Decided approvals whose waiting run has not been told; a later run has read the decision in the ledger."""
+        """Decided approvals whose waiting run has not been told.
+
+        A later run has read the decision in the ledger by itself, and one that asks again by now waits for another
+        answer than this.
+        """
         decided = _TABLE.c.status.in_(["approved", "denied", "expired"])
         same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
+        later = _TABLE.alias()
+        asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
         with self._engine.connect() as connection:
             query = (
                 select(_TABLE)
                 .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-                .where(decided, same_run, _TABLE.c.delivered_at.is_(None), schema.incident.c.status == "waiting")
+                .where(
+                    decided,
+                    same_run,
+                    ~asked_again,
+                    _TABLE.c.delivered_at.is_(None),
+                    schema.incident.c.status == "waiting",
+                )
                 .order_by(_TABLE.c.decided_at)
             )
             return connection.execute(query).all()

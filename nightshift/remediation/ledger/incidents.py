@@ -81,16 +81,32 @@ class Incidents:
         if new is not None:
             self._journal.append(connection, new, Kind.OPENED, {"title": trouble.title, "severity": trouble.severity})
             return new, True
-        live = connection.execute(
-            select(_TABLE.c.id).where(
+        live = self.live(connection, trouble)
+        # It may have ended between the two statements; then there is room for a new one.
+        return (live.id, False) if live is not None else self.open(connection, trouble, options=options)
+
+    def live(self, connection: Connection, trouble: Trouble) -> Row[Any] | None:
+        """The incident of this trouble that has not ended."""
+        return connection.execute(
+            select(_TABLE).where(
                 _TABLE.c.system == trouble.system,
                 _TABLE.c.runbook == trouble.runbook,
                 _TABLE.c.target == trouble.target.key,
                 _TABLE.c.status != "ended",
             )
-        ).scalar()
-        # It may have ended between the two statements; then there is room for a new one.
-        return (live, False) if live is not None else self.open(connection, trouble, options=options)
+        ).first()
+
+    def raise_severity(self, connection: Connection, incident: Row[Any], severity: Severity) -> None:
+        """A more urgent alert joined; less urgent ones change nothing."""
+        if severity.urgency < Severity(incident.severity).urgency:
+            connection.execute(update(_TABLE).where(_TABLE.c.id == incident.id).values(severity=str(severity)))
+
+    def unanswered_since(self, connection: Connection, system: str, seconds: float) -> int:
+        """How many incidents of a system that no flow answers were opened within this time."""
+        query = select(func.count()).where(
+            _TABLE.c.system == system, _TABLE.c.flow.is_(None), _TABLE.c.opened_at > NOW - timedelta(seconds=seconds)
+        )
+        return int(connection.execute(query).scalar_one())
 
     def recently_ended(self, connection: Connection, trouble: Trouble, within_seconds: float) -> Row[Any] | None:
         """The last incident of this trouble, if it ended within the cool-down."""
@@ -221,11 +237,13 @@ class Incidents:
         with self._engine.begin() as connection:
             return bool(connection.execute(update(_TABLE).where(*_held(claim)).values(values)).rowcount)
 
-    def lost(self, connection: Connection) -> Sequence[Row[Any]]:
+    def lost(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """Incidents whose flow run stopped renewing its claim, locked for the caller."""
         return connection.execute(
             select(_TABLE)
             .where(_TABLE.c.status.in_(["working", "verifying"]), _TABLE.c.claimed_until < NOW)
+            .order_by(_TABLE.c.id)
+            .limit(limit)
             .with_for_update(skip_locked=True, key_share=True)
         ).all()
 

@@ -132,6 +132,18 @@ class Journal:
         )
         return sequence
 
+    def append_once(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
+        """Add a row unless the incident has one of this kind that holds this entry; whether it was added."""
+        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+        table = schema.journal
+        known = select(table.c.sequence).where(
+            table.c.incident_id == incident_id, table.c.kind == str(kind), table.c.entry.contains(entry)
+        )
+        if connection.execute(known.limit(1)).first() is not None:
+            return False
+        self.append(connection, incident_id, kind, entry)
+        return True
+
     def record(
         self,
         incident_id: int,

@@ -1,0 +1,1 @@
+"""Ways in: HTTP for alerts, background work around the ledger, and the command line."""

@@ -1,0 +1,73 @@
+"""Dispatch: one Prefect event for each incident that waits for a flow run, no more at a time than the server takes.
+
+An event that Prefect did not take changes nothing: the incident stays due. One that was taken but never led to a claim
+is sent again (see :meth:`Incidents.sent`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import Row
+
+from nightshift.gateway.metrics import Metrics
+from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.models import Target
+from nightshift.remediation.text import printable
+
+EVENT = "incident.opened"
+_NAMESPACE = UUID("2c7f3d0e-6a55-5f0e-8a0a-4b9a3b0a7e61")
+_SENDS_PER_ID = 2
+
+
+def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: int) -> int:
+    """Send the events that are due while fewer than ``in_flight`` are sent and not yet claimed; returns how many.
+
+    Raises:
+        PrefectUnavailableError: nothing was sent, everything stays due.
+    """
+    with ledger.engine.begin() as connection:
+        room = in_flight - ledger.incidents.in_flight(connection)
+        incidents = ledger.incidents.due(connection, room) if room > 0 else ()
+        if not incidents:
+            return 0
+        try:
+            prefect.send_events([event(incident) for incident in incidents])
+        except PrefectUnavailableError:
+            metrics.dispatch_failures.inc()
+            raise
+        for incident in incidents:
+            ledger.incidents.sent(connection, incident)
+    metrics.dispatched.inc(len(incidents))
+    return len(incidents)
+
+
+def event(incident: Row[Any]) -> dict[str, Any]:
+    """The event that starts a flow run.
+
+    The server keeps one event per id. The second send has the id of the first, in case that one was lost before it
+    was kept; later ones have a new id, in case it was kept without starting anything.
+    """
+    target = Target.from_key(incident.target)
+    return {
+        "id": str(uuid5(_NAMESPACE, f"{incident.id}/{incident.attempt}/{incident.sends // _SENDS_PER_ID}")),
+        "event": EVENT,
+        "occurred": datetime.now(UTC).isoformat(),
+        "resource": {
+            "prefect.resource.id": f"incident.{incident.id}",
+            "prefect.resource.name": f"incident {incident.id} {printable(str(target), 100)}",
+            "runbook.flow": incident.flow,
+            "system": incident.system,
+        },
+        "payload": {
+            "incident": incident.id,
+            "attempt": incident.attempt,
+            "system": incident.system,
+            "target": incident.target,
+            "alert": incident.runbook,
+            "severity": incident.severity,
+        },
+    }

@@ -1,0 +1,155 @@
+"""Notify: sends the pages and notices of the outbox through the channels of the catalogue, by apprise.
+
+Each channel is spoken to by one thread at a time and for a bounded time, so a slow one holds up nobody else. A message
+that no channel took stays in the outbox with the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+from urllib.parse import quote
+
+import apprise
+import httpx
+from pydantic import SecretStr
+from sqlalchemy import Row
+from sqlalchemy.exc import SQLAlchemyError
+
+from nightshift.catalogue import Catalogue, Channel
+from nightshift.gateway.channels import DEFAULT_CHANNEL
+from nightshift.gateway.metrics import Metrics
+from nightshift.remediation.connections import resolve_secret
+from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+_SUBJECT_LENGTH = 250
+_BODY_LENGTH = 3000
+_TAKEN_SECONDS = 60.0
+_ROUND_SECONDS = 15.0
+_BATCH = 50
+_CHANNELS_AT_ONCE = 8
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_ADDRESSES = re.compile(r"[@!](?=\w)|<(?=[!@#])")
+"""What chat programs (and apprise for them) turn into a call for people: ``@channel``, ``<!here>``, ``!here>``."""
+
+Send = Callable[[SecretStr, str, str], bool]
+"""Sends a subject and a body to a channel's URL; whether it was taken."""
+
+
+def send_by_apprise(url: SecretStr, subject: str, body: str) -> bool:
+    """See :data:`Send`. Apprise bounds connecting and reading: 4 seconds each, or ``cto`` and ``rto`` in the URL."""
+    channel = apprise.Apprise()
+    if not channel.add(url.get_secret_value()):
+        raise ConfigurationError("its URL is none that apprise knows")
+    return bool(channel.notify(title=subject, body=body, body_format=apprise.NotifyFormat.TEXT))
+
+
+class Notifier:
+    """Sends what is due."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        metrics: Metrics,
+        default_url: SecretStr | None,
+        send: Send = send_by_apprise,
+    ) -> None:
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._metrics = metrics
+        self._default_url = default_url
+        self._send = send
+        self._threads = ThreadPoolExecutor(_CHANNELS_AT_ONCE, thread_name_prefix="notify")
+        self._running: dict[tuple[str, str], Future[None]] = {}
+        self._complained: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Start nothing more; what is being sent ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def send_due(self) -> int:
+        """Send what is due, waiting at most some seconds for slow channels; returns how many messages were taken up.
+
+        A message for a channel that is still busy with earlier ones is due again a minute later.
+        """
+        self._running = {key: future for key, future in self._running.items() if not future.done()}
+        by_channel: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
+        for message in self._ledger.deliveries.take(_BATCH, _TAKEN_SECONDS):
+            by_channel[message.system, message.channel].append(message)
+        started = {
+            key: self._threads.submit(self._send_all, key, messages)
+            for key, messages in by_channel.items()
+            if key not in self._running
+        }
+        self._running |= started
+        wait(started.values(), timeout=_ROUND_SECONDS)
+        return sum(len(by_channel[key]) for key in started)
+
+    def _send_all(self, key: tuple[str, str], messages: Sequence[Row[Any]]) -> None:
+        try:
+            for message in messages:
+                error = self._try(key, message)
+                if error is None:
+                    self._ledger.deliveries.delivered(message.id)
+                    self._complained.discard(key)
+                else:
+                    self._failed(key, message, error)
+        except SQLAlchemyError:
+            # Not written down: the message is due again in a minute. Twice is better than never.
+            log.warning("the ledger went away while messages were sent")
+
+    def _try(self, key: tuple[str, str], message: Row[Any]) -> str | None:
+        """Send one message; None when it was taken, else why not."""
+        try:
+            url = self._url(*key)
+            taken = self._send(
+                url, for_people(message.subject, _SUBJECT_LENGTH), for_people(message.body, _BODY_LENGTH)
+            )
+        except ConfigurationError as error:
+            return str(error)
+        except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+            return f"sending failed: {type(error).__name__}"
+        return None if taken else "the channel did not take it"
+
+    def _url(self, system: str, channel: str) -> SecretStr:
+        if channel == DEFAULT_CHANNEL:
+            if self._default_url is None:
+                raise ConfigurationError("There is no default channel.", remedy="Set NIGHTSHIFT_PAGE_URL.")
+            return self._default_url
+        known = self._catalogue.systems.get(system)
+        if known is None or channel not in known.channels:
+            raise ConfigurationError("The channel is not in the catalogue any more.")
+        return _for_apprise(known.channels[channel], resolve_secret(known.channels[channel].url))
+
+    def _failed(self, key: tuple[str, str], message: Row[Any], error: str) -> None:
+        self._metrics.notification_failures.inc()
+        self._ledger.deliveries.failed(message.id, message.tries, error)
+        with self._lock:
+            first = key not in self._complained
+            self._complained.add(key)
+        if first:  # once per outage of a channel
+            log.error("a message was not delivered", extra={"system": key[0], "channel": key[1], "error": error})
+
+
+def _for_apprise(channel: Channel, secret: SecretStr) -> SecretStr:
+    """The secret as a URL: of PagerDuty one has only the routing key, and its events API asks for nothing else."""
+    key = secret.get_secret_value()
+    if channel.kind != "pagerduty" or "://" in key:
+        return secret
+    return SecretStr(f"pagerduty://{quote(key, safe='')}@{quote(key, safe='')}")
+
+
+def for_people(text: str, limit: int) -> str:
+    """Bounded, without control characters, and so that nothing in it calls people by itself."""
+    calm = _ADDRESSES.sub(lambda found: found.group() + "\N{ZERO WIDTH SPACE}", _CONTROL.sub(" ", text))
+    return calm if len(calm) <= limit else calm[: limit - 1] + "…"
