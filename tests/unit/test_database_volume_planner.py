@@ -109,7 +109,7 @@ def test_below_the_threshold_there_is_nothing_to_do() -> None:
     made = plan(used_gib=40, old_rows=(ROWS,))
 
     assert made.goal == NOTHING_TO_DO
-    assert made.actions == made.proposals == ()
+    assert (made.actions, made.proposals) == ((), ())
 
 
 def test_chunks_are_compressed_one_statement_each_oldest_first() -> None:

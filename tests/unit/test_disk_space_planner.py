@@ -6,12 +6,15 @@ from zlib import crc32
 import pytest
 
 from nightshift.remediation.disk_space.arguments import (
+    ActionArguments,
     ApplyBackupRetention,
     ArchiveFiles,
+    CleanPackageCache,
     CutLog,
     DeleteFiles,
     PruneDocker,
     ReleaseDeletedFile,
+    VacuumJournal,
 )
 from nightshift.remediation.disk_space.diagnosis import (
     BackupFact,
@@ -147,7 +150,7 @@ def test_at_or_below_the_alert_threshold_there_is_nothing_to_do(percent: int) ->
     made = plan(percent, rotated_logs=rule(file("/data/log/a.log.1", 40)))
 
     assert made.goal == NOTHING_TO_DO
-    assert made.actions == made.refusals == made.proposals == ()
+    assert (made.actions, made.refusals, made.proposals) == ((), (), ())
 
 
 def test_force_aims_at_the_target_below_the_alert_threshold() -> None:
@@ -389,11 +392,23 @@ def test_hostile_names_are_never_raw_where_people_read() -> None:
 
 def test_arguments_survive_their_json_form() -> None:
     made = plan(**everything())
-    kinds = {"delete_files": DeleteFiles, "archive_files": ArchiveFiles, "cut_log": CutLog}
+    kinds: dict[str, type[ActionArguments]] = {
+        kind.KIND: kind
+        for kind in (
+            ApplyBackupRetention,
+            ArchiveFiles,
+            CleanPackageCache,
+            CutLog,
+            DeleteFiles,
+            PruneDocker,
+            ReleaseDeletedFile,
+            VacuumJournal,
+        )
+    }
 
+    assert {action.kind for action in made.actions} == set(kinds)
     for action in made.actions:
-        if arguments := kinds.get(action.kind):
-            assert arguments.from_json(action.arguments).to_json() == action.arguments
+        assert kinds[action.kind].from_json(action.arguments).to_json() == action.arguments
 
 
 @pytest.mark.parametrize(
