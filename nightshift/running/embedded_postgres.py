@@ -131,6 +131,12 @@ class EmbeddedPostgres:
         """The port it was given; None before its first start."""
         return self._access().port if self._access_file.exists() else None
 
+    def owns(self, database_url: str) -> bool:
+        """Whether this URL is one of ours, whatever port it had at the time."""
+        return self._access_file.exists() and any(
+            f":{password}@" in database_url for password in self._access().passwords.values()
+        )
+
     # The user and the binaries
 
     @cached_property

@@ -1,8 +1,8 @@
 """Programs that run on after the command that started them has ended.
 
 A program is known again by its pid *and* its start time, so a pid that the system has given to someone else is never
-taken for ours. Everything it starts inherits a random instance token in its environment; with the token also those
-children are found that moved to a session of their own or outlived their parent.
+taken for ours. Everything it starts inherits a mark in its environment, the program's name and a random word of the
+installation; by it those children are found, too, that moved to a session of their own or outlived their parent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ValidationError
 from nightshift.remediation.errors import TemporaryError
 from nightshift.running.private_files import append_private, write_private
 
-_TOKEN = "NIGHTSHIFT_INSTANCE"  # noqa: S105 - the name of a variable
+_MARK = "NIGHTSHIFT_PART"
 _START_TIME_TOLERANCE = 2.0
 """Seconds; start times are computed from the boot time, which moves a little when the clock is set."""
 _LARGEST_LOG_BYTES = 10 * 1024 * 1024
@@ -58,7 +59,6 @@ class ProcessRecord(BaseModel):
     pid: int
     started: float
     """Seconds since the epoch, as the system tells it."""
-    instance: str
     fingerprint: str
 
 
@@ -69,6 +69,7 @@ class DetachedProcess:
         self.name = name
         self.pid_file = pid_folder / f"{name}.json"
         self.log = log_folder / f"{name}.log"
+        self._word_file = pid_folder / "word"
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -91,16 +92,12 @@ class DetachedProcess:
         Raises:
             ComponentFailedError: the program cannot be started at all.
         """
-        instance = secrets.token_hex(16)
-        environment = os.environ | {_TOKEN: instance} | {k: v for k, v in program.environment.items() if v is not None}
-        for removed in (key for key, value in program.environment.items() if value is None):
-            environment.pop(removed, None)
         self._keep_log_small()
         with append_private(self.log) as log, _default_interrupt():
             try:
                 self._child = subprocess.Popen(
                     list(program.command),
-                    env=environment,
+                    env=self._environment(program),
                     cwd="/",
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -112,7 +109,6 @@ class DetachedProcess:
         record = ProcessRecord(
             pid=self._child.pid,
             started=psutil.Process(self._child.pid).create_time(),
-            instance=instance,
             fingerprint=program.fingerprint,
         )
         write_private(self.pid_file, record.model_dump_json())
@@ -140,14 +136,12 @@ class DetachedProcess:
     def stop(self, *, grace: float = 10) -> bool:
         """Ask it to end, wait ``grace`` seconds, then kill it with all that it started. False if nothing was there."""
         record = self.record
-        if record is None:
-            return False
-        process = _find(record)
+        process = _find(record) if record else None
         if process:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
                 psutil.wait_procs([process], timeout=grace)
-        left = list(_family(record))
+        left = list(self._family())
         for member in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
@@ -156,6 +150,33 @@ class DetachedProcess:
             self._child.poll()
         self.pid_file.unlink(missing_ok=True)
         return bool(process or left)
+
+    @property
+    def _mark(self) -> str | None:
+        """What the program and all that it starts carry; None before anything was started."""
+        return f"{self.name}-{self._word_file.read_text()}" if self._word_file.exists() else None
+
+    def _environment(self, program: Program) -> dict[str, str]:
+        if not self._word_file.exists():
+            write_private(self._word_file, secrets.token_hex(16))
+        changed = {
+            **os.environ,
+            # Programs of this Python first: flow runs start as `python`.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            **program.environment,
+            _MARK: self._mark,
+        }
+        return {name: value for name, value in changed.items() if value is not None}
+
+    def _family(self) -> Iterator[psutil.Process]:
+        """Everything alive that carries our mark."""
+        mark = self._mark
+        for process in psutil.process_iter() if mark else ():
+            try:
+                if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process
+            except (psutil.AccessDenied, psutil.NoSuchProcess):
+                continue  # of another user, or gone meanwhile: not ours
 
     def _keep_log_small(self) -> None:
         if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG_BYTES:
@@ -185,16 +206,6 @@ def _find(record: ProcessRecord) -> psutil.Process | None:
         return process if is_it and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
-
-
-def _family(record: ProcessRecord) -> Iterator[psutil.Process]:
-    """Everything alive that carries the token of this instance."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(_TOKEN) == record.instance and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except (psutil.AccessDenied, psutil.NoSuchProcess):
-            continue  # of another user, or gone meanwhile: not ours
 
 
 @contextlib.contextmanager

@@ -1,0 +1,54 @@
+"""The command ``nightshift``: its commands by subject, and how errors are shown.
+
+A module of commands is added by one line in ``_COMMANDS``; it has a typer app named ``commands``.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from nightshift.gateway.cli import running_commands
+from nightshift.gateway.cli.output import out, print_error
+from nightshift.remediation.errors import NightshiftError
+
+app = typer.Typer(
+    name="nightshift",
+    help="On-call runbooks that run themselves, safely.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_COMMANDS: tuple[typer.Typer, ...] = (
+    running_commands.commands,  # up, down, status
+)
+for commands in _COMMANDS:
+    app.add_typer(commands)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"nightshift {version('nightshift')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _nightshift(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """On-call runbooks that run themselves, safely."""
+
+
+def main() -> None:
+    """Run the command line; errors of ours are shown with their remedy and exit with 1, wrong usage with 2."""
+    try:
+        app()
+    except NightshiftError as error:
+        print_error(error)
+        sys.exit(1)

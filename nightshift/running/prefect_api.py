@@ -1,0 +1,129 @@
+"""The few questions to the Prefect server that starting an installation needs, without importing Prefect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from nightshift.remediation.errors import AuthenticationError, TemporaryError
+
+_POOL_TEMPLATE: dict[str, Any] = {
+    "job_configuration": {
+        "command": "{{ command }}",
+        "env": "{{ env }}",
+        "labels": "{{ labels }}",
+        "name": "{{ name }}",
+        "stream_output": "{{ stream_output }}",
+        "working_dir": "{{ working_dir }}",
+    },
+    "variables": {
+        "type": "object",
+        "properties": {
+            # Given a command, the worker starts it at once. Otherwise another Python first looks for code to pull and
+            # dependencies to install, and a run starts two seconds later. Our flows are installed.
+            "command": {"type": "string", "title": "Command", "default": "python -m prefect.engine"},
+            "env": {"type": "object", "title": "Environment Variables", "additionalProperties": {"type": "string"}},
+            "labels": {"type": "object", "title": "Labels", "additionalProperties": {"type": "string"}},
+            "name": {"type": "string", "title": "Name"},
+            "stream_output": {"type": "boolean", "title": "Stream Output", "default": True},
+            "working_dir": {"type": "string", "title": "Working Directory"},
+        },
+    },
+}
+
+
+class PrefectServerError(TemporaryError):
+    """The Prefect server does not answer as it should."""
+
+
+class PrefectApi:
+    """One Prefect server, ours or another; PREFECT_API_KEY and PREFECT_API_AUTH_STRING are sent where they are set.
+
+    Raises:
+        PrefectServerError: from every method, when the server does not answer or answers with an error.
+        AuthenticationError: likewise, when it refuses our key.
+    """
+
+    def __init__(self, url: str, *, own: bool) -> None:
+        self.url = url.rstrip("/")
+        self._own = own
+
+    def is_healthy(self) -> bool:
+        """Whether the server answers that it is well."""
+        try:
+            self._ask("GET", "/health")
+        except (PrefectServerError, AuthenticationError):
+            return False
+        return True
+
+    def ensure_work_pool(self, name: str) -> None:
+        """Make the work pool of type process; one that is there is left as it is."""
+        pool = {"name": name, "type": "process", "base_job_template": _POOL_TEMPLATE}
+        self._ask("POST", "/work_pools/", pool, also=(409,))
+
+    def worker_is_online(self, pool: str, name: str, *, since: float) -> bool:
+        """Whether the worker has been heard from after ``since`` (seconds since the epoch)."""
+        workers = self._ask("POST", f"/work_pools/{pool}/workers/filter", {"limit": 200})
+        beats = [worker["last_heartbeat_time"] for worker in workers if worker["name"] == name]
+        return any(datetime.fromisoformat(beat).timestamp() > since for beat in beats if beat)
+
+    def deployments(self, pool: str) -> list[dict[str, Any]]:
+        """All deployments of a work pool."""
+        found: list[dict[str, Any]] = []
+        while page := self._ask(
+            "POST", "/deployments/filter", {"work_pools": {"name": {"any_": [pool]}}, "offset": len(found)}
+        ):
+            found += page
+        return found
+
+    def disabled_automations(self, deployments: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
+        """Automations that somebody switched off, as deployment id and name."""
+        return {
+            (deployment["id"], automation["name"])
+            for deployment in deployments
+            for automation in self._automations(deployment)
+            if not automation["enabled"]
+        }
+
+    def disable_automations(self, deployments: Iterable[dict[str, Any]], disabled: set[tuple[str, str]]) -> None:
+        """Switch these off again."""
+        for deployment in deployments:
+            for automation in self._automations(deployment):
+                if (deployment["id"], automation["name"]) in disabled:
+                    self._ask("PATCH", f"/automations/{automation['id']}", {"enabled": False})
+
+    def _automations(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", f"/automations/related-to/prefect.deployment.{deployment['id']}")
+        return found
+
+    def _ask(self, method: str, path: str, body: object = None, *, also: tuple[int, ...] = ()) -> Any:
+        try:
+            answer = httpx.request(
+                method, self.url + path, json=body, headers=self._headers(), timeout=10, trust_env=not self._own
+            )
+        except httpx.HTTPError as error:
+            raise PrefectServerError(
+                f"The Prefect server {self.url} does not answer ({type(error).__name__})."
+            ) from error
+        if answer.status_code in (401, 403):
+            raise AuthenticationError(
+                f"The Prefect server {self.url} refused us.", remedy="Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
+            )
+        if not answer.is_success and answer.status_code not in also:
+            raise PrefectServerError(f"The Prefect server answered {method} {path} with {answer.status_code}.")
+        return answer.json() if answer.content else None
+
+    def _headers(self) -> dict[str, str]:
+        if self._own:
+            return {}
+        if key := os.environ.get("PREFECT_API_KEY"):
+            return {"Authorization": f"Bearer {key}"}
+        if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
+            user, _, password = pair.partition(":")
+            token = httpx.BasicAuth(user, password)
+            return {"Authorization": next(token.auth_flow(httpx.Request("GET", self.url))).headers["Authorization"]}
+        return {}
