@@ -79,7 +79,7 @@ class DemoInstallation:
             RuntimeError: it failed; with what it said.
         """
         ended = subprocess.run(
-            [sys.executable, "-m", "nightshift.gateway.cli", *arguments],
+            [str(Path(sys.executable).parent / "nightshift"), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,

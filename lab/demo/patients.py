@@ -71,7 +71,7 @@ def _host() -> Iterator[Patient]:
             connection=host.connection().model_dump(mode="json", exclude_none=True),
             mount="/var",
             policy={
-                "target_used_percent": 45,
+                "target_used_percent": 27,
                 "alert_used_percent": 85,
                 "watch": "10s",
                 "refill_horizon": "5m",
