@@ -1,0 +1,99 @@
+"""The part of Prefect's HTTP API that the gateway talks to, for cases where the real server is too slow or too whole.
+
+It answers as Prefect 3.8 was seen to: an event id counts once, resuming says ACCEPT with 201 and REJECT or ABORT
+with 200, a run that was deleted is 404.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+_RUN = re.compile(r"/api/flow_runs/([0-9a-f-]{36})(/resume|/set_state)?")
+
+
+class PrefectDouble:
+    """Listens on a free port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, dict[str, Any]] = {}
+        """By id, as the server keeps them."""
+        self.runs: dict[UUID, dict[str, Any]] = {}
+        """State of each flow run: ``type``, ``message``, ``digest`` of the plan that it waits with, ``answer``."""
+        self.down = False
+        """Answer 503 to everything."""
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._requests())
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """URL of its API."""
+        return f"http://127.0.0.1:{self._server.server_port}/api"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        """Code and JSON for a request."""
+        with self._lock:
+            if self.down:
+                return 503, None
+            if (method, path) == ("POST", "/api/events"):
+                for event in body:
+                    self.events.setdefault(event["id"], event)
+                return 204, None
+            found = _RUN.fullmatch(path)
+            if found is None or UUID(found[1]) not in self.runs:
+                return 404, {"detail": "Not found"}
+            return self._run(self.runs[UUID(found[1])], found[2], body)
+
+    def _run(self, run: dict[str, Any], what: str | None, body: Any) -> tuple[int, Any]:
+        if what is None:
+            keys = {"response": f"suspended-{run['digest']}-response"} if "digest" in run else None
+            return 200, {"state": {"type": run["type"], "state_details": {"run_input_keyset": keys}}}
+        if what == "/set_state":
+            run |= body["state"]
+            return 201, {"status": "ACCEPT"}
+        if run["type"] != "PAUSED":
+            return 200, {"status": "ABORT"}
+        form = body["run_input"]
+        if set(form) != {"decision", "name", "comment"} or form["decision"] not in ("approve", "deny"):
+            return 200, {"status": "REJECT"}
+        run |= {"type": "SCHEDULED", "answer": form}
+        return 201, {"status": "ACCEPT"}
+
+    def _requests(self) -> type[BaseHTTPRequestHandler]:
+        double = self
+
+        class Requests(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(None)
+
+            def do_POST(self) -> None:
+                self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def _answer(self, body: Any) -> None:
+                code, content = double.answer(self.command, self.path, body)
+                self.send_response(code)
+                encoded = b"" if content is None else json.dumps(content).encode()
+                self.send_header("Content-Length", str(len(encoded)))
+                self.end_headers()
+                self.wfile.write(encoded)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Requests

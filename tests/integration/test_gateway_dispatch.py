@@ -1,0 +1,335 @@
+"""Dispatch, approvals, reconciliation: every incident finds its run again, and every decision its way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Row, text, update
+
+from lab.prefect_double import PrefectDouble
+from nightshift.catalogue import Catalogue
+from nightshift.gateway import approvals
+from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.dispatch import dispatch
+from nightshift.gateway.metrics import Metrics
+from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
+from nightshift.gateway.reconcile import STUCK_SECONDS, Reconciler
+from nightshift.remediation.ledger import Ledger, schema
+from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.incidents import Claim, Trouble
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.models import Plan, Severity, Target
+
+MOST = 3
+
+
+@dataclass
+class Parts:
+    ledger: Ledger
+    double: PrefectDouble
+    prefect: PrefectApi
+    metrics: Metrics
+    attempts: Attempts
+    reconciler: Reconciler
+    now: list[float]
+
+    def dispatch(self, in_flight: int = 20) -> int:
+        return dispatch(self.ledger, self.prefect, self.metrics, in_flight)
+
+    def deliver(self) -> int:
+        return approvals.deliver(self.ledger, self.prefect, self.attempts)
+
+    def open(self, name: str = "web1") -> int:
+        target = Target(system="shop", path=("host", name, "filesystem", "/data"))
+        trouble = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", target, Severity.WARNING, "A disk is full")
+        with self.ledger.engine.begin() as connection:
+            return self.ledger.incidents.open(connection, trouble)[0]
+
+    def row(self, incident: int) -> Row[Any]:
+        row = self.ledger.incidents.get(incident)
+        assert row is not None
+        return row
+
+    def work(self, incident: int, state: str = "RUNNING") -> Claim:
+        run = uuid4()
+        self.double.runs[run] = {"type": state}
+        claim = self.ledger.incidents.claim(incident, self.row(incident).attempt, run, 30)
+        assert claim is not None
+        return claim
+
+    def wait(self, incident: int, seconds: float = 60) -> tuple[Claim, Plan]:
+        """A run asks and is suspended."""
+        claim = self.work(incident)
+        plan = Plan(goal="space", target=Target.from_key(self.row(incident).target))
+        self.ledger.approvals.ask(incident, plan, claim.flow_run_id, seconds)
+        self.ledger.incidents.move(claim, "waiting")
+        self.double.runs[claim.flow_run_id] |= {"type": "PAUSED", "digest": plan.digest}
+        return claim, plan
+
+    def decide(self, incident: int, plan: Plan, approve: bool = True) -> None:
+        decision = Decision("ada", "command line", approve, comment="{{ flow_run.name }}")
+        assert self.ledger.approvals.decide(incident, plan.digest, decision) is None
+
+    def let_pass(self, column: str) -> None:
+        with self.ledger.engine.begin() as connection:
+            connection.execute(update(schema.incident).values({column: text("now() - interval '1 second'")}))
+
+
+@pytest.fixture
+def parts(ledger: Ledger, catalogue: Catalogue) -> Iterator[Parts]:
+    with PrefectDouble() as double, PrefectApi(double.url) as prefect:
+        metrics, now = Metrics(ledger), [0.0]
+        attempts = Attempts(ledger, catalogue, metrics, MOST)
+        reconciler = Reconciler(ledger, prefect, attempts, clock=lambda: now[0])
+        yield Parts(ledger, double, prefect, metrics, attempts, reconciler, now)
+
+
+def kinds(parts: Parts, incident: int) -> list[Kind]:
+    return [row.kind for row in parts.ledger.journal.of(incident)]
+
+
+# --- dispatch
+
+
+def test_an_opened_incident_is_one_event_with_what_the_flow_needs(parts: Parts) -> None:
+    incident = parts.open()
+
+    assert parts.dispatch() == 1
+    assert parts.dispatch() == 0
+
+    (event,) = parts.double.events.values()
+    assert event["event"] == "incident.opened"
+    assert event["resource"]["prefect.resource.id"] == f"incident.{incident}"
+    assert event["resource"]["runbook.flow"] == "disk-space-reclaim"
+    assert event["payload"] == {
+        "incident": incident,
+        "attempt": 1,
+        "system": "shop",
+        "target": "shop/host/web1/filesystem/%2Fdata",
+        "alert": "HighDiskUsage",
+        "severity": "warning",
+    }
+
+
+def test_while_prefect_is_down_incidents_stay_due_and_are_sent_when_it_is_back(parts: Parts) -> None:
+    incident = parts.open()
+    parts.double.down = True
+    for _ in range(2):
+        with pytest.raises(PrefectUnavailableError):
+            parts.dispatch()
+    assert (parts.row(incident).sends, Kind.DISPATCHED in kinds(parts, incident)) == (0, False)
+    assert parts.metrics.registry.get_sample_value("nightshift_dispatch_failures_total") == 2
+
+    parts.double.down = False
+
+    assert parts.dispatch() == 1
+    assert len(parts.double.events) == 1
+
+
+def test_no_more_is_in_flight_than_allowed_and_a_claim_makes_room(parts: Parts) -> None:
+    incidents = [parts.open(f"web{number}") for number in range(5)]
+
+    assert parts.dispatch(in_flight=3) == 3
+    assert parts.dispatch(in_flight=3) == 0
+    parts.work(incidents[0])
+    assert parts.dispatch(in_flight=3) == 1
+
+
+def test_what_is_not_claimed_is_sent_again_first_under_the_same_id_then_under_a_new_one(parts: Parts) -> None:
+    parts.open()
+    numbers = []
+    for _ in range(4):
+        parts.let_pass("next_dispatch_at")
+        assert parts.dispatch() == 1
+        numbers.append(len(parts.double.events))
+
+    assert numbers == [1, 1, 2, 2]
+
+
+def test_an_incident_without_flow_is_never_sent(parts: Parts) -> None:
+    target = Target(system="shop", path=("alert", "X"))
+    with parts.ledger.engine.begin() as connection:
+        parts.ledger.incidents.open(connection, Trouble("shop", "X", None, target, Severity.CRITICAL, "t"))
+
+    assert parts.dispatch() == 0
+
+
+# --- approvals
+
+
+@pytest.mark.parametrize(("approve", "word"), [(True, "approve"), (False, "deny")])
+def test_a_decision_resumes_the_waiting_run_without_the_persons_words(parts: Parts, approve: bool, word: str) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    assert parts.deliver() == 0
+    parts.decide(incident, plan, approve)
+
+    assert parts.deliver() == 1
+    assert parts.deliver() == 0
+
+    run = parts.double.runs[claim.flow_run_id]
+    assert (run["type"], run["answer"]) == ("SCHEDULED", {"decision": word, "name": "ledger", "comment": ""})
+
+
+def test_silence_resumes_the_run_with_a_no(parts: Parts) -> None:
+    incident = parts.open()
+    claim, _ = parts.wait(incident, seconds=-1)
+
+    assert approvals.expire(parts.ledger) == 1
+    assert parts.deliver() == 1
+    assert parts.double.runs[claim.flow_run_id]["answer"]["decision"] == "deny"
+
+
+def test_a_run_that_is_not_suspended_yet_is_told_when_it_is(parts: Parts) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    parts.double.runs[claim.flow_run_id]["type"] = "RUNNING"
+    parts.decide(incident, plan)
+    assert parts.deliver() == 0
+
+    parts.double.runs[claim.flow_run_id]["type"] = "PAUSED"
+
+    assert parts.deliver() == 1
+
+
+def test_an_answer_never_reaches_a_run_that_waits_with_another_plan_by_now(parts: Parts) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    parts.decide(incident, plan)
+    parts.double.runs[claim.flow_run_id]["digest"] = "0" * 64
+
+    assert parts.deliver() == 0
+    assert "answer" not in parts.double.runs[claim.flow_run_id]
+
+
+@pytest.mark.parametrize("state", ["CRASHED", "CANCELLED", "FAILED", None])
+def test_a_decision_for_a_run_that_died_starts_another_one_that_finds_it(parts: Parts, state: str | None) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    parts.decide(incident, plan)
+    if state is None:
+        del parts.double.runs[claim.flow_run_id]
+    else:
+        parts.double.runs[claim.flow_run_id]["type"] = state
+
+    assert parts.deliver() == 0
+
+    row = parts.row(incident)
+    assert (row.status, row.attempt) == ("open", 2)
+    assert parts.ledger.approvals.approved_plans(incident) == [plan]
+
+
+def test_while_prefect_is_down_decisions_wait(parts: Parts) -> None:
+    incident = parts.open()
+    _, plan = parts.wait(incident)
+    parts.decide(incident, plan)
+    parts.double.down = True
+    with pytest.raises(PrefectUnavailableError):
+        parts.deliver()
+
+    parts.double.down = False
+
+    assert parts.deliver() == 1
+
+
+# --- reconciliation
+
+
+def test_a_lost_claim_is_the_next_attempt_and_its_run_shows_as_crashed(parts: Parts) -> None:
+    incident = parts.open()
+    claim = parts.work(incident)
+    assert parts.reconciler.reconcile() == 0
+    parts.let_pass("claimed_until")
+
+    assert parts.reconciler.reconcile() == 1
+
+    row = parts.row(incident)
+    assert (row.status, row.attempt, row.sends) == ("open", 2, 0)
+    assert parts.dispatch() == 0  # only after a pause
+    assert parts.double.runs[claim.flow_run_id]["type"] == "CRASHED"
+    assert Kind.LOST in kinds(parts, incident)
+
+
+def test_a_lost_claim_does_not_wait_for_prefect_which_is_told_later(parts: Parts) -> None:
+    incident = parts.open()
+    claim = parts.work(incident)
+    parts.let_pass("claimed_until")
+    parts.double.down = True
+
+    with pytest.raises(PrefectUnavailableError):
+        parts.reconciler.reconcile()
+    assert parts.row(incident).attempt == 2
+    parts.double.down = False
+    parts.reconciler.reconcile()
+
+    assert parts.double.runs[claim.flow_run_id]["type"] == "CRASHED"
+
+
+def test_when_the_attempts_are_used_up_a_person_is_paged(parts: Parts) -> None:
+    incident = parts.open()
+    for _ in range(MOST):
+        parts.let_pass("next_dispatch_at")
+        parts.work(incident)
+        parts.let_pass("claimed_until")
+        parts.reconciler.reconcile()
+
+    row = parts.row(incident)
+    assert (row.status, row.outcome) == ("ended", "escalated")
+    assert row.reason.startswith("3 attempts did not come to an end.")
+    (page,) = parts.ledger.deliveries.of(incident)
+    assert (page.channel, page.kind) == ("warning", "page")
+    assert parts.ledger.journal.first_broken_link() is None
+
+
+@pytest.mark.parametrize("state", ["CRASHED", "CANCELLED", "FAILED", "COMPLETED", None])
+def test_a_waiting_incident_whose_run_is_over_is_the_next_attempt(parts: Parts, state: str | None) -> None:
+    incident = parts.open()
+    claim, _ = parts.wait(incident)
+    assert parts.reconciler.reconcile() == 0
+    if state is None:
+        del parts.double.runs[claim.flow_run_id]
+    else:
+        parts.double.runs[claim.flow_run_id]["type"] = state
+
+    assert parts.reconciler.reconcile() == 1
+    assert (parts.row(incident).status, parts.row(incident).attempt) == ("open", 2)
+
+
+def test_while_prefect_is_down_nothing_is_concluded_about_waiting_incidents(parts: Parts) -> None:
+    incident = parts.open()
+    parts.wait(incident)
+    parts.double.down = True
+
+    with pytest.raises(PrefectUnavailableError):
+        parts.reconciler.reconcile()
+
+    assert parts.row(incident).status == "waiting"
+
+
+@pytest.mark.parametrize(("state", "patient"), [("RUNNING", False), ("SCHEDULED", True), ("PAUSED", True)])
+def test_a_run_that_died_between_asking_and_being_suspended_is_found(parts: Parts, state: str, patient: bool) -> None:
+    incident = parts.open()
+    claim, _ = parts.wait(incident)
+    parts.double.runs[claim.flow_run_id]["type"] = state
+    for moment in (0.0, STUCK_SECONDS - 1):
+        parts.now[0] = moment
+        assert parts.reconciler.reconcile() == 0
+
+    parts.now[0] = STUCK_SECONDS + 1
+
+    assert parts.reconciler.reconcile() == (0 if patient else 1)
+    parts.reconciler.reconcile()
+    assert parts.double.runs[claim.flow_run_id]["type"] == (state if patient else "CRASHED")
+
+
+def test_a_run_deleted_by_its_claim_holder_is_no_error(parts: Parts) -> None:
+    incident = parts.open()
+    claim = parts.work(incident)
+    del parts.double.runs[UUID(str(claim.flow_run_id))]
+    parts.let_pass("claimed_until")
+
+    assert parts.reconciler.reconcile() == 1
