@@ -7,15 +7,15 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab.alertmanager import AlertmanagerProcess
-from lab.demo.installation import ALERT, SYSTEM, DemoInstallation, post_as_alertmanager, write_catalogue
+from lab.demo.catalogue import ALERT, SYSTEM, post_as_alertmanager, write_catalogue
 from lab.demo.patients import Patient, patient
 from lab.demo.screen import Screen
+from lab.installation import Installation
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.journal import Kind
@@ -34,43 +34,31 @@ def main() -> int:
     options = parser.parse_args()
     screen = Screen()
     screen.rule("Nightshift demo: a disk is full at three in the morning")
-    home = Path(tempfile.mkdtemp(prefix="nightshift-demo-"))
-    home.chmod(0o755)  # the embedded PostgreSQL runs as another user when we are root
-    installation = DemoInstallation(home)
-    try:
-        with patient() as sick, _running(installation, sick, screen):
-            ended_well = _show(installation, sick, screen, yes=options.yes)
-            if options.keep:
-                _wait_for_a_person(installation, screen)
-        screen.line("🧹", "done", "Everything the demo started is stopped and removed.")
-        return 0 if ended_well else 1
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with patient() as sick, Installation(prefix="nightshift-demo-") as installation:
+        _start(installation, sick, screen)
+        ended_well = _show(installation, sick, screen, yes=options.yes)
+        if options.keep:
+            _wait_for_a_person(installation, screen)
+    screen.line("🧹", "done", "Everything the demo started is stopped and removed.")
+    return 0 if ended_well else 1
 
 
-@contextlib.contextmanager
-def _running(installation: DemoInstallation, sick: Patient, screen: Screen) -> Iterator[None]:
-    """The installation up, and down again whatever happens."""
+def _start(installation: Installation, sick: Patient, screen: Screen) -> None:
     screen.rule("The patient")
     for trouble in sick.troubles:
         screen.line("🩹", "made", trouble)
     for missing in sick.left_out:
         screen.line("🚫", "left out", missing, "yellow")
-    write_catalogue(installation.home / "runbooks", sick)
+    write_catalogue(installation.catalogue, sick)
     screen.rule("nightshift up")
-    try:
-        screen.line("⏳", "starting", "PostgreSQL, Prefect server, gateway, worker …")
-        for line in installation.command("up").stdout.splitlines():
-            if line.strip():
-                screen.line(" ", "up", line.strip(), "dim")
-        yield
-    finally:
-        installation.command("down")
+    screen.line("⏳", "starting", "PostgreSQL, Prefect server, gateway, worker …")
+    for line in installation.up().splitlines():
+        if line.strip():
+            screen.line("✔", "up", line.strip(), "dim")
 
 
-def _show(installation: DemoInstallation, sick: Patient, screen: Screen, *, yes: bool) -> bool:
-    config = installation.settings()
-    ledger = installation.ledger()
+def _show(installation: Installation, sick: Patient, screen: Screen, *, yes: bool) -> bool:
+    config, ledger = installation.settings, installation.ledger
     before = _used(sick)
     labels = {
         "alertname": ALERT,
@@ -79,20 +67,18 @@ def _show(installation: DemoInstallation, sick: Patient, screen: Screen, *, yes:
         "mountpoint": sick.mount,
         "severity": "critical",
     }
-    try:
-        with _alertmanager(config, screen) as fire:
-            screen.rule("The alert, and what comes of it")
-            fire(labels)
-            incident = _incident(ledger)
-            _follow(ledger, incident, screen, yes=yes)
-        screen.rule("The report")
-        screen.markdown(_without_evidence(report_of(ledger, incident)))
-        screen.usage(before, _used(sick))
-        screen.links(_links(ledger, incident, config))
-        row = ledger.incidents.get(incident)
-        return row is not None and row.outcome == "resolved"
-    finally:
-        ledger.close()
+    with _alertmanager(config, screen) as fire:
+        screen.rule("The alert, and what comes of it")
+        earlier = {row.id for row in ledger.incidents.list(system=SYSTEM)}
+        fire(labels)
+        incident = _incident(ledger, earlier)
+        _follow(ledger, incident, screen, yes=yes)
+    screen.rule("The report")
+    screen.markdown(_without_evidence(report_of(ledger, incident)))
+    screen.usage(before, _used(sick))
+    screen.links(_links(ledger, incident, config))
+    row = ledger.incidents.get(incident)
+    return row is not None and row.outcome == "resolved"
 
 
 @contextlib.contextmanager
@@ -113,12 +99,13 @@ def _alertmanager(config: Settings, screen: Screen) -> Iterator[Fire]:
         yield fire
 
 
-def _incident(ledger: Ledger) -> int:
-    """The incident that the alert opened."""
+def _incident(ledger: Ledger, earlier: set[int]) -> int:
+    """The incident that the alert opened; a database of the user's may know earlier ones."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
-        if incidents := ledger.incidents.list(limit=1):
-            return int(incidents[0].id)
+        for row in ledger.incidents.list(system=SYSTEM):
+            if row.id not in earlier:
+                return int(row.id)
         time.sleep(0.05)
     raise TimeoutError("The alert opened no incident.")
 
@@ -174,7 +161,7 @@ def _links(ledger: Ledger, incident: int, config: Settings) -> list[tuple[str, s
     return [*links, ("artifacts", f"{ui}/artifacts"), ("automations", f"{ui}/automations")]
 
 
-def _wait_for_a_person(installation: DemoInstallation, screen: Screen) -> None:
+def _wait_for_a_person(installation: Installation, screen: Screen) -> None:
     screen.rule("Left up to play with")
     command = f"NIGHTSHIFT_HOME={installation.home} {Path(sys.prefix) / 'bin' / 'nightshift'}"
     screen.line("⌨", "try", f"{command} incidents list", "cyan")

@@ -1,21 +1,16 @@
-"""The demo's own installation: a home folder that goes with it, free ports, and a catalogue with the patient in it."""
+"""The demo's catalogue, and how its alert is posted where there is no Alertmanager."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
 from lab.demo.patients import Patient
-from lab.ports import free_port
 from nightshift.catalogue.catalogue import Catalogue
-from nightshift.remediation.ledger import Ledger
 from nightshift.settings import Settings, default_runbooks
 
 SYSTEM = "shop"
@@ -24,7 +19,6 @@ ALERT = "DiskSpaceLow"
 
 def write_catalogue(folder: Path, patient: Patient) -> None:
     """The five systems as they are shipped, and the demo's own."""
-    folder.mkdir()
     for file in default_runbooks().glob("*.yaml"):
         (folder / file.name).write_text(file.read_text())
     system = {
@@ -56,48 +50,6 @@ def write_catalogue(folder: Path, patient: Patient) -> None:
     # JSON is YAML.
     (folder / f"{SYSTEM}.yaml").write_text(json.dumps(system, indent=2) + "\n")
     Catalogue.load(folder)
-
-
-class DemoInstallation:
-    """What ``nightshift up`` starts for the demo, with the real command line."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {
-            **os.environ,
-            "NIGHTSHIFT_HOME": str(home),
-            "NIGHTSHIFT_RUNBOOKS": str(home / "runbooks"),
-            "NIGHTSHIFT_PREFECT_PORT": str(free_port()),
-            "NIGHTSHIFT_GATEWAY_PORT": str(free_port()),
-            "NO_COLOR": "1",
-        }
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command line to its end.
-
-        Raises:
-            RuntimeError: it failed; with what it said.
-        """
-        ended = subprocess.run(
-            [str(Path(sys.executable).parent / "nightshift"), *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ended.returncode != 0:
-            raise RuntimeError(f"nightshift {' '.join(arguments)} failed:\n{ended.stdout}{ended.stderr}")
-        return ended
-
-    def settings(self) -> Settings:
-        """The settings as ``up`` wrote them."""
-        for name in ("NIGHTSHIFT_HOME", "NIGHTSHIFT_RUNBOOKS", "NIGHTSHIFT_PREFECT_PORT", "NIGHTSHIFT_GATEWAY_PORT"):
-            os.environ[name] = self.environment[name]
-        return Settings()
-
-    def ledger(self) -> Ledger:
-        """Its ledger."""
-        return Ledger.connect(self.settings().ledger_url(), pool_size=2)
 
 
 def post_as_alertmanager(settings: Settings, token: str, labels: dict[str, str]) -> None:

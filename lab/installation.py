@@ -1,0 +1,154 @@
+"""An installation of Nightshift as a user has it, started by the real command line, for tests and the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from unittest.mock import patch
+
+import httpx
+import psutil
+
+from lab.ports import free_port
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.reports import report_of
+from nightshift.settings import Settings
+
+NIGHTSHIFT = str(Path(sys.executable).parent / "nightshift")
+_OURS = re.compile("(NIGHTSHIFT|PREFECT)_(?!DATABASE_URL)")
+"""Variables of another installation, which must not reach into this one; a database of the user's may be meant."""
+
+
+class Installation:
+    """An installation in a folder of its own on free ports, and a person's hands and eyes on it.
+
+    Leaving the context stops what ``nightshift up`` started, and nothing else, and removes the folder.
+    """
+
+    def __init__(self, prefix: str, **environment: str) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix=prefix))
+        self.home.chmod(0o755)  # the embedded PostgreSQL runs as another user when we are root
+        self.catalogue = self.home / "runbooks"
+        self.catalogue.mkdir()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not _OURS.match(name)},
+            "NIGHTSHIFT_HOME": str(self.home),
+            "NIGHTSHIFT_RUNBOOKS": str(self.catalogue),
+            "NIGHTSHIFT_PREFECT_PORT": str(free_port()),
+            "NIGHTSHIFT_GATEWAY_PORT": str(free_port()),
+            "NO_COLOR": "1",
+            **environment,
+        }
+        self.settings: Settings
+        self.ledger: Ledger
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if hasattr(self, "ledger"):
+            self.ledger.close()
+        self.cli("down", check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the real command line."""
+        ended = subprocess.run(
+            [NIGHTSHIFT, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=180
+        )
+        if check and ended.returncode != 0:
+            raise AssertionError(f"nightshift {' '.join(arguments)}: {ended.stdout}{ended.stderr}")
+        return ended
+
+    def up(self, **more_environment: str) -> str:
+        """Start what does not run; what the command line said."""
+        self.environment |= more_environment
+        said = self.cli("up").stdout
+        with patch.dict(os.environ, self.environment, clear=True):
+            self.settings = Settings()
+        if hasattr(self, "ledger"):
+            self.ledger.close()
+        self.ledger = Ledger.connect(self.settings.ledger_url())
+        return said
+
+    def pid(self, part: str) -> int:
+        """Process id of a part, from ``nightshift status``."""
+        parts = json.loads(self.cli("status", "--json", check=False).stdout)["parts"]
+        return int(next(p["pid"] for p in parts if p["part"] == part))
+
+    def kill(self, part: str) -> None:
+        """SIGKILL a part, and only that process."""
+        os.kill(self.pid(part), signal.SIGKILL)
+
+    def flow_processes(self) -> list[psutil.Process]:
+        """The processes in which flow runs are executed now."""
+        worker = psutil.Process(self.pid("worker"))
+        return [child for child in worker.children(recursive=True) if "prefect" in " ".join(child.cmdline())]
+
+    def incident(self, runbook: str, target: str, *, timeout: float = 60) -> Any:
+        """The newest incident of a runbook on a target whose key ends like this, as soon as it is there."""
+
+        def found() -> Any:
+            rows = self.ledger.incidents.list(limit=200)
+            return next((r for r in rows if r.runbook == runbook and r.target.endswith(target)), None)
+
+        return self.wait(found, f"an incident of {runbook} on {target}", timeout=timeout)
+
+    def wait(self, condition: Callable[[], Any], what: str, *, timeout: float = 120) -> Any:
+        """Wait until the condition gives something."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if result := condition():
+                return result
+            time.sleep(0.2)
+        raise AssertionError(f"No {what} within {timeout:.0f} s.\n{self.logs()}")
+
+    def wait_for(self, incident: int, kind: Kind, *, timeout: float = 120) -> None:
+        """Wait until the journal of an incident has a row of this kind."""
+        self.wait(
+            lambda: any(row.kind is kind for row in self.ledger.journal.of(incident)),
+            f"{kind} of incident {incident}; it has {[str(r.kind) for r in self.ledger.journal.of(incident)]}",
+            timeout=timeout,
+        )
+
+    def ended(self, incident: int, *, timeout: float = 180) -> Any:
+        """The incident once it has ended."""
+
+        def over() -> Any:
+            row = self.ledger.incidents.get(incident)
+            return row if row is not None and row.status == "ended" else None
+
+        return self.wait(over, f"end of incident {incident}:\n{report_of(self.ledger, incident)}", timeout=timeout)
+
+    def report(self, incident: int) -> str:
+        """The report so far."""
+        return report_of(self.ledger, incident)
+
+    def flow_run(self, incident: int) -> dict[str, Any]:
+        """The flow run that works or worked on an incident, as Prefect knows it."""
+        row = self.ledger.incidents.get(incident)
+        if row is None or row.flow_run_id is None:
+            raise AssertionError(f"No flow run works on incident {incident}.")
+        answer = httpx.get(f"{self.settings.prefect_api_url}/flow_runs/{row.flow_run_id}", trust_env=False)
+        answer.raise_for_status()
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def logs(self) -> str:
+        """The ends of all logs, for a test that failed."""
+        parts = [f"--- {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in (self.home / "logs").glob("*.log")]
+        return "\n".join(parts)

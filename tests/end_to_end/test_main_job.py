@@ -1,0 +1,109 @@
+"""The main job: a real alert about a really full disk, through everything, to bytes that are really free."""
+
+from __future__ import annotations
+
+import json
+
+from lab import troubles
+from lab.alertmanager import AlertmanagerProcess
+from lab.installation import Installation
+from lab.patient_host import MIB, PatientHost
+from nightshift.remediation.ledger.journal import Kind
+
+
+def test_alone_it_frees_the_disk_and_nothing_outside_the_plan(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data1/log/shop.log", count=6, size=3 * MIB)
+    backups = troubles.backups(patient, "/data1/backups")
+    troubles.fill_to(patient, "/data1", 90)
+
+    alertmanager.fire({"alertname": "DiskAlone", "system": "shop", "instance": "web1", "mountpoint": "/data1"})
+    incident = installation.incident("DiskAlone", "%2Fdata1").id
+    ended = installation.ended(incident)
+
+    assert ended.outcome == "resolved", installation.report(incident)
+    assert troubles.used_percent(patient, "/data1") <= 60
+    assert not any(patient.path(log).exists() for log in logs)
+    assert patient.path("/data1/ballast.bin").exists()
+    assert all(patient.path(kept).exists() for kept in (*backups.unproven, *backups.verified[:2]))
+
+
+def test_the_flow_run_is_named_and_tagged_for_people(
+    installation: Installation, alertmanager: AlertmanagerProcess
+) -> None:
+    alertmanager.fire({"alertname": "DiskAlone", "system": "shop", "instance": "web1", "mountpoint": "/data2"})
+    incident = installation.incident("DiskAlone", "%2Fdata2").id
+
+    assert installation.ended(incident).outcome == "expected"
+    run = installation.flow_run(incident)
+    assert run["name"] == f"incident {incident} · shop · web1 /data2"
+    assert {"DiskAlone", "shop", "critical"} <= set(run["tags"])
+    assert run["state"]["name"] == "Nothing to do"
+
+
+def test_nothing_happens_before_a_person_said_yes_on_the_command_line(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data3/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data3", 90)
+
+    alertmanager.fire({"alertname": "DiskAsks", "system": "shop", "instance": "web1", "mountpoint": "/data3"})
+    incident = installation.incident("DiskAsks", "%2Fdata3").id
+    installation.wait_for(incident, Kind.ASKED)
+    installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Suspended", "suspension")
+    assert all(patient.path(log).exists() for log in logs)
+
+    installation.cli("approve", str(incident), "--yes", "--comment", "go ahead; $(reboot) {{ 7*7 }}")
+
+    assert installation.ended(incident).outcome == "resolved", installation.report(incident)
+    assert not any(patient.path(log).exists() for log in logs)
+    report = installation.cli("report", str(incident), "--markdown").stdout
+    assert "approved" in report
+    assert "freed 18.0 MiB" in report
+    assert "49" not in report.split("go ahead", 1)[1].split("\n", 1)[0]
+
+
+def test_a_no_leaves_everything_as_it_is_and_tells_a_person(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data4/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data4", 90)
+
+    alertmanager.fire({"alertname": "DiskAsks", "system": "shop", "instance": "web1", "mountpoint": "/data4"})
+    incident = installation.incident("DiskAsks", "%2Fdata4").id
+    installation.wait_for(incident, Kind.ASKED)
+    installation.cli("deny", str(incident), "--yes", "--comment", "not tonight")
+
+    assert installation.ended(incident).outcome == "not_approved"
+    assert all(patient.path(log).exists() for log in logs)
+    assert [page.channel for page in installation.ledger.deliveries.of(incident)] == ["oncall"]
+
+
+def test_silence_counts_as_no(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data5/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data5", 90)
+
+    alertmanager.fire({"alertname": "DiskHurries", "system": "shop", "instance": "web1", "mountpoint": "/data5"})
+    incident = installation.incident("DiskHurries", "%2Fdata5").id
+
+    ended = installation.ended(incident)
+    assert (ended.outcome, ended.reason) == ("not_approved", "Nobody approved the plan in time.")
+    assert all(patient.path(log).exists() for log in logs)
+    assert installation.flow_run(incident)["state"]["name"] == "Not approved"
+
+
+def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: PatientHost) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data6/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data6", 90)
+
+    started = installation.cli(
+        "run", "disk-space-reclaim", "--system", "shop", "--target", "web1:/data6", "--dry-run", "--json"
+    )
+    incident = json.loads(started.stdout)["incident"]
+
+    assert installation.ended(incident).outcome == "expected"
+    assert "Delete 6 rotated logs" in installation.report(incident)
+    assert all(patient.path(log).exists() for log in logs)
