@@ -74,7 +74,7 @@ class LiveLogRule(Value):
     larger_than: Bytes
     """Smaller logs are left alone."""
     keep_tail: Bytes = 1024 * 1024
-    """The newest bytes, kept in the file's own directory's archive (see ``save_to``) or in the journal's evidence."""
+    """At least so many of the newest bytes stay in the file."""
     save_to: Directory | None = None
     """A directory on another filesystem to which the whole log is compressed first. None: only the tail is kept."""
 

@@ -13,6 +13,8 @@ from lab.programs import Program
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.disk_changes import archive_files, check_archive, observe_files
+from nightshift.remediation.clients.host_probe.script.keeping import Archive, Copy
+from nightshift.remediation.clients.host_probe.script.wire import Clock, Refused
 from nightshift.remediation.disk_space.arguments import ArchiveFiles
 from nightshift.remediation.errors import CommandFailedError
 
@@ -89,6 +91,38 @@ def test_an_attempt_that_died_after_copying_is_completed(host: Host, logs: Path,
     assert freed.items[0].result == "done"
     assert not old.exists()
     assert there.stat().st_size == MIB
+
+
+def test_half_a_copy_of_an_attempt_that_died_is_made_anew(host: Host, logs: Path, other_disk: LoopFilesystem) -> None:
+    old = write_file(logs / "report", MIB)
+    content = old.read_bytes()
+    half = write_file(place_of(logs, other_disk.mount) / "report.nightshift-part", 1000)
+
+    archive_files(host, ArchiveFiles(root=str(logs), files=listed(old), to=str(other_disk.mount)), max_bytes=PLENTY)
+
+    assert place_of(old, other_disk.mount).read_bytes() == content
+    assert not half.exists()
+
+
+class DamagedCopy(Copy):
+    """A disk that returns something else than what was written to it."""
+
+    def _read_back(self, copy: int, compressed: bool) -> str:
+        os.pwrite(copy, b"damage", 100)
+        return super()._read_back(copy, compressed)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_copy_that_reads_back_differently_is_thrown_away(
+    logs: Path, disk: LoopFilesystem, other_disk: LoopFilesystem, compressed: bool
+) -> None:
+    old = write_file(logs / "report", MIB)
+    with Archive(os.fsencode(other_disk.mount), disk.device) as archive, old.open("rb") as source:
+        copy = DamagedCopy(archive, archive.descriptor, b"report", Clock(60))
+        with pytest.raises(Refused, match=r"the copy (differs|cannot be read back)"):
+            copy.make(source.fileno(), 0, MIB, compressed)
+
+    assert names(other_disk.mount) == []
 
 
 def test_another_file_of_the_same_name_in_the_archive_stays(host: Host, logs: Path, other_disk: LoopFilesystem) -> None:

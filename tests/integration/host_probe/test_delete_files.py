@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,36 @@ def test_a_link_that_took_the_place_of_a_folder_is_not_followed(host: Host, disk
 
     assert "is a symbolic link" in reasons(freed)["a.1"]
     assert (moved / "a.1").exists()
+
+
+def test_a_folder_that_turns_into_a_link_again_and_again_never_leads_astray(
+    host: Host, disk: LoopFilesystem, logs: Path
+) -> None:
+    folder, aside, link = logs / "deep", logs / "aside", logs / "link"
+    files = listed(*[write_file(folder / f"a.{n}", KIB) for n in range(200)])
+    precious = disk.mount / "precious"
+    for file in files:
+        write_file(precious / Path(file.path).name, KIB)
+    link.symlink_to(precious)
+    end = threading.Event()
+
+    def swap() -> None:
+        while not end.is_set():
+            folder.rename(aside)
+            link.rename(folder)
+            folder.rename(link)
+            aside.rename(folder)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        freed = delete_files(host, DeleteFiles(root=str(logs), files=files), max_bytes=PLENTY)
+    finally:
+        end.set()
+        swapper.join()
+
+    assert len(names(precious)) == 200
+    assert 200 - len(names(folder)) == sum(item.freed_bytes > 0 for item in freed.items)
 
 
 def test_a_changed_or_replaced_file_stays(host: Host, logs: Path) -> None:

@@ -53,8 +53,10 @@ def vacuum_journal(request: Dict[str, Any]) -> Dict[str, Any]:
         return int((looking.journal(directory, device) or {"allocated": 0})["allocated"])
 
     def vacuum() -> None:
-        # The journal may have grown since the approval: then more of it stays.
-        keep = max(request["keep"], size(os.stat(directory).st_dev) - request["max_bytes"])
+        # It removes whole files, and the last one may take it below what is to be kept: by that much more stays.
+        files = looking.journal_files(directory)
+        largest = max([size for is_archived, size in files if is_archived] or [0])
+        keep = max(request["keep"], sum(size for _, size in files) - request["max_bytes"] + largest)
         command = ["journalctl", "--directory", os.fsdecode(directory), "--vacuum-size=%d" % keep]
         _run(command, request["seconds"])
 

@@ -9,7 +9,7 @@ import time
 from typing import Any, Dict, List
 from urllib.parse import quote
 
-from .wire import Refused, to_text
+from .wire import Clock, Refused, to_text
 
 
 class _Connection(http.client.HTTPConnection):
@@ -24,17 +24,19 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Engine:
-    """An engine at ``unix:///path/of/docker.sock``."""
+    """An engine at ``unix:///path/of/docker.sock``, for so many seconds in all."""
 
     def __init__(self, address: str, timeout: float) -> None:
         if not address.startswith("unix:///"):
             raise Refused("unsupported", "only engines on a unix socket of the host are looked at")
         self._path = address[len("unix://") :]
-        self._timeout = timeout
+        self._clock = Clock(timeout)
 
     def call(self, method: str, path: str) -> Any:
         """The answer's JSON; refused with the engine's own words on an error."""
-        connection = _Connection(self._path, self._timeout)
+        if self._clock.is_over():
+            raise Refused("failed", "the Docker engine takes too long to answer")
+        connection = _Connection(self._path, self._clock.left())
         try:
             connection.request(method, path)
             response = connection.getresponse()

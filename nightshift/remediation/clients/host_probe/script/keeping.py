@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import time
+import zlib
 from typing import Any, Dict, List, Optional, Tuple
 
 from .backups import OutOfTime, checksum, forget
@@ -66,11 +67,11 @@ def _open_or_make(name: bytes, parent: int) -> int:
 class Copy:
     """Part of an open file, copied into a directory under a name that appears only once the copy is proven."""
 
-    def __init__(self, archive: Archive, directory: int, name: bytes, clock: Clock) -> None:
+    def __init__(self, archive: Archive, directory: int, name: bytes, clock: Clock, part: bytes = b"") -> None:
         self._archive = archive
         self._directory = directory
         self._name = name
-        self._part = name + _PART
+        self._part = (part or name) + _PART
         self._clock = clock
 
     def make(self, source: int, start: int, end: int, compressed: bool, like: Optional[os.stat_result] = None) -> None:
@@ -87,7 +88,8 @@ class Copy:
             os.rename(self._part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             os.fsync(self._directory)
         except BaseException:
-            os.unlink(self._part, dir_fd=self._directory)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._part, dir_fd=self._directory)
             raise
         finally:
             os.close(copy)
@@ -131,7 +133,10 @@ class Copy:
             while True:
                 if self._clock.is_over():
                     raise OutOfTime
-                chunk = source.read(_CHUNK)
+                try:
+                    chunk = source.read(_CHUNK)
+                except (zlib.error, EOFError, OSError) as error:
+                    raise Refused("failed", "the copy cannot be read back: %s" % error) from None
                 if not chunk:
                     return digest.hexdigest()
                 digest.update(chunk)
@@ -196,10 +201,12 @@ def _place_for(file: OpenedFile, directory: int, clock: Clock) -> Tuple[bytes, b
 
 def save_log(file: OpenedFile, start: int, end: int, to: bytes, clock: Clock) -> str:
     """Compress a part of a log into a directory on another filesystem; the path of the proven copy."""
-    name = b"%s.%d-%d.gz" % (file.name[:180], file.listed["inode"], time.time_ns() if hasattr(time, "time_ns") else 0)
+    # The time makes the name one that no earlier copy has; half a copy is found again without it.
+    part = b"%s.%d" % (file.name[:180], file.listed["inode"])
+    name = b"%s-%d.gz" % (part, time.time() * 1e6)
     with Archive(to, file.listed["device"]) as archive:
         try:
-            Copy(archive, archive.descriptor, name, clock).make(file.descriptor, start, end, True)
+            Copy(archive, archive.descriptor, name, clock, part).make(file.descriptor, start, end, True)
         except OutOfTime:
             raise Refused("failed", "the log could not be saved in the time for this action") from None
         except OSError as error:

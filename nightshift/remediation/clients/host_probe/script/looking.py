@@ -151,16 +151,24 @@ def journal(directory: bytes, device: int) -> Any:
     """The persistent journal as ``JournalFact``; None when it lies on another filesystem."""
     if os.stat(directory).st_dev != device:
         return None
-    total = archived = 0
-    for machine in sorted(os.listdir(directory)):
+    files = journal_files(directory)
+    return {
+        "directory": to_text(directory),
+        "allocated": sum(size for _, size in files),
+        "archived": sum(size for is_archived, size in files if is_archived),
+    }
+
+
+def journal_files(directory: bytes) -> List[Tuple[bool, int]]:
+    """Of every journal file: is it archived, and its bytes on disk."""
+    found = []
+    for machine in os.listdir(directory):
         folder = directory + b"/" + machine
-        if not stat.S_ISDIR(os.stat(folder, follow_symlinks=False).st_mode):
-            continue
-        for name, status in files_of(folder):
-            if name.endswith((b".journal", b".journal~")):
-                total += status.st_blocks * 512
-                archived += status.st_blocks * 512 if b"@" in name or name.endswith(b"~") else 0
-    return {"directory": to_text(directory), "allocated": total, "archived": archived}
+        if stat.S_ISDIR(os.stat(folder, follow_symlinks=False).st_mode):
+            for name, status in files_of(folder):
+                if name.endswith((b".journal", b".journal~")):
+                    found.append((b"@" in name or name.endswith(b"~"), status.st_blocks * 512))
+    return found
 
 
 def package_cache(device: int) -> Any:

@@ -58,8 +58,8 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
     except Gone:
         return {"refused": "gone", "reason": "it is gone"}
     except OSError as error:
-        refusal = refusal_of(error)
-        return {"refused": refusal.kind, "reason": refusal.reason}
+        cause = refusal_of(error)
+        return {"refused": cause.kind, "reason": cause.reason}
 
 
 def main() -> None:
