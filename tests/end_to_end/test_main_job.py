@@ -11,6 +11,12 @@ from lab.patient_host import MIB, PatientHost
 from nightshift.remediation.ledger.journal import Kind
 
 
+def planned_files(installation: Installation, incident: int) -> set[str]:
+    """Everything that the journal says was to be deleted."""
+    intents = [row.entry["action"] for row in installation.ledger.journal.of(incident) if row.kind is Kind.INTENT]
+    return {file["path"] for action in intents for file in action["arguments"]["files"]}
+
+
 def test_alone_it_frees_the_disk_and_nothing_outside_the_plan(
     installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
 ) -> None:
@@ -24,7 +30,9 @@ def test_alone_it_frees_the_disk_and_nothing_outside_the_plan(
 
     assert ended.outcome == "resolved", installation.report(incident)
     assert troubles.used_percent(patient, "/data1") <= 60
-    assert not any(patient.path(log).exists() for log in logs)
+    gone = {log for log in logs if not patient.path(log).exists()}
+    assert gone == planned_files(installation, incident)
+    assert logs[-1] in gone, "the oldest goes first"
     assert patient.path("/data1/ballast.bin").exists()
     assert all(patient.path(kept).exists() for kept in (*backups.unproven, *backups.verified[:2]))
 
@@ -57,10 +65,11 @@ def test_nothing_happens_before_a_person_said_yes_on_the_command_line(
     installation.cli("approve", str(incident), "--yes", "--comment", "go ahead; $(reboot) {{ 7*7 }}")
 
     assert installation.ended(incident).outcome == "resolved", installation.report(incident)
-    assert not any(patient.path(log).exists() for log in logs)
+    gone = {log for log in logs if not patient.path(log).exists()}
+    assert gone == planned_files(installation, incident)
     report = installation.cli("report", str(incident), "--markdown").stdout
-    assert "approved" in report
-    assert "freed 18.0 MiB" in report
+    assert "**approved** by" in report
+    assert f"freed {3 * len(gone)}.0 MiB" in report
     assert "49" not in report.split("go ahead", 1)[1].split("\n", 1)[0]
 
 
@@ -105,5 +114,5 @@ def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: 
     incident = json.loads(started.stdout)["incident"]
 
     assert installation.ended(incident).outcome == "expected"
-    assert "Delete 6 rotated logs" in installation.report(incident)
+    assert "rotated logs older than 7 days below /data6/log" in installation.report(incident)
     assert all(patient.path(log).exists() for log in logs)
