@@ -1,0 +1,159 @@
+"""The gateway and a real Prefect server: what we rely on, and what our double of it claims."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
+from nightshift.catalogue import Catalogue
+from nightshift.flows.approval import ApprovalForm
+from nightshift.gateway import approvals
+from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.dispatch import dispatch
+from nightshift.gateway.metrics import Metrics
+from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError, Resumed
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.incidents import Trouble
+from nightshift.remediation.models import Plan, Severity, Target
+
+TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
+TROUBLE = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", TARGET, Severity.WARNING, "A disk is full")
+ANSWER = {"decision": "approve", "name": "ledger", "comment": ""}
+
+
+@pytest.fixture(scope="module")
+def server(postgres: PostgresServer) -> Iterator[PrefectServer]:
+    with PrefectServer(postgres.create_database("prefect")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefect(server: PrefectServer) -> Iterator[PrefectApi]:
+    with PrefectApi(server.url) as prefect:
+        yield prefect
+
+
+def post(server: PrefectServer, path: str, body: Any) -> Any:
+    answer = httpx.post(f"{server.url}/{path}", json=body, timeout=20, trust_env=False)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def deployment(server: PrefectServer, name: str) -> str:
+    flow = post(server, "flows/", {"name": name})
+    body = {"name": "nightshift", "flow_id": flow["id"], "enforce_parameter_schema": False}
+    return str(post(server, "deployments/", body)["id"])
+
+
+def suspended_run(server: PrefectServer, digest: str) -> UUID:
+    """A run that waits for the answer to our form, as ``suspend_flow_run`` leaves it."""
+    run = post(server, f"deployments/{deployment(server, f'waits-{uuid4()}')}/create_flow_run", {})["id"]
+    keys = {part: f"suspended-{digest}-{part}" for part in ("schema", "response")}
+    schema = json.dumps(ApprovalForm.model_json_schema())
+    httpx.post(f"{server.url}/flow_runs/{run}/input", json={"key": keys["schema"], "value": schema}, timeout=20)
+    details = {"pause_reschedule": True, "pause_key": digest, "run_input_keyset": keys}
+    for state in ({"type": "RUNNING"}, {"type": "PAUSED", "name": "Suspended", "state_details": details}):
+        post(server, f"flow_runs/{run}/set_state", {"state": state, "force": True})
+    return UUID(run)
+
+
+def test_an_incident_starts_one_flow_run_with_its_parameters(
+    server: PrefectServer, prefect: PrefectApi, ledger: Ledger
+) -> None:
+    deployed = deployment(server, "disk-space-reclaim")
+    number = {
+        "__prefect_kind": "json",
+        "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.incident }}"},
+    }
+    trigger = {
+        "type": "event",
+        "match": {"prefect.resource.id": "incident.*", "runbook.flow": "disk-space-reclaim"},
+        "expect": ["incident.opened"],
+        "for_each": ["prefect.resource.id"],
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+    }
+    parameters = {"target": "{{ event.payload.target }}", "incident": number}
+    action = {"type": "run-deployment", "source": "selected", "deployment_id": deployed, "parameters": parameters}
+    post(server, "automations/", {"name": "incidents", "trigger": trigger, "actions": [action]})
+    time.sleep(1)  # the server looks for new automations in the background
+    with ledger.engine.begin() as connection:
+        incident, _ = ledger.incidents.open(connection, TROUBLE)
+
+    assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
+
+    runs: list[dict[str, Any]] = []
+    for _ in range(100):
+        runs = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
+        if runs:
+            break
+        time.sleep(0.1)
+    assert [run["parameters"] for run in runs] == [{"target": TARGET.key, "incident": incident}]
+
+
+def test_a_decision_resumes_a_run_suspended_with_our_form(
+    server: PrefectServer, prefect: PrefectApi, ledger: Ledger, catalogue: Catalogue
+) -> None:
+    plan = Plan(goal="space", target=TARGET)
+    run = suspended_run(server, plan.digest)
+    with ledger.engine.begin() as connection:
+        incident, _ = ledger.incidents.open(connection, TROUBLE)
+    claim = ledger.incidents.claim(incident, 1, run, 30)
+    assert claim is not None
+    ledger.approvals.ask(incident, plan, run, 60)
+    ledger.incidents.move(claim, "waiting")
+    ledger.approvals.decide(incident, plan.digest, Decision("ada", "command line", approve=True, comment="{{ 7 * 7 }}"))
+
+    assert approvals.deliver(ledger, prefect, Attempts(ledger, catalogue, Metrics(ledger), 3)) == 1
+
+    found = prefect.flow_run(run)
+    assert found is not None
+    assert found.state == "SCHEDULED"
+    given = httpx.get(f"{server.url}/flow_runs/{run}/input/suspended-{plan.digest}-response", timeout=20).json()
+    value = json.loads(given) if isinstance(given, str) else given
+    assert value == ANSWER
+
+
+def test_answers_to_a_run_that_does_not_wait_or_to_a_wrong_form_are_told_apart(
+    server: PrefectServer, prefect: PrefectApi
+) -> None:
+    run = suspended_run(server, "a" * 64)
+    found = prefect.flow_run(run)
+    assert found is not None
+    assert (found.paused, "a" * 64 in found.waits_for) == (True, True)
+
+    assert prefect.resume(run, {"decision": "perhaps"}) is Resumed.REJECT
+    assert prefect.resume(run, ANSWER) is Resumed.ACCEPT
+    assert prefect.resume(run, ANSWER) is Resumed.ABORT
+
+
+def test_a_dead_run_is_shown_as_crashed_and_a_deleted_one_is_none(server: PrefectServer, prefect: PrefectApi) -> None:
+    run = UUID(post(server, f"deployments/{deployment(server, 'dies')}/create_flow_run", {})["id"])
+    post(server, f"flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+
+    prefect.mark_crashed(run, "nothing was heard of it")
+
+    found = prefect.flow_run(run)
+    assert found is not None
+    assert found.state == "CRASHED"
+    httpx.delete(f"{server.url}/flow_runs/{run}", timeout=20).raise_for_status()
+    assert prefect.flow_run(run) is None
+    prefect.mark_crashed(run, "no error")
+
+
+def test_what_is_no_prefect_server_is_unavailable() -> None:
+    with (
+        PrefectApi("http://127.0.0.1:9/api") as nobody,
+        pytest.raises(PrefectUnavailableError, match="does not answer"),
+    ):
+        nobody.send_events([])
