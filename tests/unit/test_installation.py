@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from nightshift.remediation.errors import ConfigurationError
+from nightshift.running.installation import BusyError, Installation
+from nightshift.running.prefect_server import asyncpg_url, postgresql_url, server_environment
+from nightshift.settings import Settings
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("DATABASE_URL", "PREFECT_API_URL", "OWN_PREFECT_API_URL", "PREFECT_PORT", "GATEWAY_PORT"):
+        monkeypatch.delenv(f"NIGHTSHIFT_{name}", raising=False)
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    return tmp_path
+
+
+def installed(**changes: object) -> Installation:
+    return Installation(Settings(**changes))
+
+
+def test_what_up_wrote_is_read_by_later_commands(home: Path) -> None:
+    url = "postgresql://nightshift:p%27w@127.0.0.1:5/nightshift"
+    installed(database_url=SecretStr(url), gateway_port=8421, webhook_token=SecretStr("t#o=ken $x")).write_env_file()
+
+    later = Settings()
+
+    assert later.database_url.get_secret_value() == url
+    assert later.gateway_port == 8421
+    assert later.webhook_token.get_secret_value() == "t#o=ken $x"
+    assert (home / "nightshift.env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("home")
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(gateway_port=8421).write_env_file()
+    monkeypatch.setenv("NIGHTSHIFT_GATEWAY_PORT", "8422")
+
+    assert Settings().gateway_port == 8422
+
+
+@pytest.mark.parametrize("token", ["a'b", "a\\b", "a\nNIGHTSHIFT_HOME=/x", "${HOME}"])
+def test_a_value_that_readers_understand_differently_is_refused_without_showing_it(home: Path, token: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        installed(webhook_token=SecretStr(token)).write_env_file()
+
+    assert "NIGHTSHIFT_WEBHOOK_TOKEN" in str(refusal.value)
+    assert token not in str(refusal.value)
+    assert not (home / "nightshift.env").exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_webhook_token_is_made_once_and_kept() -> None:
+    first = installed()
+    first.write_env_file()
+
+    assert installed().webhook_token == first.webhook_token
+    assert len(first.webhook_token.get_secret_value()) >= 32
+
+
+@pytest.mark.usefixtures("home")
+def test_our_own_prefect_server_is_still_ours_at_the_next_up() -> None:
+    installed(prefect_port=4201).write_env_file()
+
+    again = installed()
+
+    assert again.runs_prefect_server
+    assert again.prefect_api_url == "http://127.0.0.1:4201/api"
+    assert again.with_ports(4300, None, None).prefect_api_url == "http://127.0.0.1:4300/api"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_prefect_server_that_the_user_gives_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed().write_env_file()
+    monkeypatch.setenv("NIGHTSHIFT_PREFECT_API_URL", "http://prefect.example/api/")
+    given = installed()
+    given.write_env_file()
+    monkeypatch.delenv("NIGHTSHIFT_PREFECT_API_URL")
+
+    remembered = installed()
+
+    assert not given.runs_prefect_server
+    assert not remembered.runs_prefect_server
+    assert remembered.prefect_api_url == "http://prefect.example/api"
+    with pytest.raises(ConfigurationError, match="none of ours"):
+        remembered.with_ports(4300, None, None)
+
+
+@pytest.mark.usefixtures("home")
+def test_two_ups_at_a_time_are_one_too_many() -> None:
+    with installed().prepared(), pytest.raises(BusyError), installed().prepared():
+        pass
+
+
+@pytest.mark.usefixtures("home")
+def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightshift.settings import settings
+
+    monkeypatch.setenv("NIGHTSHIFT_GATEWAY_PORT", "hunter2")
+    settings.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match="NIGHTSHIFT_GATEWAY_PORT") as refusal:
+            settings()
+    finally:
+        settings.cache_clear()
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_prefect_gets_the_url_for_its_driver_with_every_character_kept() -> None:
+    url = asyncpg_url("postgresql://us%40er:p%2Fw%23@db.example:6432/prefect?sslmode=require")
+
+    assert url == "postgresql+asyncpg://us%40er:p%2Fw%23@db.example:6432/prefect?ssl=require"
+
+
+@pytest.mark.parametrize("wrong", ["sqlite:///x.db", "not a url with hunter2", "mysql://u:hunter2@h/d"])
+def test_a_url_of_something_else_is_refused_without_showing_it(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        postgresql_url(wrong)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_only_the_servers_own_ui_may_call_it(tmp_path: Path) -> None:
+    environment = server_environment(tmp_path, "postgresql://u:p@h/d", 4200)
+
+    assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200,http://localhost:4200"
+    assert environment["PREFECT_SERVER_API_HOST"] == "127.0.0.1"
+    assert environment["PREFECT_API_KEY"] is None
