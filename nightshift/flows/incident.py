@@ -22,6 +22,7 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 
 P = TypeVar("P", bound=Value)
+C = TypeVar("C", bound=Value)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ class Incident:
         if not isinstance(self.runbook.policy, kind):
             raise TypeError(f"the runbook of {self.alert} has no {kind.__name__}")
         return self.runbook.policy
+
+    def connection(self, name: str, kind: type[C]) -> C:
+        """How a part of the system is reached, of the type it must have.
+
+        Raises:
+            ConfigurationError: the catalogue knows no such connection any more.
+        """
+        connection = self.connections.get(name)
+        if not isinstance(connection, kind):
+            raise ConfigurationError(f"The system {self.system.id} has no such connection {name!r} any more.")
+        return connection
 
     def host_connection(self, name: str) -> HostConnection:
         """How a host of the system is reached.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
-from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
 from nightshift.remediation.durations import format_duration
 
 _YEAR_9999 = 253_370_764_800
@@ -16,7 +16,21 @@ WIDTH, HEIGHT = 60, 8
 _SVG_WIDTH, _SVG_HEIGHT, _SVG_LEFT, _SVG_TOP = 640, 200, 48, 16
 
 
-def usage_chart(samples: Sequence[FilesystemUsage], limit_percent: float | None = None) -> str:
+class Measured(Protocol):
+    """Usage at one moment, of a filesystem or of a database's volume."""
+
+    @property
+    def at(self) -> float:
+        """Unix time."""
+        ...
+
+    @property
+    def used_percent(self) -> float:
+        """0 to 100."""
+        ...
+
+
+def usage_chart(samples: Sequence[Measured], limit_percent: float | None = None) -> str:
     """Usage in percent over time, newest at the right; a text block to be shown in a fixed-width font.
 
     The vertical axis always runs from 0 to 100 %, so that pictures can be compared; ``limit_percent`` is marked with
@@ -39,7 +53,7 @@ def usage_chart(samples: Sequence[FilesystemUsage], limit_percent: float | None 
     return "\n".join([*lines, f"  0 % └{'─' * WIDTH}", f"       {start}{middle}{end}"])
 
 
-def usage_svg(samples: Sequence[FilesystemUsage], limit_percent: float | None = None) -> str:
+def usage_svg(samples: Sequence[Measured], limit_percent: float | None = None) -> str:
     """The same picture as an SVG document; empty for fewer than two samples. It holds no text from the target."""
     points = _points(samples)
     if len(points) < 2:
@@ -66,12 +80,12 @@ def usage_svg(samples: Sequence[FilesystemUsage], limit_percent: float | None = 
     return "".join([*parts, "</svg>"])
 
 
-def has_time(sample: FilesystemUsage) -> bool:
+def has_time(sample: Measured) -> bool:
     """Whether the time of the measurement is one that a clock can show: a number of this era."""
     return math.isfinite(sample.at) and 0 <= sample.at < _YEAR_9999
 
 
-def _points(samples: Sequence[FilesystemUsage]) -> list[tuple[float, float]]:
+def _points(samples: Sequence[Measured]) -> list[tuple[float, float]]:
     """Time and percent, by time, one per moment."""
     finite = {s.at: min(100.0, max(0.0, s.used_percent)) for s in samples if has_time(s)}
     points = sorted(finite.items())

@@ -91,6 +91,31 @@ class OldRows(Value):
     """Tables with foreign keys to this one."""
     delete_triggers: tuple[str, ...] = ()
     """Triggers of the table that fire on deletion, but for those of foreign keys."""
+    unfit: tuple[str, ...] = ()
+    """Why its rows cannot be archived and deleted: no primary key, partitions, a missing privilege, …"""
+    indexed: bool = True
+    """Whether an index finds the oldest rows without reading the whole table."""
+    table_bytes: int = 0
+    """The table with its indexes and TOAST."""
+    estimated: bool = False
+    """Whether counting took too long, so that the number is the query planner's."""
+
+
+class LongTransaction(Value):
+    """A transaction open for long: nothing deleted since it began can be vacuumed."""
+
+    holder: str
+    """Its session or prepared transaction, as the server names it: hostile text."""
+    seconds: float
+    state: str = ""
+
+
+class LogKeeper(Value):
+    """A replication slot, and how much write-ahead log it keeps on the volume."""
+
+    slot: str
+    active: bool
+    bytes: int
 
 
 class ClaimFact(Value):
@@ -112,11 +137,17 @@ class DatabaseVolumeDiagnosis(Value):
     wal_bytes: int = 0
     in_recovery: bool = False
     """Whether the server is a standby, where nothing can be deleted."""
+    read_only: bool = False
+    """Whether it refuses writes by ``default_transaction_read_only``, as hosted servers do when their disk is full."""
     timescale: str | None = None
     """Version of the extension, where it is installed."""
     largest_tables: tuple[TableFact, ...] = ()
     old_chunks: tuple[OldChunks, ...] = ()
     old_rows: tuple[OldRows, ...] = ()
+    long_transactions: tuple[LongTransaction, ...] = ()
+    """Oldest first."""
+    log_keepers: tuple[LogKeeper, ...] = ()
+    """Most bytes first."""
     claim: ClaimFact | None = None
     """None where the cluster was not asked."""
     now: float = 0

@@ -22,6 +22,8 @@ from nightshift.remediation.text import age_in_words, counted, listed, printable
 
 WAL_ROOM = 64 * 2**20
 """Bytes that must be free before anything is deleted: deletion first writes to the write-ahead log, on this volume."""
+MOST_UNINDEXED = 2**30
+"""Bytes of a table beyond which its old rows are only searched by an index."""
 
 
 def plan_database_volume(
@@ -110,7 +112,7 @@ def _archive_rows(target: Target, found: OldRows, rule: RowArchiveRule) -> Actio
         "The space is free for new rows; vacuum returns it to the volume only at the table's end.",
         risk=Risk.HIGH,
         bound=Quantity(amount=rows, unit="rows"),
-        undo=f"cannot be undone, except by restoring the rows from the archive in {to}",
+        undo=f"insert the rows again from the archive in {to}",
     )
 
 
@@ -128,6 +130,11 @@ def standby(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagn
     return "the server is a standby: delete on its primary" if diagnosis.in_recovery else None
 
 
+def read_only(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagnosis) -> str | None:
+    """Somebody, or the hosting provider, made it so on purpose."""
+    return "the server is read-only (default_transaction_read_only)" if diagnosis.read_only else None
+
+
 def whole_chunks(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagnosis) -> str | None:
     """Rows of a hypertable go with their chunk, at once and with their space."""
     return "it is a hypertable, whose rows go by whole chunks (drop_chunks)" if found.hypertable else None
@@ -137,6 +144,18 @@ def side_effects(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolume
     """Foreign keys and triggers may delete or change rows elsewhere that no archive holds."""
     others = listed([printable(name, 80) for name in (*found.referenced_by, *found.delete_triggers)])
     return f"deleting reaches further, by foreign keys or triggers: {others}" if others else None
+
+
+def unfit(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagnosis) -> str | None:
+    """The table cannot be archived and restored row by row."""
+    return listed([printable(reason, 120) for reason in found.unfit]) or None
+
+
+def unindexed(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagnosis) -> str | None:
+    """Without an index every batch reads the whole table, on a server in trouble."""
+    if found.indexed or found.table_bytes <= MOST_UNINDEXED:
+        return None
+    return f"no index begins with {printable(rule.time_column)}, so each batch would read the whole table"
 
 
 def young_rows(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseVolumeDiagnosis) -> str | None:
@@ -160,4 +179,13 @@ def no_room_to_delete(found: OldRows, rule: RowArchiveRule, diagnosis: DatabaseV
 
 
 RowGuard = Callable[[OldRows, RowArchiveRule, DatabaseVolumeDiagnosis], str | None]
-GUARDS: Sequence[RowGuard] = (standby, whole_chunks, side_effects, young_rows, no_room_to_delete)
+GUARDS: Sequence[RowGuard] = (
+    standby,
+    read_only,
+    whole_chunks,
+    unfit,
+    side_effects,
+    unindexed,
+    young_rows,
+    no_room_to_delete,
+)

@@ -112,7 +112,7 @@ def _directory_tables(diagnosis: DiskSpaceDiagnosis) -> Iterator[str]:
     by_files = sorted(diagnosis.crowded_directories, key=lambda d: (-d.files, d.path))
     for title, directories in (("Largest directories", by_size), ("Directories with the most files", by_files)):
         rows = [(printable(d.path), format_bytes(d.allocated), f"{d.files:,}") for d in directories]
-        yield _table(title, ("Directory", "Size", "Files"), rows)
+        yield markdown_table(title, ("Directory", "Size", "Files"), rows)
 
 
 def _largest_files(diagnosis: DiskSpaceDiagnosis) -> str:
@@ -126,7 +126,7 @@ def _largest_files(diagnosis: DiskSpaceDiagnosis) -> str:
         )
         for file in sorted(diagnosis.largest_files, key=lambda file: (-file.allocated, file.path))
     ]
-    return _table("Largest files", ("File", "On disk", "Size", "Age", "Open by"), rows)
+    return markdown_table("Largest files", ("File", "On disk", "Size", "Age", "Open by"), rows)
 
 
 def _growing_files(diagnosis: DiskSpaceDiagnosis) -> str:
@@ -140,7 +140,7 @@ def _growing_files(diagnosis: DiskSpaceDiagnosis) -> str:
         )
         for file in sorted(growing, key=lambda file: (-file.bytes_per_second, file.path))
     ]
-    return _table("Growing files", ("File", "Growth", "Written by"), rows)
+    return markdown_table("Growing files", ("File", "Growth", "Written by"), rows)
 
 
 def _deleted(diagnosis: DiskSpaceDiagnosis) -> str:
@@ -148,10 +148,10 @@ def _deleted(diagnosis: DiskSpaceDiagnosis) -> str:
         (printable(file.path), format_bytes(file.allocated), process_words(file.process))
         for file in deleted_open_once(diagnosis)
     ]
-    return _table("Deleted but open files", ("Last name", "On disk", "Held by"), rows)
+    return markdown_table("Deleted but open files", ("Last name", "On disk", "Held by"), rows)
 
 
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of the first rows; empty when there are none. The cells must be printable already."""
     rows = list(rows)
     if not rows:

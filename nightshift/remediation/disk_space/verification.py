@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from statistics import median
+from typing import TypeVar
 
-from nightshift.remediation.disk_space.chart import has_time
+from nightshift.remediation.disk_space.chart import Measured, has_time
 from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.disk_space.space import inodes_alert_percent
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.models import Finding, Verdict, format_bytes
 from nightshift.remediation.text import counted, printable
+
+S = TypeVar("S", bound=Measured)
 
 ENOUGH_SAMPLES = 3
 """Growth seen in fewer measurements may be one single write."""
@@ -56,7 +59,7 @@ def judge(before: FilesystemUsage, samples: Sequence[FilesystemUsage], policy: D
     return Verdict(healthy=True, reason=reason, findings=findings)
 
 
-def slope(samples: Sequence[FilesystemUsage], amount: Callable[[FilesystemUsage], int]) -> float:
+def slope(samples: Sequence[S], amount: Callable[[S], int]) -> float:
     """Growth per second as the median slope between all pairs (Theil and Sen); 0 for fewer than two samples."""
     step = -(-len(samples) // _MOST_SAMPLES) or 1
     thinned = samples[::-step][::-1]

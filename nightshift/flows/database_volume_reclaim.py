@@ -1,0 +1,70 @@
+"""Free space on the volume of a PostgreSQL server that is nearly full."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.remediation.connections import HttpConnection, PostgresConnection
+from nightshift.remediation.disk_space.chart import usage_chart
+from nightshift.remediation.disk_space.database_diagnosis import VolumeUsage
+from nightshift.remediation.disk_space.database_findings import evidence_markdown, findings_of
+from nightshift.remediation.disk_space.database_planner import plan_database_volume
+from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
+from nightshift.remediation.disk_space.database_verification import judge_volume
+from nightshift.remediation.models import format_bytes
+from nightshift.tasks.database_volume import diagnose_database_volume, measure_database_volume, watch_database_volume
+
+NAME = "database-volume-reclaim"
+
+
+@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+def database_volume_reclaim(
+    system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
+) -> State[str]:
+    """Archive and delete old rows as the policy allows, propose what only people can do, and check the volume.
+
+    Args:
+        system: a system of the catalogue.
+        target: the volume as a target key, e.g. `shop/database/main/claim/postgres-pvc`.
+        incident: the incident to work on; leave empty to open one by hand.
+        attempt: which attempt on the incident this is.
+        dry_run: make and show the plan, change nothing.
+    """
+    return answer(Request(NAME, system, target, incident, attempt, dry_run), reclaim)
+
+
+def reclaim(incident: Incident) -> Conclusion:
+    """Diagnose, plan, approve, remediate, verify, report."""
+    policy = incident.policy(DatabaseVolumePolicy)
+    database, claim = incident.target.part("database"), incident.target.part("claim")
+    connection = incident.connection(database, PostgresConnection)
+    prometheus = incident.connection(policy.size.prometheus, HttpConnection) if policy.size.prometheus else None
+
+    diagnosis = diagnose_database_volume(database, connection, claim, policy, prometheus)
+    incident.diagnosed(in_words(diagnosis.volume), findings_of(diagnosis, policy), evidence_markdown(diagnosis))
+
+    # A repair that was begun is brought to its end, also when it is below the alert's threshold by now.
+    plan = plan_database_volume(incident.target, diagnosis, policy, force=incident.changed_something)
+
+    def enough() -> bool:
+        now = measure_database_volume(database, connection, claim, policy.size, prometheus)
+        return now.used_percent <= policy.target_used_percent
+
+    incident.carry_out(plan, enough=enough)
+    if not incident.changed_something:
+        return incident.without_change()
+
+    incident.verifying()
+    samples = watch_database_volume(database, connection, claim, policy, prometheus)
+    verdict = judge_volume(claim, diagnosis, samples, policy)
+    return incident.judged(
+        verdict, measured=in_words(samples[-1]), chart=usage_chart(samples, policy.target_used_percent)
+    )
+
+
+def in_words(usage: VolumeUsage) -> str:
+    """One measurement as a line for people."""
+    return f"{usage.used_percent:.1f} % used, {format_bytes(usage.available_bytes)} free"

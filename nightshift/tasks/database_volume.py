@@ -1,0 +1,55 @@
+"""Look at the volume of a PostgreSQL server: how full it is, what fills it, and whether it stays below its ceiling."""
+
+from __future__ import annotations
+
+import time
+
+from nightshift.remediation.clients import database_volume as volume
+from nightshift.remediation.clients.postgres import open_postgres
+from nightshift.remediation.connections import HttpConnection, PostgresConnection
+from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage
+from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy, VolumeSize
+from nightshift.tasks.steps import diagnostic
+
+
+@diagnostic("measure a database's volume")
+def measure_database_volume(
+    database: str, connection: PostgresConnection, claim: str, size: VolumeSize, prometheus: HttpConnection | None
+) -> VolumeUsage:
+    """Bytes in use on the volume (operation ``host.disk_usage``, cryptofunk.DiskSpaceWarning.d1)."""
+    with open_postgres(database, connection) as session:
+        return volume.measure_volume(session, database, claim, size, prometheus)
+
+
+@diagnostic("find what fills a database's volume")
+def diagnose_database_volume(
+    database: str,
+    connection: PostgresConnection,
+    claim: str,
+    policy: DatabaseVolumePolicy,
+    prometheus: HttpConnection | None,
+) -> DatabaseVolumeDiagnosis:
+    """Usage and everything the policy may touch (``postgres.largest_tables``, cryptofunk.DiskSpaceWarning.d2)."""
+    with open_postgres(database, connection) as session:
+        usage = volume.measure_volume(session, database, claim, policy.size, prometheus)
+        return volume.diagnose_database_volume(session, usage, policy)
+
+
+@diagnostic("watch a database's volume")
+def watch_database_volume(
+    database: str,
+    connection: PostgresConnection,
+    claim: str,
+    policy: DatabaseVolumePolicy,
+    prometheus: HttpConnection | None,
+    samples: int = 12,
+) -> tuple[VolumeUsage, ...]:
+    """Usage at even intervals over the policy's watch time, the first at once and the last at its end."""
+    seen: list[VolumeUsage] = []
+    for number in range(samples):
+        if number:
+            time.sleep(policy.watch / (samples - 1))
+        # A connection for each look: one that idles for minutes is one fewer for others.
+        with open_postgres(database, connection) as session:
+            seen.append(volume.measure_volume(session, database, claim, policy.size, prometheus))
+    return tuple(seen)
