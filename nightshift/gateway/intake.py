@@ -100,7 +100,8 @@ class _Intake:
         if live is not None:
             return self._join(row, live, trouble)
         ended = self.ledger.incidents.recently_ended(self.connection, trouble, COOL_DOWN_SECONDS)
-        if ended is not None:
+        if ended is not None and not (ended.outcome == Outcome.EXPECTED and alert.starts_at > ended.ended_at):
+            # Where all was well, and nobody was told anything, what starts afterwards is new.
             return self._after_the_end(row, alert, found, ended)
         if trouble.flow is None:
             return self._no_flow(row, found, trouble)
@@ -177,7 +178,10 @@ class _Intake:
         if row.incident_id != ended.id:
             self._note(ended.id, row)
         if ended.outcome != Outcome.RESOLVED:
-            return f"Incident {ended.id} about the same ended {ago} ago ({ended.outcome}); it is a person's.", ended.id
+            return (
+                f"Incident {ended.id} about the same ended {ago} ago ({ended.outcome}); nothing new was started.",
+                ended.id,
+            )
         if alert.starts_at <= ended.ended_at:
             return f"Still firing; incident {ended.id} ended {ago} ago, when the repair was verified.", ended.id
         if self._came_back(ended, found.system, ago):

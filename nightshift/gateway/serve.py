@@ -6,6 +6,7 @@ Any number of them may run on one ledger.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,9 @@ def main() -> int:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(_STOP_SECONDS),
     )
+    # The server ends by these signals itself and then raises them again, which would kill us before our own end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     with gateway.working():
         uvicorn.Server(server).run()
     return 0

@@ -14,8 +14,9 @@ from nightshift.catalogue import Catalogue
 from nightshift.gateway.intake import MOST_UNANSWERED, page_unreadable, take_in
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.ledger import Ledger, schema
+from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
-from nightshift.remediation.models import Alert, Outcome
+from nightshift.remediation.models import Alert, Outcome, Severity, Target
 
 NOW = datetime.now(UTC)
 DISK = {"alertname": "HighDiskUsage", "job": "shop", "instance": "web1:9100", "mountpoint": "/data"}
@@ -202,7 +203,7 @@ def test_an_alert_that_lags_behind_the_repair_does_not_count_as_come_back(intake
     assert intake.note().startswith("Still firing")
 
 
-@pytest.mark.parametrize("outcome", [Outcome.ESCALATED, Outcome.NOT_APPROVED, Outcome.EXPECTED])
+@pytest.mark.parametrize("outcome", [Outcome.ESCALATED, Outcome.NOT_APPROVED])
 def test_what_is_a_persons_already_is_not_started_again_within_the_cool_down(intake: Intake, outcome: Outcome) -> None:
     intake.take(alert())
     (incident,) = intake.incidents()
@@ -212,6 +213,33 @@ def test_what_is_a_persons_already_is_not_started_again_within_the_cool_down(int
 
     assert [row.id for row in intake.incidents()] == [incident.id]
     assert f"({outcome})" in intake.note()
+
+
+def test_where_all_was_well_an_alert_that_starts_afterwards_is_new(intake: Intake) -> None:
+    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    (incident,) = intake.incidents()
+    intake.end(incident.id, Outcome.EXPECTED)
+
+    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    assert len(intake.incidents()) == 1
+    intake.take(alert(starts_at=datetime.now(UTC)))
+
+    assert [row.status for row in intake.incidents()] == ["ended", "open"]
+
+
+def test_a_dry_run_answers_no_alert_neither_while_it_runs_nor_afterwards(intake: Intake) -> None:
+    target = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
+    by_hand = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", target, Severity.WARNING, "by hand")
+    with intake.ledger.engine.begin() as connection:
+        dry_run, _ = intake.ledger.incidents.open(connection, by_hand, options={"dry_run": True})
+    intake.take(alert())
+    assert len(intake.incidents()) == 1
+
+    intake.end(dry_run, Outcome.EXPECTED)
+    intake.take()
+
+    assert [row.status for row in intake.incidents()] == ["ended", "open"]
+    assert intake.note() == f"Opened incident {intake.incidents()[-1].id}."
 
 
 def test_after_the_cool_down_a_firing_alert_is_a_new_incident(intake: Intake) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -204,7 +203,7 @@ def test_the_gateway_ends_cleanly_when_asked_and_says_no_secrets(gateway: Gatewa
     gateway.post(webhook(DISK), token="wrong-token")
     gateway.post(webhook(DISK))
 
-    assert gateway.stop() in (0, -signal.SIGTERM)
+    assert gateway.stop() == 0
 
     assert TOKEN not in gateway.log()
     assert "wrong-token" not in gateway.log()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, case, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from nightshift.remediation.ledger import schema
@@ -22,6 +22,7 @@ _URGENCY = case({str(severity): severity.urgency for severity in Severity}, valu
 _DISPATCH_PAUSE_SECONDS = 20
 """How long an event may go unanswered before it is sent again; doubles each time."""
 _LONGEST_DISPATCH_PAUSE_SECONDS = 300
+_DRY_RUN = {"dry_run": True}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Incidents:
         return int(connection.execute(query).scalar_one())
 
     def recently_ended(self, connection: Connection, trouble: Trouble, within_seconds: float) -> Row[Any] | None:
-        """The last incident of this trouble, if it ended within the cool-down."""
+        """The last incident of this trouble, if it ended within the cool-down; a dry run has changed nothing."""
         return connection.execute(
             select(_TABLE)
             .where(
@@ -117,6 +118,7 @@ class Incidents:
                 _TABLE.c.runbook == trouble.runbook,
                 _TABLE.c.target == trouble.target.key,
                 _TABLE.c.ended_at > NOW - timedelta(seconds=within_seconds),
+                ~_TABLE.c.options.contains(_DRY_RUN),
             )
             .order_by(_TABLE.c.ended_at.desc())
             .limit(1)
@@ -303,8 +305,19 @@ class Incidents:
                 .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
                 .values(status="superseded", decided_at=NOW)
             )
+            self._hand_back_alerts(connection, incident_id)
             self._journal.append(connection, incident_id, Kind.ENDED, {"outcome": outcome, "reason": reason})
         return bool(ended)
+
+    def _hand_back_alerts(self, connection: Connection, incident_id: int) -> None:
+        """Alerts that joined a dry run are still to be answered: intake looks at them again."""
+        dry_run = exists().where(_TABLE.c.id == incident_id, _TABLE.c.options.contains(_DRY_RUN))
+        alert = schema.alert.c
+        connection.execute(
+            update(schema.alert)
+            .where(alert.incident_id == incident_id, alert.status == "firing", dry_run)
+            .values(taken_in=False, incident_id=None)
+        )
 
     def finish(self, claim: Claim, outcome: Outcome, reason: str, pages: Sequence[tuple[str, str, str]] = ()) -> bool:
         """End a claimed incident and page in the same transaction: (channel, subject, body) each."""
