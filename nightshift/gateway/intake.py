@@ -102,7 +102,7 @@ class _Intake:
         ended = self.ledger.incidents.recently_ended(self.connection, trouble, COOL_DOWN_SECONDS)
         if ended is not None and not (ended.outcome == Outcome.EXPECTED and alert.starts_at > ended.ended_at):
             # Where all was well, and nobody was told anything, what starts afterwards is new.
-            return self._after_the_end(row, alert, found, ended)
+            return self._after_the_end(row, alert, found.system, trouble, ended)
         if trouble.flow is None:
             return self._no_flow(row, found, trouble)
         incident, _ = self.ledger.incidents.open(self.connection, trouble)
@@ -172,11 +172,18 @@ class _Intake:
         self._note(live.id, row)
         return f"Joined incident {live.id}, which is about the same target and trouble.", live.id
 
-    def _after_the_end(self, row: Row[Any], alert: Alert, found: Match | NoMatch, ended: Row[Any]) -> tuple[str, int]:
+    def _after_the_end(
+        self, row: Row[Any], alert: Alert, system: System | None, trouble: Trouble, ended: Row[Any]
+    ) -> tuple[str, int]:
         """An incident of the same trouble ended a short while ago."""
         ago = age_in_words(max(60.0, round((datetime.now(UTC) - ended.ended_at).total_seconds() / 60) * 60.0))
         if row.incident_id != ended.id:
             self._note(ended.id, row)
+        if trouble.severity.urgency < Severity(ended.severity).urgency:
+            self.ledger.incidents.raise_severity(self.connection, ended, trouble.severity)
+            subject = f"[{ended.system}] Now {trouble.severity}: {ended.title}"
+            self._page(ended.id, system, trouble.severity, subject, f"It was {ended.severity} when it ended {ago} ago.")
+            return f"More urgent than incident {ended.id}, which ended {ago} ago; a person was paged.", ended.id
         if ended.outcome != Outcome.RESOLVED:
             return (
                 f"Incident {ended.id} about the same ended {ago} ago ({ended.outcome}); nothing new was started.",
@@ -184,7 +191,7 @@ class _Intake:
             )
         if alert.starts_at <= ended.ended_at:
             return f"Still firing; incident {ended.id} ended {ago} ago, when the repair was verified.", ended.id
-        if self._came_back(ended, found.system, ago):
+        if self._came_back(ended, system, ago):
             return f"Came back {ago} after the repair of incident {ended.id}; a person was paged.", ended.id
         return f"Came back after the repair of incident {ended.id}, as a person was told already.", ended.id
 

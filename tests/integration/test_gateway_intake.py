@@ -215,6 +215,20 @@ def test_what_is_a_persons_already_is_not_started_again_within_the_cool_down(int
     assert f"({outcome})" in intake.note()
 
 
+def test_a_more_urgent_alert_within_the_cool_down_pages_again_once(intake: Intake) -> None:
+    intake.take(alert(alertname="Unknown", severity="warning"))
+    (incident,) = intake.incidents()
+    assert intake.pages(incident.id) == [("warning", "[shop] Alert 'Unknown' is not covered by a runbook")]
+
+    for number in range(3):
+        intake.take(alert(fingerprint=f"c{number}", alertname="Unknown", severity="critical"))
+
+    assert len(intake.incidents()) == 1
+    assert intake.pages(incident.id)[1:] == [
+        ("critical", "[shop] Now critical: Alert 'Unknown' is not covered by a runbook")
+    ]
+
+
 def test_where_all_was_well_an_alert_that_starts_afterwards_is_new(intake: Intake) -> None:
     intake.take(alert(starts_at=NOW - timedelta(hours=1)))
     (incident,) = intake.incidents()
