@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from nightshift.gateway.cli import running_commands
+from nightshift.gateway.cli import (
+    alert_commands,
+    decision_commands,
+    doctor_commands,
+    incident_commands,
+    runbook_commands,
+    running_commands,
+)
 from nightshift.gateway.cli.output import out, print_error
 from nightshift.remediation.errors import NightshiftError
 
@@ -25,6 +32,11 @@ app = typer.Typer(
 
 _COMMANDS: tuple[typer.Typer, ...] = (
     running_commands.commands,  # up, down, status
+    doctor_commands.commands,  # doctor
+    incident_commands.commands,  # incidents, report
+    decision_commands.commands,  # approve, deny
+    alert_commands.commands,  # alert, run
+    runbook_commands.commands,  # runbooks, schema
 )
 for commands in _COMMANDS:
     app.add_typer(commands)

@@ -1,8 +1,11 @@
-"""Commands that run an installation: ``up``, ``down``, ``status``."""
+"""Commands that run an installation: ``up``, ``down``, ``status``.
+
+What they need is imported by the command: it takes a second, which ``--help`` and shell completion do not have.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
@@ -11,16 +14,13 @@ from rich.text import Text
 
 from nightshift.gateway.cli.output import Json, err, out, print_json
 from nightshift.remediation.durations import format_duration
-from nightshift.running.down import down as take_down
-from nightshift.running.installation import Installation
-from nightshift.running.prefect_server import ui_url
-from nightshift.running.status import PartStatus, State, Status, Work, status_of
-from nightshift.running.up import up as bring_up
-from nightshift.settings import settings
+
+if TYPE_CHECKING:
+    from nightshift.running.status import PartStatus, Status, Work
 
 commands = typer.Typer()
 
-_STYLES = {State.RUNNING: "green", State.NOT_ANSWERING: "yellow", State.STOPPED: "dim", State.DIED: "bold red"}
+_STYLES = {"running": "green", "not answering": "yellow", "stopped": "dim", "died": "bold red"}
 
 
 def _port(name: str, what: str) -> typer.models.OptionInfo:
@@ -35,6 +35,11 @@ def up(
     postgres_port: Annotated[int | None, _port("--postgres-port", "Port of the embedded PostgreSQL.")] = None,
 ) -> None:
     """Start everything that does not run yet: database, Prefect server, gateway, worker, deployments."""
+    from nightshift.running.installation import Installation
+    from nightshift.running.prefect_server import ui_url
+    from nightshift.running.up import up as bring_up
+    from nightshift.settings import settings
+
     installation = Installation(settings()).with_ports(prefect_port, gateway_port, postgres_port)
     with _PartProgress() as progress:
         installation = bring_up(installation, progress.tell)
@@ -47,6 +52,10 @@ def up(
 @commands.command()
 def down() -> None:
     """Stop everything that `up` started, and nothing else."""
+    from nightshift.running.down import down as take_down
+    from nightshift.running.installation import Installation
+    from nightshift.settings import settings
+
     with _PartProgress() as progress:
         stopped = take_down(Installation(settings()), progress.tell)
     out.print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
@@ -55,6 +64,10 @@ def down() -> None:
 @commands.command()
 def status(as_json: Json = False) -> None:
     """Show each part: state, pid, port, address, uptime; exit code 1 unless all run."""
+    from nightshift.running.installation import Installation
+    from nightshift.running.status import status_of
+    from nightshift.settings import settings
+
     found = status_of(Installation(settings()))
     if as_json:
         print_json(found)

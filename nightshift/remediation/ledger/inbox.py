@@ -108,3 +108,10 @@ class Inbox:
         with self._engine.connect() as connection:
             query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.first_seen)
             return list(connection.execute(query))
+
+    def latest(self, source: str, fingerprint: str) -> Row[Any] | None:
+        """The newest row of an alert, whatever its state."""
+        table = schema.alert
+        query = select(table).where(table.c.source == source, table.c.fingerprint == fingerprint)
+        with self._engine.connect() as connection:
+            return connection.execute(query.order_by(table.c.starts_at.desc()).limit(1)).first()

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import func, select
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
 from nightshift.remediation.errors import LedgerUnavailableError
 from nightshift.remediation.ledger.ledger import engine_for
 
 _LOCK = 0x6E73_6D69
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(database_url: str) -> None:
@@ -23,7 +26,7 @@ def migrate(database_url: str) -> None:
     """
     engine = engine_for(database_url, pool_size=1)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     try:
         with engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -33,3 +36,10 @@ def migrate(database_url: str) -> None:
         raise LedgerUnavailableError(f"The ledger's database does not answer: {type(error.orig).__name__}.") from None
     finally:
         engine.dispose()
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the database has the tables of this version, neither older nor newer ones."""
+    with engine.connect() as connection:
+        there = MigrationContext.configure(connection).get_current_revision()
+    return there == ScriptDirectory(str(_MIGRATIONS)).get_current_head()

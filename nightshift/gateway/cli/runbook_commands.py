@@ -1,0 +1,135 @@
+"""Commands about the catalogue: ``runbooks list|show|check`` and ``schema``.
+
+The catalogue and its views are imported by the command that needs them (see ``opened``).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightshift.gateway.cli import completion
+from nightshift.gateway.cli.opened import NotFoundError, open_catalogue, open_settings, system_of
+from nightshift.gateway.cli.output import Json, err, out, print_json
+from nightshift.gateway.cli.texts import inert, unicode_text
+from nightshift.remediation.text import counted, printable
+
+commands = typer.Typer()
+runbooks = typer.Typer(no_args_is_help=True, help="See what is done about which alert, and check what you wrote.")
+commands.add_typer(runbooks, name="runbooks")
+
+System = Annotated[
+    str | None,
+    typer.Option(help="Only this system.", autocompletion=completion.systems, callback=unicode_text),
+]
+
+
+@runbooks.command("list")
+def list_runbooks(
+    system: System = None,
+    answered: Annotated[
+        bool, typer.Option("--answered/--all", help="Only alerts that a flow answers, or all of them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List every alert of every system: what answers it, how urgent it is, how much may be done without asking."""
+    from nightshift.gateway.cli import runbook_view
+
+    catalogue = open_catalogue()
+    if system is not None:
+        system_of(catalogue, system)
+    found = [
+        entry for entry in catalogue.runbooks() if system in (None, entry[0].id) and (entry[2].answered or not answered)
+    ]
+    if as_json:
+        print_json([runbook_view.summary(*entry) for entry in found])
+    else:
+        out.print(runbook_view.table(found))
+
+
+@runbooks.command()
+def show(
+    alert: Annotated[
+        str,
+        typer.Argument(help="Name of the alert.", autocompletion=completion.alerts, callback=unicode_text),
+    ],
+    system: System = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is done about one alert: flow, limits, who approves, who is called, where it is told."""
+    from nightshift.gateway.cli import runbook_view
+
+    catalogue = open_catalogue()
+    wanted = [system_of(catalogue, system)] if system is not None else list(catalogue.systems.values())
+    having = [candidate for candidate in wanted if alert in candidate.runbooks]
+    if not having:
+        from nightshift.catalogue.mistakes import did_you_mean
+
+        known = [name for candidate in wanted for name in candidate.runbooks]
+        place = f"{system} has" if system is not None else "No system has"
+        no = "no" if system is not None else "a"
+        near = did_you_mean(alert, known) if len(known) < 30 or _is_near(alert, known) else ""
+        remedy = f"{near}." if near else "`nightshift runbooks list` shows all."
+        raise NotFoundError(f"{place} {no} runbook for the alert '{printable(alert, 80)}'.", remedy=remedy)
+    if len(having) > 1:
+        systems = ", ".join(sorted(candidate.id for candidate in having))
+        raise NotFoundError(f"Several systems have a runbook for {alert}: {systems}.", remedy="Add --system.")
+    found = (having[0], alert, having[0].runbooks[alert])
+    if as_json:
+        print_json(runbook_view.details(*found))
+        return
+    out.print(*runbook_view.page(*found), sep="\n")
+
+
+def _is_near(word: str, known: list[str]) -> bool:
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(word, known, n=1, cutoff=0.6))
+
+
+@runbooks.command()
+def check(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(show_default=False, help="Folder of the catalogue; without it, the one of this installation."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the catalogue and print every mistake with file, line and remedy; exit code 1 when there is any."""
+    from nightshift.catalogue import Catalogue, CatalogueError
+
+    folder = folder or open_settings().runbooks
+    try:
+        catalogue = Catalogue.load(folder)
+    except CatalogueError as error:
+        if as_json:
+            print_json({"folder": str(folder), "mistakes": [_mistake(mistake) for mistake in error.mistakes]})
+        else:
+            for mistake in error.mistakes:
+                out.print(inert(str(mistake)), markup=False, soft_wrap=True)
+            err.print(f"{counted(len(error.mistakes), 'mistake')}.", style="bold red")
+        raise typer.Exit(1) from None
+    answered = sum(runbook.answered for _, _, runbook in catalogue.runbooks())
+    systems, alerts = len(catalogue.systems), len(catalogue.runbooks())
+    if as_json:
+        print_json({"folder": str(folder), "mistakes": [], "systems": systems, "alerts": alerts, "answered": answered})
+    else:
+        out.print(
+            f"No mistakes: {counted(systems, 'system')}, {counted(alerts, 'alert')}, {answered} answered by a flow."
+        )
+
+
+def _mistake(mistake: object) -> dict[str, object]:
+    names = ("line", "column", "where", "problem", "remedy")
+    return {"file": str(getattr(mistake, "file", ""))} | {name: getattr(mistake, name) for name in names}
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON schema of a catalogue file: an editor completes and checks with it while you write."""
+    from nightshift.catalogue.schema import schema_text
+
+    sys.stdout.write(schema_text())
