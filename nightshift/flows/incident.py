@@ -119,7 +119,7 @@ class Incident:
         entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
         self.ledger.journal.record(self.id, Kind.PLANNED, entry)
         get_run_logger().info("Planned %d action(s): %s", len(plan.actions), plan.goal)
-        gate = Gate(self.ledger, self.keeper, ACTION_KINDS, self.connections, self.mode, self._ask)
+        gate = Gate(self.ledger, self.keeper, self.alert, ACTION_KINDS, self.connections, self.mode, self._ask)
         self._execution = gate.carry_out(plan, enough=enough)
         for result in self._execution.results:
             summary = result.effect.summary if result.effect else result.reason

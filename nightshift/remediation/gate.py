@@ -1,7 +1,7 @@
 """The gate: the one place from which Nightshift changes the world.
 
-For each action of a plan, in this order: mode → claim and lease held → approved, within bounds → not yet enough →
-target still as diagnosed → intent written → act → outcome written. See ``docs/architecture.md``.
+For each action of a plan, in this order: mode → not stopped → claim and lease held → approved, within bounds → not yet
+enough → target still as diagnosed → intent written → act → outcome written. See ``docs/architecture.md``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -73,6 +74,10 @@ class Execution:
         return self
 
 
+class _Stopped(Exception):  # noqa: N818 - not an error: a person's decision, seen in the last moment
+    """Changes were stopped while this one was about to be made."""
+
+
 Ask = Callable[[Plan], None]
 """Asks people about a plan; does not come back until they answered, and usually not in this process."""
 
@@ -83,6 +88,8 @@ class Gate:
 
     ledger: Ledger
     keeper: ClaimKeeper
+    runbook: str
+    """The alert's name in the catalogue."""
     kinds: ActionKinds
     connections: Connections
     mode: Mode
@@ -143,6 +150,9 @@ class Gate:
             return execution.stop(Outcome.ESCALATED, doubt)
         for number, action in enumerate(plan.actions):
             point("before_approval")
+            if (stop := self._stopped(action)) is not None:
+                execution.results.append(self._refuse(action, stop))
+                return execution.stop(Outcome.ESCALATED, stop)
             if not self._approved(action):
                 if (refusal := self._refusal_of_people()) is None:
                     # Asking usually ends this process; when it returns, the answer is in the ledger.
@@ -153,11 +163,20 @@ class Gate:
             if enough():
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
                 continue
-            result = self._carry_out_one(action, lease)
+            try:
+                result = self._carry_out_one(action, lease)
+            except _Stopped as stop:
+                execution.results.append(self._refuse(action, str(stop)))
+                return execution.stop(Outcome.ESCALATED, str(stop))
             execution.results.append(result)
             if result.status is Status.UNKNOWN:
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
+
+    def _stopped(self, action: Action) -> str | None:
+        """A person's stop; asked for first, so that nobody is woken up to approve what may not be done."""
+        with self.ledger.engine.connect() as connection:
+            return self.ledger.switches.stopping(connection, self.runbook, action.target)
 
     def _settle(self, lease: Lease) -> str | None:
         """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
@@ -210,9 +229,7 @@ class Gate:
         except TargetUnreachableError as error:
             return self._refuse(action, str(error))
         point("before_intent")
-        self._hold(lease, kind)
-        intent = {"action": action.model_dump(mode="json"), "attempt": self.keeper.claim.attempt}
-        self.ledger.journal.record(self._incident, Kind.INTENT, intent, action_id=action_id, fence=lease.fence)
+        self._intend(action, action_id, lease, kind)
         point("after_intent")
         result = self._act(action, kind)
         point("after_act")
@@ -232,6 +249,19 @@ class Gate:
         self.keeper.check()
         if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS):
             raise LeaseLostError
+
+    def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> None:
+        """Write the intent, in one transaction with the last look at the kill switch and with holding the lease."""
+        self.keeper.check()
+        with self.ledger.engine.begin() as connection:
+            if (stop := self.ledger.switches.stopping(connection, self.runbook, action.target)) is not None:
+                raise _Stopped(stop)
+            if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS, connection):
+                raise LeaseLostError
+            entry = {"action": action.model_dump(mode="json"), "attempt": self.keeper.claim.attempt}
+            self.ledger.journal.append(
+                connection, self._incident, Kind.INTENT, entry, action_id=action_id, fence=lease.fence
+            )
 
     def _act(self, action: Action, kind: ActionKind) -> ActionResult:
         try:

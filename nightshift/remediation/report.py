@@ -226,6 +226,8 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
     Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",
     Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {printable(row.entry['subject'], 400)}",
+    Kind.STOPPED: lambda row: f"{row.entry['author']} stopped {row.entry['scope']}: {_note(row)}",
+    Kind.STARTED: lambda row: f"{row.entry['author']} lifted stop {row.entry['stop']}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
 

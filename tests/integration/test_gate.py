@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -21,8 +22,10 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.switches import Scope
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Quantity, Risk, Severity, Target
 
+RUNBOOK = "HighDiskUsage"
 TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
 
 
@@ -113,7 +116,7 @@ def gate(
     mode: Mode = Mode.AUTO,
     ask: Callable[[Plan], None] = never_asked,
 ) -> Gate:
-    return Gate(ledger, keeper, notebook.kinds, {}, mode, ask)
+    return Gate(ledger, keeper, RUNBOOK, notebook.kinds, {}, mode, ask)
 
 
 def not_enough() -> bool:
@@ -246,6 +249,89 @@ def test_an_action_done_by_an_earlier_attempt_is_not_repeated(
     assert notebook.lines == ["one"]
 
 
+HOST = Target(system="shop", path=("host", "web1"))
+ELSEWHERE = [Scope(system="other"), Scope(runbook="Other"), Scope(target=Target(system="shop", path=("host", "web")))]
+
+
+@pytest.mark.parametrize("scope", [Scope(), Scope(system="shop"), Scope(runbook=RUNBOOK), Scope(target=HOST)], ids=str)
+def test_a_stop_holds_changes_until_it_is_lifted(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, scope: Scope
+) -> None:
+    number = ledger.switches.stop(scope, reason="maintenance", author="ann", seconds=None)
+
+    execution = gate(ledger, keeper, notebook, Mode.PROPOSE).carry_out(plan(line("one")), enough=not_enough)
+    assert notebook.lines == []
+    assert execution.ended is Outcome.ESCALATED
+    assert "Stopped by ann until it is lifted" in execution.reason
+
+    assert ledger.switches.start(number, author="bob")
+    gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+    assert notebook.lines == ["one"]
+
+
+@pytest.mark.parametrize("scope", ELSEWHERE, ids=str)
+def test_a_stop_elsewhere_changes_nothing_here(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, scope: Scope
+) -> None:
+    ledger.switches.stop(scope, reason="maintenance", author="ann", seconds=60)
+
+    gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+
+
+def test_a_stop_ends_by_itself(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook) -> None:
+    ledger.switches.stop(Scope(), reason="a moment", author="ann", seconds=0)
+
+    gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+    assert list(ledger.switches.in_force()) == []
+
+
+def test_a_stop_in_the_middle_of_a_plan_lets_no_further_action_begin(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    def stop_everything(_action: Action) -> None:
+        ledger.switches.stop(Scope(), reason="enough for tonight", author="ann", seconds=60)
+
+    notebook.fail = stop_everything
+
+    execution = gate(ledger, keeper, notebook).carry_out(plan(line("one"), line("two")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+    assert [result.status for result in execution.results] == [Status.DONE, Status.REFUSED]
+
+
+def test_a_stop_that_comes_last_of_all_still_counts(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, incident: int
+) -> None:
+    def stop_now(_action: Action, _connections: Connections) -> None:
+        ledger.switches.stop(Scope(), reason="now", author="ann", seconds=60)
+
+    kinds = ActionKinds()
+    kinds.register(replace(notebook.kinds["write_line"], precondition=stop_now))
+    execution = replace(gate(ledger, keeper, notebook), kinds=kinds).carry_out(plan(line("one")), enough=not_enough)
+
+    assert notebook.lines == []
+    assert execution.ended is Outcome.ESCALATED
+    assert Kind.INTENT not in kinds_of(ledger, incident)
+
+
+def test_stopping_and_starting_are_in_the_journal(ledger: Ledger, incident: int) -> None:
+    ledger.switches.start(
+        ledger.switches.stop(Scope(system="shop"), reason="r", author="ann", seconds=60), author="bob"
+    )
+
+    assert incident
+    assert ledger.journal.first_broken_link() is None
+    with ledger.engine.connect() as connection:
+        kinds = connection.execute(
+            text("select kind from journal where incident_id is null order by sequence")
+        ).scalars()
+        assert list(kinds) == ["stopped", "started"]
+
+
 def test_a_run_that_lost_its_incident_does_not_act(
     ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, incident: int
 ) -> None:
@@ -272,7 +358,7 @@ from nightshift.remediation.models import Mode
 ledger = Ledger.connect(sys.argv[1])
 claim = ledger.incidents.claim(int(sys.argv[2]), 1, uuid4(), 1)
 with ClaimKeeper(ledger, claim, 1) as keeper:
-    gate = Gate(ledger, keeper, Notebook(Path(sys.argv[3])).kinds, {}, Mode.AUTO, lambda _: None)
+    gate = Gate(ledger, keeper, "HighDiskUsage", Notebook(Path(sys.argv[3])).kinds, {}, Mode.AUTO, lambda _: None)
     gate.carry_out(plan(line("one"), line("two")), enough=lambda: False)
 """
 

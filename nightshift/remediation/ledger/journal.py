@@ -48,6 +48,10 @@ class Kind(StrEnum):
     JUDGED = "judged"
     PAGED = "paged"
     ENDED = "ended"
+    STOPPED = "stopped"
+    """A person stopped changes in some scope."""
+    STARTED = "started"
+    """A person lifted a stop."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Row:
 
     sequence: int
     at: datetime
-    incident_id: int
+    incident_id: int | None
+    """None: about the installation as a whole."""
     kind: Kind
     action_id: UUID | None
     fence: int | None
@@ -75,7 +80,7 @@ def _hash(
     previous: str,
     sequence: int,
     at: datetime,
-    incident_id: int,
+    incident_id: int | None,
     kind: str,
     action_id: UUID | None,
     fence: int | None,
@@ -100,7 +105,7 @@ class Journal:
     def append(
         self,
         connection: Connection,
-        incident_id: int,
+        incident_id: int | None,
         kind: Kind,
         entry: dict[str, Any],
         *,

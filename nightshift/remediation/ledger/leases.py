@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, delete, func, or_, select, update
+from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
@@ -72,22 +72,27 @@ class Leases:
             connection.execute(statement.on_conflict_do_update(index_elements=[table.c.target], set_=values))
         return Lease(target, claim.token, fence)
 
-    def renew(self, lease: Lease, seconds: float) -> bool:
-        """Extend a lease that has not run out; False when it is lost, and then nothing more may be done."""
+    def renew(self, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
+        """Extend a lease that has not run out; False when it is lost, and then nothing more may be done.
+
+        With the caller's transaction, what else is written in it is written only by the holder.
+        """
+        if connection is None:
+            with self._engine.begin() as own:
+                return self.renew(lease, seconds, own)
         table = schema.lease
-        with self._engine.begin() as connection:
-            return bool(
-                connection.execute(
-                    update(table)
-                    .where(
-                        table.c.target == lease.target.key,
-                        table.c.token == lease.token,
-                        table.c.fence == lease.fence,
-                        table.c.until > NOW,
-                    )
-                    .values(until=NOW + timedelta(seconds=seconds))
-                ).rowcount
-            )
+        return bool(
+            connection.execute(
+                update(table)
+                .where(
+                    table.c.target == lease.target.key,
+                    table.c.token == lease.token,
+                    table.c.fence == lease.fence,
+                    table.c.until > NOW,
+                )
+                .values(until=NOW + timedelta(seconds=seconds))
+            ).rowcount
+        )
 
     def release(self, lease: Lease) -> None:
         """Give a lease back; a lease that went to somebody else stays theirs."""

@@ -16,6 +16,7 @@ from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
 from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.leases import Leases
+from nightshift.remediation.ledger.switches import Switches
 
 APPLICATION_NAME = "nightshift"
 """Shown in pg_stat_activity, so that our own sessions are recognised and never ended by a runbook."""
@@ -69,6 +70,11 @@ class Ledger:
     def leases(self) -> Leases:
         """Who may act on which target."""
         return Leases(self.engine)
+
+    @cached_property
+    def switches(self) -> Switches:
+        """Who stopped what."""
+        return Switches(self.engine, self.journal)
 
     @cached_property
     def approvals(self) -> Approvals:

@@ -161,7 +161,7 @@ journal = Table(
     # Append-only (a trigger refuses UPDATE and DELETE), each row carries the hash of the row before.
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Moment, nullable=False),
-    Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
+    Column("incident_id", BigInteger, ForeignKey("incident.id"), comment="Null: about the installation as a whole"),
     Column("kind", Text, nullable=False),
     Column("action_id", UUID(as_uuid=True)),
     Column("fence", BigInteger),
@@ -188,4 +188,21 @@ delivery = Table(
     CheckConstraint("kind in ('page','notice')", name="kind"),
     Index("ix_delivery_due", "due_at", postgresql_where=text("delivered_at is null")),
     Index("ix_delivery_incident", "incident_id"),
+)
+
+switch = Table(
+    "switch",
+    metadata,
+    # A row is a stop; it holds until it is lifted or its time is over, and is kept for ever.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, comment="Null: every system"),
+    Column("runbook", Text, comment="Null: every runbook"),
+    Column("target", Text, comment="Target.key, covers everything below it; null: every target"),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("since", Moment, nullable=False, server_default=NOW),
+    Column("until", Moment, comment="Null: until it is lifted"),
+    Column("lifted_at", Moment),
+    Column("lifted_by", Text),
+    Index("ix_switch_in_force", "until", postgresql_where=text("lifted_at is null")),
 )
