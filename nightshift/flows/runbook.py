@@ -157,4 +157,6 @@ def _open_by_hand(ledger: Ledger, catalogue: Catalogue, request: Request) -> int
     """An incident for a run that a person started in the Prefect UI."""
     trouble = trouble_by_hand(catalogue, request.flow, request.system, request.target)
     with ledger.engine.begin() as connection:
-        return ledger.incidents.open(connection, trouble, options={"dry_run": request.dry_run})[0]
+        # This run claims it in a moment; should it die before, dispatch takes over.
+        options = {"dry_run": request.dry_run}
+        return ledger.incidents.open(connection, trouble, options=options, dispatch_after_seconds=60)[0]

@@ -58,9 +58,21 @@ class Incidents:
     # --- opening
 
     def open(
-        self, connection: Connection, trouble: Trouble, *, options: dict[str, Any] | None = None
+        self,
+        connection: Connection,
+        trouble: Trouble,
+        *,
+        options: dict[str, Any] | None = None,
+        dispatch_after_seconds: float = 0,
     ) -> tuple[int, bool]:
-        """The live incident of this trouble, opened now if there is none; and whether it was."""
+        """The live incident of this trouble, opened now if there is none; and whether it was.
+
+        Args:
+            connection: the caller's transaction.
+            trouble: what it is about.
+            options: of a run by hand.
+            dispatch_after_seconds: keeps dispatch away from an incident that its opener works on by itself.
+        """
         values = {
             "system": trouble.system,
             "runbook": trouble.runbook,
@@ -69,6 +81,7 @@ class Incidents:
             "severity": str(trouble.severity),
             "title": trouble.title,
             "options": options or {},
+            "next_dispatch_at": NOW + timedelta(seconds=dispatch_after_seconds),
         }
         new = connection.execute(
             upsert(_TABLE)
@@ -84,7 +97,11 @@ class Incidents:
             return new, True
         live = self.live(connection, trouble)
         # It may have ended between the two statements; then there is room for a new one.
-        return (live.id, False) if live is not None else self.open(connection, trouble, options=options)
+        return (
+            (live.id, False)
+            if live is not None
+            else self.open(connection, trouble, options=options, dispatch_after_seconds=dispatch_after_seconds)
+        )
 
     def live(self, connection: Connection, trouble: Trouble) -> Row[Any] | None:
         """The incident of this trouble that has not ended."""
