@@ -144,3 +144,13 @@ def test_a_decision_is_told_to_the_run_that_waits_and_not_to_one_that_died(ledge
     ledger.incidents.move(second, "waiting")
 
     assert ledger.approvals.undelivered() == []
+
+
+def test_a_run_that_asks_again_is_not_told_the_answer_to_its_first_question(ledger: Ledger) -> None:
+    """It was answered in the Prefect form, went on, and waits with another plan now."""
+    incident, run, _ = asked(ledger)
+    ledger.approvals.decide(incident, plan().digest, YES)
+
+    ledger.approvals.ask(incident, plan(200), run, 60)
+
+    assert ledger.approvals.undelivered() == []
