@@ -30,7 +30,8 @@ class LoopFilesystem:
             file.truncate(self._size)
         inodes = ["-N", str(self._inodes)] if self._inodes else []
         # -m 0: no bytes are kept for root, so that full means full also for tests that run as root.
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", *inodes, image], check=True)
+        # -e remount-ro: after an error it closes itself, as distributions set it up.
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-e", "remount-ro", *inodes, image], check=True)
         self.mount.mkdir()
         subprocess.run(["mount", "-o", "loop", image, self.mount], check=True)
         shutil.rmtree(self.mount / "lost+found")
@@ -72,3 +73,9 @@ class LoopFilesystem:
     def remount(self, option: str) -> None:
         """Mount it anew with an option, such as ``ro``."""
         subprocess.run(["mount", "-o", f"remount,{option}", self.mount], check=True)
+
+    def damage(self) -> None:
+        """Let the kernel find an error, upon which nobody can write any more; there is no way back."""
+        source = ["findmnt", "-n", "-o", "SOURCE", "--mountpoint", str(self.mount)]
+        device = Path(subprocess.run(source, check=True, capture_output=True, text=True).stdout.strip())
+        Path(f"/sys/fs/ext4/{device.name}/trigger_fs_error").write_text("made on purpose by a test")

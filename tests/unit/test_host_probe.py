@@ -153,6 +153,13 @@ def test_the_topmost_mount_of_a_point_counts_and_blanks_come_back() -> None:
     assert found[b"/"]["read_only"] is False
 
 
+@pytest.mark.parametrize("options", [b"ro", b"rw,emergency_ro", b"rw,shutdown", b"rw,errors=remount-ro,emergency_ro"])
+def test_a_filesystem_that_the_kernel_closed_is_read_only_whatever_its_mount_says(options: bytes) -> None:
+    (mount,) = mounts.parse(b"42 28 7:4 / /data rw,relatime shared:3 - ext4 /dev/loop4 " + options + b"\n")
+
+    assert mount["read_only"] is True
+
+
 @given(st.lists(st.integers(min_value=0, max_value=50)), st.integers(min_value=1, max_value=10))
 def test_the_largest_are_kept_and_the_rest_is_counted(sizes: list[int], most: int) -> None:
     largest = walk.Largest(most)

@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -223,8 +224,11 @@ def test_it_works_without_a_free_byte(host: Host, disk: LoopFilesystem, log: Pat
     assert freed.measured_bytes == 7 * MIB
 
 
-def test_a_read_only_filesystem_is_an_error_of_its_own(host: Host, disk: LoopFilesystem, log: Path) -> None:
-    disk.remount("ro")
+@pytest.mark.parametrize("close", [lambda disk: disk.remount("ro"), LoopFilesystem.damage], ids=["mounted so", "error"])
+def test_a_read_only_filesystem_is_an_error_of_its_own(
+    host: Host, disk: LoopFilesystem, log: Path, close: Callable[[LoopFilesystem], None]
+) -> None:
+    close(disk)
 
     with pytest.raises(ReadOnlyFilesystemError):
         cut_log(host, arguments_for(log), max_bytes=PLENTY)

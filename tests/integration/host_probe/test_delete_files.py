@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -260,9 +261,12 @@ def test_it_works_without_a_free_inode(host: Host) -> None:
         assert names(small.mount) == []
 
 
-def test_a_read_only_filesystem_is_an_error_of_its_own(host: Host, disk: LoopFilesystem, logs: Path) -> None:
+@pytest.mark.parametrize("close", [lambda disk: disk.remount("ro"), LoopFilesystem.damage], ids=["mounted so", "error"])
+def test_a_read_only_filesystem_is_an_error_of_its_own(
+    host: Host, disk: LoopFilesystem, logs: Path, close: Callable[[LoopFilesystem], None]
+) -> None:
     files = listed(write_file(logs / "a.1", MIB))
-    disk.remount("ro")
+    close(disk)
 
     with pytest.raises(ReadOnlyFilesystemError, match="mounted read-only"):
         delete_files(host, DeleteFiles(root=str(logs), files=files), max_bytes=PLENTY)

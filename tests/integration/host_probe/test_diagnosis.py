@@ -68,6 +68,15 @@ def test_a_full_and_a_read_only_filesystem_are_seen_as_such(host: Host, disk: Lo
     assert look(host, disk).usage.read_only
 
 
+def test_a_filesystem_that_the_kernel_closed_after_an_error_is_read_only(host: Host, disk: LoopFilesystem) -> None:
+    assert not read_usage(host, str(disk.mount)).read_only
+
+    disk.damage()
+
+    assert look(host, disk).usage.read_only
+    assert [mount.read_only for mount in read_mounts(host) if mount.mount == str(disk.mount)] == [True]
+
+
 def test_sums_are_those_of_du_with_hard_links_counted_once(host: Host, disk: LoopFilesystem, logs: Path) -> None:
     one = write_file(logs / "deep" / "one", 2 * MIB)
     (logs / "deeper").mkdir()

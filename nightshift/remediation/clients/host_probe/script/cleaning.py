@@ -19,8 +19,7 @@ def _measured(directory: bytes, look: Callable[[int], int], change: Callable[[],
     except Gone:
         return {"freed": 0, "measured": 0}
     try:
-        if os.fstatvfs(place).f_flag & os.ST_RDONLY:
-            raise Refused("read_only", "the filesystem is mounted read-only")
+        mounts.refuse_read_only(place)
         device = os.fstat(place).st_dev
         before, free = look(device), mounts.free_bytes(place)
         change()

@@ -43,8 +43,7 @@ def cut_log(request: Dict[str, Any]) -> Dict[str, Any]:
     listed = request["file"]
     with OpenedFile(absolute(request["root"]), listed, os.O_RDWR, may_grow=True) as file:
         status = file.check()
-        if os.fstatvfs(file.descriptor).f_flag & os.ST_RDONLY:
-            raise Refused("read_only", "the filesystem is mounted read-only")
+        mounts.refuse_read_only(file.descriptor)
         if status.st_nlink != 1:
             raise Refused("changed", "the log has another name too, which would be cut with it")
         length = _length_to_cut(file.descriptor, status, request["keep_tail"], request["max_bytes"])

@@ -10,6 +10,9 @@ from .wire import Refused, reason_of, to_text
 
 MOUNTINFO = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_CLOSED = {b"ro", b"emergency_ro", b"shutdown"}
+"""Options of a filesystem that nobody can write to. After an error newer kernels (6.15) say ``rw,emergency_ro``, and
+leave the flag alone by which programs learn that a filesystem is read-only."""
 
 
 def parse(lines: bytes) -> List[Dict[str, Any]]:
@@ -19,12 +22,15 @@ def parse(lines: bytes) -> List[Dict[str, Any]]:
         place, _, kind = line.partition(b" - ")
         fields, kinds = place.split(b" "), kind.split(b" ")
         path = unescape(fields[4])
+        closed = not _CLOSED.isdisjoint(kinds[2].split(b","))
         mounts[path] = {
             "path": path,
             "mount": to_text(path),
             "type": to_text(kinds[0]),
             "source": to_text(unescape(kinds[1])),
-            "read_only": b"ro" in fields[5].split(b",") or b"ro" in kinds[2].split(b","),
+            "device": fields[2],
+            "closed": closed,
+            "read_only": closed or b"ro" in fields[5].split(b","),
         }
     return list(mounts.values())
 
@@ -57,6 +63,8 @@ def _without_proc() -> List[Dict[str, Any]]:
                 "mount": to_text(path),
                 "type": to_text(words[0]),
                 "source": to_text(source),
+                "device": b"",
+                "closed": False,
                 "read_only": b"read-only" in words,
             }
         )
@@ -92,9 +100,18 @@ def usage(mount: Dict[str, Any]) -> Dict[str, Any]:
         "available_bytes": numbers.f_bavail * unit,
         "inodes_total": numbers.f_files,
         "inodes_used": numbers.f_files - numbers.f_ffree,
-        "read_only": bool(numbers.f_flag & os.ST_RDONLY),
+        "read_only": mount["read_only"] or bool(numbers.f_flag & os.ST_RDONLY),
         "at": time.time(),
     }
+
+
+def refuse_read_only(descriptor: int) -> None:
+    """Refuse a change on a filesystem that cannot be written to, by an open file or directory on it."""
+    device = os.fstat(descriptor).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    flagged = os.fstatvfs(descriptor).f_flag & os.ST_RDONLY
+    if flagged or any(mount["closed"] and mount["device"] == number for mount in read()):
+        raise Refused("read_only", "the filesystem is mounted read-only")
 
 
 def free_bytes(descriptor: int) -> int:

@@ -28,8 +28,7 @@ class Batch:
         except Gone:
             return {"items": [_item(file, "gone") for file in self._files], "freed": 0, "measured": 0}
         try:
-            if os.fstatvfs(place).f_flag & os.ST_RDONLY:
-                raise Refused("read_only", "the filesystem is mounted read-only")
+            mounts.refuse_read_only(place)
             before = mounts.free_bytes(place)
             items = [self._one(file, change) for file in self._files]
             return {
