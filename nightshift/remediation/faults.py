@@ -1,7 +1,12 @@
-"""Injection points: places where a test lets the process die, to prove that what follows a restart is right.
+"""Injection points: places where a test ends or freezes the process, to prove that what follows is right.
 
-Off unless ``NIGHTSHIFT_FAULT`` is set, as ``point:path``: at the named point the process kills itself with SIGKILL,
-once, and leaves the file ``path`` behind so that the next attempt passes. Every line break of the gate has a point.
+Off unless the environment asks for it, in one of two ways. Every line break of the gate has a point.
+
+``NIGHTSHIFT_FAULT=point:path``: the first process at this point kills itself with SIGKILL, once, and leaves the file
+``path`` behind so that the next attempt passes.
+
+``NIGHTSHIFT_FAULTS=folder``: a test arms a point for one running process by the file ``point.pid`` in that folder,
+which holds the name of a signal, ``SIGKILL`` or ``SIGSTOP``. The process takes the file away and sends it to itself.
 """
 
 from __future__ import annotations
@@ -12,10 +17,14 @@ from pathlib import Path
 
 
 def point(name: str) -> None:
-    """Die here, if a test asked for it and has not had its death yet."""
-    fault = os.environ.get("NIGHTSHIFT_FAULT")
-    if not fault:
-        return
+    """Die or freeze here, if a test asked for it and has not had it yet."""
+    if fault := os.environ.get("NIGHTSHIFT_FAULT"):
+        _die_once(name, fault)
+    if folder := os.environ.get("NIGHTSHIFT_FAULTS"):
+        _take(Path(folder) / f"{name}.{os.getpid()}")
+
+
+def _die_once(name: str, fault: str) -> None:
     wanted, _, marker = fault.partition(":")
     if wanted != name:
         return
@@ -24,3 +33,12 @@ def point(name: str) -> None:
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _take(armed: Path) -> None:
+    try:
+        fault = signal.Signals[armed.read_text()]
+        armed.unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), fault)
