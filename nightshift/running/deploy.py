@@ -50,17 +50,17 @@ def deploy(installation: Installation, api: PrefectApi, prefect_file: Path) -> b
     declared = _declared(prefect_file)
     if remembered.exists() and remembered.read_text() == version and declared <= _keys(before):
         return False
-    switched_off = api.disabled_automations(before)
+    switched_off = api.switched_off(before)
     log = installation.logs / "deploy.log"
     code = _run_prefect_deploy(installation, api, prefect_file, log)
     after = api.deployments(pool)
+    api.switch_off(after, switched_off)  # first of all, even if some deployments failed
     if code != 0 or not declared <= _keys(after):
         missing = ", ".join(sorted(entrypoint for _, entrypoint in declared - _keys(after)))
         raise DeploymentFailedError(
             f"The flows could not be deployed (exit code {code}{f', missing: {missing}' if missing else ''}).",
             remedy=f"The log {log} ends with:\n{tail(log)}",
         )
-    api.disable_automations(after, switched_off)
     write_private(remembered, version)
     return True
 

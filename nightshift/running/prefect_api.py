@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +36,18 @@ _POOL_TEMPLATE: dict[str, Any] = {
         },
     },
 }
+
+
+@dataclass
+class SwitchedOff:
+    """What does not start by itself any more because a person wanted so."""
+
+    deployments: set[str] = field(default_factory=set)
+    """Ids of paused deployments."""
+    schedules: set[tuple[str, str]] = field(default_factory=set)
+    """Deployment id and rhythm; schedules get new ids with every deployment."""
+    automations: set[tuple[str, str]] = field(default_factory=set)
+    """Deployment id and name; automations get new ids with every deployment."""
 
 
 class PrefectServerError(TemporaryError):
@@ -80,24 +94,32 @@ class PrefectApi:
             found += page
         return found
 
-    def disabled_automations(self, deployments: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
-        """Automations that somebody switched off, as deployment id and name."""
-        return {
-            (deployment["id"], automation["name"])
-            for deployment in deployments
-            for automation in self._automations(deployment)
-            if not automation["enabled"]
-        }
-
-    def disable_automations(self, deployments: Iterable[dict[str, Any]], disabled: set[tuple[str, str]]) -> None:
-        """Switch these off again."""
+    def switched_off(self, deployments: Iterable[dict[str, Any]]) -> SwitchedOff:
+        """What people paused or disabled of these deployments."""
+        found = SwitchedOff()
         for deployment in deployments:
-            for automation in self._automations(deployment):
-                if (deployment["id"], automation["name"]) in disabled:
+            key = deployment["id"]
+            if deployment["paused"]:
+                found.deployments.add(key)
+            found.schedules |= {(key, _rhythm(one)) for one in deployment["schedules"] if not one["active"]}
+            found.automations |= {(key, one["name"]) for one in self._automations(key) if not one["enabled"]}
+        return found
+
+    def switch_off(self, deployments: Iterable[dict[str, Any]], what: SwitchedOff) -> None:
+        """Pause and disable the same again."""
+        for deployment in deployments:
+            key = deployment["id"]
+            if key in what.deployments and not deployment["paused"]:
+                self._ask("POST", f"/deployments/{key}/pause_deployment")
+            for schedule in deployment["schedules"]:
+                if schedule["active"] and (key, _rhythm(schedule)) in what.schedules:
+                    self._ask("PATCH", f"/deployments/{key}/schedules/{schedule['id']}", {"active": False})
+            for automation in self._automations(key):
+                if automation["enabled"] and (key, automation["name"]) in what.automations:
                     self._ask("PATCH", f"/automations/{automation['id']}", {"enabled": False})
 
-    def _automations(self, deployment: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("GET", f"/automations/related-to/prefect.deployment.{deployment['id']}")
+    def _automations(self, deployment_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", f"/automations/related-to/prefect.deployment.{deployment_id}")
         return found
 
     def _ask(self, method: str, path: str, body: object = None, *, also: tuple[int, ...] = ()) -> Any:
@@ -127,3 +149,9 @@ class PrefectApi:
             token = httpx.BasicAuth(user, password)
             return {"Authorization": next(token.auth_flow(httpx.Request("GET", self.url))).headers["Authorization"]}
         return {}
+
+
+def _rhythm(schedule: dict[str, Any]) -> str:
+    """What makes a schedule the same one after a deployment, which may count its interval from another moment."""
+    lasting = {name: value for name, value in schedule["schedule"].items() if name != "anchor_date"}
+    return json.dumps(lasting, sort_keys=True)

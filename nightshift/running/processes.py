@@ -140,12 +140,12 @@ class DetachedProcess:
         if process:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-                psutil.wait_procs([process], timeout=grace)
+            _wait_while(lambda: self.running is not None, grace)
         left = list(self._family())
         for member in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        psutil.wait_procs(left, timeout=5)
+        _wait_while(lambda: any(True for _ in self._family()), 5)
         if self._child:
             self._child.poll()
         self.pid_file.unlink(missing_ok=True)
@@ -196,6 +196,13 @@ def tail(log: Path, lines: int = 12) -> str:
         return "(nothing)"
     shown = ["".join(c if c.isprintable() else " " for c in line) for line in text.splitlines() if line.strip()]
     return "\n".join(shown[-lines:]) or "(nothing)"
+
+
+def _wait_while(condition: Callable[[], bool], timeout: float) -> None:
+    """Not psutil's wait: that also waits until the parent has taken notice of a death, and some init is slow at it."""
+    give_up_at = time.monotonic() + timeout
+    while condition() and time.monotonic() < give_up_at:
+        time.sleep(0.05)
 
 
 def _find(record: ProcessRecord) -> psutil.Process | None:

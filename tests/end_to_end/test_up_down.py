@@ -19,7 +19,11 @@ import httpx
 import psutil
 import pytest
 
+from nightshift.running.deploy import deploy
+from nightshift.running.installation import Installation
 from nightshift.running.ports import free_port
+from nightshift.running.up import prefect_api
+from nightshift.settings import Settings
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -169,22 +173,47 @@ def test_a_killed_database_comes_back_under_the_same_address(nightshift: Command
     assert nightshift.ask("POST", "/deployments/count", {}) >= 1
 
 
-def test_what_people_switched_off_stays_off_when_flows_are_deployed_again(nightshift: CommandLine, home: Path) -> None:
-    (deployment,) = [d for d in nightshift.ask("POST", "/deployments/filter", {}) if "disk" in d["entrypoint"]]
+SCHEDULED = """
+pull: []
+deployments:
+  - name: scheduled
+    entrypoint: nightshift.flows.disk_space_reclaim.disk_space_reclaim
+    work_pool: {name: nightshift}
+    schedules: [{cron: "0 3 * * *"}, {interval: 3600}]
+    triggers:
+      - type: event
+        match: {prefect.resource.id: never.*}
+        expect: [never]
+        posture: Reactive
+"""
+
+
+def test_what_people_switched_off_stays_off_when_flows_are_deployed_again(
+    nightshift: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(nightshift.home))
+    prefect_file = tmp_path / "prefect.yaml"
+    prefect_file.write_text(SCHEDULED)
+    installation = Installation(Settings())
+    assert deploy(installation, prefect_api(installation), prefect_file)
+    find = {"deployments": {"name": {"any_": ["scheduled"]}}}
+    (deployment,) = nightshift.ask("POST", "/deployments/filter", find)
     related = f"/automations/related-to/prefect.deployment.{deployment['id']}"
     (automation,) = nightshift.ask("GET", related)
+    (cron,) = [schedule for schedule in deployment["schedules"] if "cron" in schedule["schedule"]]
     nightshift.ask("PATCH", f"/automations/{automation['id']}", {"enabled": False})
+    nightshift.ask("PATCH", f"/deployments/{deployment['id']}/schedules/{cron['id']}", {"active": False})
     nightshift.ask("POST", f"/deployments/{deployment['id']}/pause_deployment")
-    (home / "deployed").unlink()
+    prefect_file.write_text(SCHEDULED + "# changed\n")
 
-    again = nightshift.up()
+    assert deploy(installation, prefect_api(installation), prefect_file)
 
-    assert "deployments: deployed" in again.stderr, again.stderr
-    assert [a["enabled"] for a in nightshift.ask("GET", related)] == [False]
-    assert nightshift.ask("GET", f"/deployments/{deployment['id']}")["paused"] is True
-    nightshift.ask("POST", f"/deployments/{deployment['id']}/resume_deployment")
-    (automation,) = nightshift.ask("GET", related)
-    nightshift.ask("PATCH", f"/automations/{automation['id']}", {"enabled": True})
+    (again,) = nightshift.ask("POST", "/deployments/filter", find)
+    assert again["id"] == deployment["id"]
+    assert again["paused"] is True
+    assert {"cron" in one["schedule"]: one["active"] for one in again["schedules"]} == {True: False, False: True}
+    assert [one["enabled"] for one in nightshift.ask("GET", related)] == [False]
+    assert not deploy(installation, prefect_api(installation), prefect_file)
 
 
 def test_down_stops_everything_and_up_brings_it_back(nightshift: CommandLine) -> None:

@@ -53,6 +53,11 @@ def start(part: DetachedProcess, program: Program) -> ProcessRecord:
     return record
 
 
+def lives(pid: int) -> bool:
+    """Not merely unnoticed by its parent after its death."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 def test_a_started_program_is_known_to_later_commands(part: DetachedProcess, tmp_path: Path) -> None:
     record = start(part, SLEEPS)
 
@@ -74,7 +79,7 @@ def test_a_stopped_program_is_gone_with_its_pid_file(part: DetachedProcess) -> N
 
     assert part.stop()
 
-    assert not psutil.pid_exists(record.pid)
+    assert not lives(record.pid)
     assert not part.pid_file.exists()
     assert not part.stop()
 
@@ -84,7 +89,7 @@ def test_a_program_that_ignores_the_request_is_killed_after_the_grace(part: Deta
 
     assert part.stop(grace=0.3)
 
-    assert not psutil.pid_exists(record.pid)
+    assert not lives(record.pid)
 
 
 def test_children_in_other_sessions_end_with_it(part: DetachedProcess) -> None:
@@ -93,7 +98,7 @@ def test_children_in_other_sessions_end_with_it(part: DetachedProcess) -> None:
 
     part.stop()
 
-    assert not psutil.pid_exists(child.pid)
+    assert not lives(child.pid)
 
 
 def test_children_that_outlive_their_killed_parent_are_stopped_too(part: DetachedProcess) -> None:
@@ -105,7 +110,7 @@ def test_children_that_outlive_their_killed_parent_are_stopped_too(part: Detache
     assert part.running is None
     assert part.stop()
 
-    assert not psutil.pid_exists(child.pid)
+    assert not lives(child.pid)
 
 
 def test_a_pid_that_now_belongs_to_another_program_is_left_alone(part: DetachedProcess) -> None:
