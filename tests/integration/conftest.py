@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.patient_host import PatientHost
 from lab.postgres import PostgresServer
+from lab.trading_database import TradingDatabase
 from nightshift.catalogue import Catalogue
+from nightshift.gateway.cli import main
 from nightshift.remediation.ledger import Ledger, migrate
+from nightshift.settings import settings
 
 _numbers = itertools.count(1)
 
@@ -37,6 +45,16 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     ledger = Ledger.connect(database_url, pool_size=20)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+def trading_database(postgres: PostgresServer) -> Iterator[TradingDatabase]:
+    """A database of the test's own, with old and young trading sessions in it."""
+    name = f"trading_{next(_numbers)}"
+    database = TradingDatabase(postgres.create_database(name))
+    database.fill()
+    yield database
+    postgres.drop_database(name)
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +111,56 @@ def runbooks(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalogue(runbooks: Path) -> Catalogue:
     return Catalogue.load(runbooks)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def settings_of_test(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, runbooks: Path, tmp_path: Path
+) -> Iterator[None]:
+    """The settings of this process: the test's own ledger and catalogue, and nothing of the machine's."""
+    for name in [name for name in os.environ if name.startswith(("NIGHTSHIFT_", "PREFECT_", "SUDO_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NIGHTSHIFT_DATABASE_URL", database_url)
+    monkeypatch.setenv("NIGHTSHIFT_RUNBOOKS", str(runbooks))
+    monkeypatch.setenv("NIGHTSHIFT_PREFECT_API_URL", "http://127.0.0.1:1/api")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+@pytest.mark.usefixtures("settings_of_test")
+def nightshift(
+    """The real ``main`` of the command line, in this process."""
+
+    def run(*arguments: str) -> Answer:
+        settings.cache_clear()
+        monkeypatch.setattr(sys, "argv", ["nightshift", *arguments])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return run
