@@ -45,7 +45,7 @@ class PostgresServer:
     def __enter__(self) -> Self:
         if os.geteuid() == 0:
             os.chown(self._folder, _NOBODY, _NOBODY)
-        self._run("initdb", "-D", str(self._cluster), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self._run("initdb", "-D", str(self.cluster), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         return self
 
@@ -56,7 +56,8 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
-    def _cluster(self) -> Path:
+    def cluster(self) -> Path:
+        """The folder with its files, for configuration between a stop and a start."""
         return self._folder / "cluster"
 
     def url(self, database: str = "postgres") -> str:
@@ -70,7 +71,7 @@ class PostgresServer:
             RuntimeError: it ended, or did not answer within 30 seconds.
         """
         settings = [part for key, value in self._options.items() for part in ("-c", f"{key}={value}")]
-        command = ["postgres", "-D", str(self._cluster), "-p", str(self.port), "-h", "127.0.0.1"]
+        command = ["postgres", "-D", str(self.cluster), "-p", str(self.port), "-h", "127.0.0.1"]
         with (self._folder / "log").open("ab") as log:
             self._postmaster = subprocess.Popen(
                 self._as_nobody(*command, "-k", str(self._folder), *settings), stdout=log, stderr=log, cwd="/"
@@ -122,7 +123,7 @@ class PostgresServer:
         found = []
         for entry in Path("/proc").glob("[0-9]*/cwd"):
             try:
-                if entry.readlink() == self._cluster:
+                if entry.readlink() == self.cluster:
                     found.append(int(entry.parent.name))
             except OSError:
                 continue

@@ -200,7 +200,7 @@ class _Look:
         except psycopg.Error as error:
             if connection_is_gone(error):
                 raise
-            self.miss(what, translated("the server", error).message)
+            self.miss(what, translated("The server", error).message)
 
     def miss(self, what: str, why: str) -> None:
         """Note what could not be seen."""

@@ -1,0 +1,102 @@
+"""A real Prometheus that scrapes one page of metrics, which can be changed while it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from lab.ports import free_port
+
+
+class PrometheusProcess:
+    """Starts on a free port of 127.0.0.1 and scrapes ``page`` every second; its folder is removed at the end."""
+
+    def __init__(self, page: str) -> None:
+        self.page = page
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-prometheus-"))
+        self._exporter = ThreadingHTTPServer(("127.0.0.1", 0), self._answering())
+        self._thread = threading.Thread(target=self._exporter.serve_forever, daemon=True)
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        scrape = {
+            "job_name": "lab",
+            "scrape_timeout": "900ms",
+            "honor_labels": True,
+            "static_configs": [{"targets": [f"127.0.0.1:{self._exporter.server_port}"]}],
+        }
+        # JSON is YAML, and needs no quoting rules of our own.
+        configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+        (self._folder / "prometheus.yml").write_text(json.dumps(configuration))
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running is not None:
+            self._running.send_signal(signal.SIGTERM)
+            self._running.wait(timeout=15)
+        self._exporter.shutdown()
+        self._exporter.server_close()
+        self._thread.join()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        """Returns when it has scraped.
+
+        Raises:
+            FileNotFoundError: there is no Prometheus on this machine.
+            RuntimeError: it did not scrape within 30 seconds.
+        """
+        program = shutil.which("prometheus")
+        if program is None:
+            raise FileNotFoundError("Prometheus is not installed (Debian: prometheus)")
+        command = [
+            program,
+            f"--config.file={self._folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._folder / 'series'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._running = subprocess.Popen(command, stdout=log, stderr=log)
+        give_up_at = time.monotonic() + 30
+        while self._running.poll() is None and time.monotonic() < give_up_at:
+            try:
+                answer = httpx.get(f"{self.url}/api/v1/query", params={"query": "up == 1"}, timeout=2, trust_env=False)
+            except httpx.TransportError:
+                time.sleep(0.1)
+                continue
+            if answer.is_success and answer.json()["data"]["result"]:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"Prometheus did not start: {(self._folder / 'log').read_text(errors='replace')[-2000:]}")
+
+    def _answering(self) -> type[BaseHTTPRequestHandler]:
+        prometheus = self
+
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(prometheus.page.encode())
+
+            def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name there
+                """Not on the test's output."""
+
+        return Page
