@@ -62,7 +62,8 @@ def _restore(action: Action, effect: Effect, connections: Connections) -> None:
 )
 def archive_rows(action: Action, connections: Connections) -> Effect:
     """Operations ``postgres.export_rows`` and ``postgres.delete_rows``: cryptofunk.DiskSpaceWarning.r2.1, r2.2."""
-    arguments = ArchiveRows.from_json(action.arguments)
+    asked = ArchiveRows.from_json(action.arguments)
+    arguments = asked.model_copy(update={"rows": min(asked.rows, action.bound.amount)})
     with _database_of(action, connections) as (name, session):
         before = table_bytes(session, row_archiving.check_table(session, arguments))
         done = row_archiving.archive_rows(session, name, arguments, ARCHIVE_SECONDS)
