@@ -27,7 +27,7 @@ _POOL_TEMPLATE: dict[str, Any] = {
         "properties": {
             # Given a command, the worker starts it at once. Otherwise another Python first looks for code to pull and
             # dependencies to install, and a run starts two seconds later. Our flows are installed.
-            "command": {"type": "string", "title": "Command", "default": "python -m prefect.engine"},
+            "command": {"type": "string", "title": "Command", "default": "python3 -m prefect.engine"},
             "env": {"type": "object", "title": "Environment Variables", "additionalProperties": {"type": "string"}},
             "labels": {"type": "object", "title": "Labels", "additionalProperties": {"type": "string"}},
             "name": {"type": "string", "title": "Name"},

@@ -161,7 +161,7 @@ class DetachedProcess:
             write_private(self._word_file, secrets.token_hex(16))
         changed = {
             **os.environ,
-            # Programs of this Python first: flow runs start as `python`.
+            # Programs of this Python first: flow runs start as `python3`.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             **program.environment,
             _MARK: self._mark,
