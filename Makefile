@@ -1,10 +1,11 @@
 # Two commands matter: `make demo` shows the whole job on a real fault, `make test` proves it.
-.PHONY: demo test lint lock help
+.PHONY: demo test lint lock docs help
 
 help:
 	@echo "make demo          a full disk, noticed, approved, cleaned, verified   (YES=1 approves by itself, KEEP=1 leaves it up)"
 	@echo "make test          all tests, with every real part they need"
 	@echo "make lint          ruff, mypy, import contracts"
+	@echo "make docs          docs/command-line.md from what --help says"
 	@echo "make lock          resolve the dependencies anew"
 
 demo:
@@ -20,6 +21,9 @@ lint:
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+docs:
+	@.venv/bin/typer nightshift.gateway.cli utils docs --name nightshift --title "The command line" --output docs/command-line.md
 
 lock:
 	@scripts/prepare test

@@ -147,8 +147,11 @@ def settings_of_test(
 
 
 @pytest.fixture
-@pytest.mark.usefixtures("settings_of_test")
 def nightshift(
+    settings_of_test: None,  # noqa: ARG001 - it stands for the environment
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
     """The real ``main`` of the command line, in this process."""
 
     def run(*arguments: str) -> Answer:

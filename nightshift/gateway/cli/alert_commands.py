@@ -5,7 +5,7 @@ What they need is imported by the command (see ``opened``).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,10 +31,11 @@ commands.add_typer(alert, name="alert")
 System = Annotated[
     str, typer.Option(help="System of the catalogue.", autocompletion=completion.systems, callback=unicode_text)
 ]
-Pairs = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=VALUE", show_default=False, callback=unicode_text, help="May be given several times."),
-]
+
+
+def _several(what: str) -> Any:
+    help_text = f"{what}; may be given several times."
+    return typer.Option(metavar="NAME=VALUE", show_default=False, callback=unicode_text, help=help_text)
 
 
 def _pairs(given: list[str] | None, what: str) -> dict[str, str]:
@@ -63,8 +64,8 @@ def fire(
         ),
     ],
     system: System,
-    label: Pairs = None,
-    annotation: Pairs = None,
+    label: Annotated[list[str] | None, _several("A label")] = None,
+    annotation: Annotated[list[str] | None, _several("An annotation")] = None,
     severity: Annotated[
         str, typer.Option(show_default="as the catalogue has it", callback=unicode_text, help="Its severity label.")
     ] = "",

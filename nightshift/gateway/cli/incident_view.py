@@ -74,7 +74,7 @@ def table(rows: list[Row[Any]]) -> RenderableType:
         listing.add_row(
             str(row.id),
             moment(row.opened_at),
-            Text(state, style=STYLES[state]),
+            Text(state, style=STYLES.get(state, "")),
             Text(row.severity),
             Text(row.system),
             shown(row.runbook, limit=60),
@@ -131,7 +131,7 @@ def page(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
     yield Text.assemble((f"Incident {row.id}  ", "bold"), from_markdown(row.title, "bold"))
     yield _facts(
         {
-            "State": Text(state, style=STYLES[state]),
+            "State": Text(state, style=STYLES.get(state, "")),
             "Reason": from_markdown(row.reason or ""),
             "Waits for": Text(waits_for(row, approval)),
             "System": Text(f"{row.system}, {row.severity}"),

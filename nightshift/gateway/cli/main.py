@@ -25,6 +25,10 @@ from nightshift.remediation.errors import NightshiftError
 app = typer.Typer(
     name="nightshift",
     help="On-call runbooks that run themselves, safely.",
+    epilog=(
+        "Exit codes: 0 done, 1 it could not be done or something is not well, 2 wrong usage. Commands that list or "
+        "show take --json. `nightshift --install-completion` teaches the shell incidents, systems, alerts and flows."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -98,7 +98,7 @@ def run_all(checks: Sequence[Check]) -> list[Symptom]:
         thread.join(max(0.0, started + check.seconds - time.monotonic()))
         shown = list(seen)
         if thread.is_alive():
-            shown.append(error(f"It took longer than {check.seconds:.0f} seconds.", "Look why it hangs."))
+            shown.append(error(f"It took longer than {check.seconds:g} seconds.", "Look why it hangs."))
         symptoms += (_symptom(check, one) for one in shown)
     return symptoms
 

@@ -72,6 +72,9 @@ def _look_into_ledger(ledger: Ledger) -> Iterator[Seen]:
         )
     if pages := ledger.deliveries.undelivered():
         yield error(f"{counted(pages, 'message')} to people could not be delivered yet.", "Mend the channels below.")
+    for stop in ledger.switches.in_force():
+        covers = stop.target or " ".join(filter(None, (stop.system, stop.runbook))) or "everything"
+        yield warning(f"{stop.author} stopped changes to {covers}: {stop.reason}.", "Lift the stop when it is over.")
     late = ledger.incidents.oldest_undispatched_seconds()
     if late > _LATE_DISPATCH_SECONDS:
         yield error(
