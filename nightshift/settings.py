@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """Most incidents dispatched to Prefect and not yet claimed."""
     max_attempts: int = Field(default=5, gt=0)
     """Flow runs an incident may use up (crashes, lost workers) before a person is paged instead."""
+    unclaimed_critical_seconds: float = Field(default=300, gt=0)
+    """A critical incident that no flow run takes for this long pages a person; dispatch goes on."""
+    unclaimed_seconds: float = Field(default=900, gt=0)
+    """The same for incidents that are less urgent."""
     work_pool: str = "nightshift"
 
     @property

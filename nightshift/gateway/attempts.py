@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from nightshift.catalogue import Catalogue
+from nightshift.catalogue.ladder import more_to_call
 from nightshift.gateway.channels import channels_for
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.ledger import Ledger
@@ -44,5 +45,7 @@ class Attempts:
             return
         subject = f"[{incident.system}] Nightshift could not finish: {incident.title}"
         body = f"{reason}\n\nWhat was begun may be half done. Incident {incident.id}: nightshift report {incident.id}"
-        for channel in channels_for(self.catalogue.systems.get(incident.system), Severity(incident.severity)):
+        system, severity = self.catalogue.systems.get(incident.system), Severity(incident.severity)
+        body += more_to_call(system, severity, incident.runbook)
+        for channel in channels_for(system, severity):
             self.ledger.deliveries.page(connection, incident.id, channel, subject, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nightshift.catalogue import System
+from nightshift.catalogue.ladder import channels_of
 from nightshift.remediation.models import Severity
 
 UNKNOWN_SYSTEM = "unknown"
@@ -12,10 +13,5 @@ DEFAULT_CHANNEL = "default"
 
 
 def channels_for(system: System | None, severity: Severity) -> tuple[str, ...]:
-    """The channels of a severity; a system that names none for it is told where it wants the most urgent things."""
-    if system is None:
-        return (DEFAULT_CHANNEL,)
-    for level in (severity, *Severity):
-        if notify := system.severities[level].notify:
-            return notify
-    return (DEFAULT_CHANNEL,)
+    """The channels of a severity, or that of the installation where there is none."""
+    return (channels_of(system, severity) if system is not None else ()) or (DEFAULT_CHANNEL,)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import OperationalError
 
 from nightshift.catalogue import Catalogue, Match, NoMatch, System
+from nightshift.catalogue.ladder import call_key, more_to_call
 from nightshift.gateway.channels import UNKNOWN_SYSTEM, channels_for
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.ledger import Ledger
@@ -126,7 +127,9 @@ class _Intake:
         if is_new:
             self.ledger.incidents.end(self.connection, incident, Outcome.ESCALATED, why)
             subject = f"[{trouble.system}] {trouble.title}"
-            self._page(incident, system, trouble.severity, subject, why)
+            body = why + more_to_call(system, trouble.severity, trouble.runbook)
+            # It is the first step of the ladder: who is told here is not told the same again a second later.
+            self._page(incident, system, trouble.severity, subject, body, step=call_key(0))
         return incident
 
     def _resolved(self, row: Row[Any], alert: Alert) -> tuple[str, int | None]:
@@ -205,10 +208,18 @@ class _Intake:
         self._page(ended.id, system, Severity(ended.severity), subject, body)
         return True
 
-    def _page(self, incident: int, system: System | None, severity: Severity, subject: str, why: str) -> None:
+    def _page(
+        self,
+        incident: int,
+        system: System | None,
+        severity: Severity,
+        subject: str,
+        why: str,
+        step: str | None = None,
+    ) -> None:
         body = f"{why}\n\nIncident {incident}: nightshift report {incident}"
         for channel in channels_for(system, severity):
-            self.ledger.deliveries.page(self.connection, incident, channel, subject, body)
+            self.ledger.deliveries.page(self.connection, incident, channel, subject, body, step=step)
 
     def _note(self, incident: int, row: Row[Any]) -> None:
         entry = {"source": row.source, "fingerprint": row.fingerprint, "status": row.status}

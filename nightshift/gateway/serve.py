@@ -20,6 +20,7 @@ from nightshift.gateway import approvals, logs
 from nightshift.gateway.app import create_app
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.dispatch import dispatch
+from nightshift.gateway.escalation import escalate, page_unclaimed
 from nightshift.gateway.intake import take_in
 from nightshift.gateway.loops import Listener, Loop
 from nightshift.gateway.metrics import Metrics
@@ -79,6 +80,8 @@ class Gateway:
             "expire": (lambda: approvals.expire(self.ledger), 2.0),
             "approvals": (lambda: approvals.deliver(self.ledger, self.prefect, attempts), 1.0),
             "reconcile": (reconciler.reconcile, 5.0),
+            "escalate": (self._escalate, 1.0),
+            "unclaimed": (self._page_unclaimed, 5.0),
             "notify": (self.notifier.send_due, 1.0),
         }
         self.loops = {name: Loop(name, step, interval, self.metrics) for name, (step, interval) in work.items()}
@@ -92,6 +95,18 @@ class Gateway:
 
     def _dispatch(self) -> int:
         return dispatch(self.ledger, self.prefect, self.metrics, self.settings.dispatch_in_flight)
+
+    def _escalate(self) -> int:
+        return self._then_notify(escalate(self.ledger, self.catalogue))
+
+    def _page_unclaimed(self) -> int:
+        limits = self.settings.unclaimed_critical_seconds, self.settings.unclaimed_seconds
+        return self._then_notify(page_unclaimed(self.ledger, self.catalogue, *limits))
+
+    def _then_notify(self, done: int) -> int:
+        if done:
+            self.loops["notify"].wake()
+        return done
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ Timeline, evidence, plan, who approved, what each action did, before and after, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,8 @@ from typing import Any
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger.journal import Kind, Row
-from nightshift.remediation.models import Plan, Target, format_bytes
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.models import Action, Plan, Target, format_bytes
+from nightshift.remediation.text import counted, listed, printable
 
 HEADLINES = {
     "resolved": "✅ Resolved",
@@ -22,6 +23,8 @@ HEADLINES = {
     "escalated": "📟 Escalated to a person",
     None: "⏳ In progress",
 }
+_DEVICE_AND_INODE = re.compile(r"#\d+:\d+$")
+"""End of a file's identity among the items of an action."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def render_report(incident: IncidentFacts, rows: Sequence[Row]) -> str:
         _section("Approval", _approvals(rows)),
         _section("Plan", _plan(rows)),
         _section("Left for people", _left_for_people(rows)),
+        _section("Who was told", _told(rows)),
         _section("Evidence", _evidence(rows)),
         _section("Timeline", _timeline(rows)),
     ]
@@ -59,23 +63,30 @@ def render_report(incident: IncidentFacts, rows: Sequence[Row]) -> str:
 
 
 def render_plan(plan: Plan) -> str:
-    """A plan as Markdown: what the approver sees, and what the report shows."""
-    lines = [f"**Goal:** {plan.goal}"]
-    if plan.actions:
-        lines += ["", "| # | Action | Why | Risk | At most | Undo |", "|--:|---|---|---|--:|---|"]
-        lines += [
-            f"| {number} | {action.title} | {action.reason} | {action.risk} | {action.bound} | {action.undo} |"
-            for number, action in enumerate(plan.actions, 1)
-        ]
-    if plan.expected:
-        lines += ["", f"**Expected:** {plan.expected}"]
+    """A plan as Markdown: what the approver sees, and what the report shows.
+
+    A list, no table: Prefect's form is too narrow for one and would show neither risk nor undo.
+    """
+    parts = [f"**Goal:** {plan.goal}"]
+    parts += ["\n".join(_numbered(number, action) for number, action in enumerate(plan.actions, 1))]
+    parts += [f"**Expected:** {plan.expected}"] if plan.expected else []
     if plan.refusals:
-        lines += ["", "**Not done, and why:**", ""]
-        lines += [
+        refused = (
             f"- {refusal.what}: {refusal.reason}" + (f" *({refusal.lifted_by})*" if refusal.lifted_by else "")
             for refusal in plan.refusals
-        ]
-    return "\n".join(lines)
+        )
+        parts += ["**Not done, and why:**", "\n".join(refused)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _numbered(number: int, action: Action) -> str:
+    touched = listed([printable(_DEVICE_AND_INODE.sub("", item)) for item in action.items])
+    parts = (
+        f"{number}. **{action.title}**",
+        f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {action.undo}.*",
+        f"Touches {touched}." if touched else "",
+    )
+    return "\n   ".join(part for part in parts if part)
 
 
 def _headline(incident: IncidentFacts) -> str:
@@ -181,6 +192,27 @@ def _left_for_people(rows: Sequence[Row]) -> str:
     )
 
 
+def _told(rows: Sequence[Row]) -> str:
+    """Messages and whether they arrived, calls, and who took it over."""
+    arrived = {row.entry["message"]: row.at for row in rows if row.kind is Kind.DELIVERED}
+    lines = []
+    for row in rows:
+        if row.kind is Kind.PAGED:
+            at = arrived.get(row.entry.get("message"))
+            state = f"delivered {at:%H:%M:%S}" if at else "**not delivered yet**"
+            subject = printable(row.entry["subject"], 400)
+            lines.append(f"- {row.at:%H:%M:%S} {printable(row.entry['channel'])}: {subject} — {state}")
+        elif row.kind in (Kind.ESCALATED, Kind.ACKNOWLEDGED):
+            lines.append(f"- {row.at:%H:%M:%S} {describe(row)}")
+    return "\n".join(lines)
+
+
+def _called(row: Row) -> str:
+    roles = ", ".join(printable(role) for role in row.entry["roles"])
+    channels = ", ".join(printable(channel) for channel in row.entry["channels"])
+    return " in ".join(part for part in (roles, channels) if part) or "nobody new"
+
+
 def _evidence(rows: Sequence[Row]) -> str:
     """What the first look saw: later looks see a world that was already repaired."""
     first = next((row.entry for row in rows if row.kind is Kind.DIAGNOSED), None)
@@ -226,6 +258,12 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
     Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",
     Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {printable(row.entry['subject'], 400)}",
+    Kind.ESCALATED: lambda row: f"escalated after {format_duration(row.entry['after'])}: {_called(row)}",
+    Kind.DELIVERED: lambda row: (
+        f"{printable(row.entry['channel'])} took message {row.entry['message']} "
+        f"({counted(row.entry['tries'], 'try', 'tries')})"
+    ),
+    Kind.ACKNOWLEDGED: lambda row: f"taken over by {printable(row.entry['person'])}",
     Kind.STOPPED: lambda row: f"{row.entry['author']} stopped {row.entry['scope']}: {_note(row)}",
     Kind.STARTED: lambda row: f"{row.entry['author']} lifted stop {row.entry['stop']}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import HAS_STEP, NOW
 
 _TABLE = schema.delivery
 _LONGEST_PAUSE_SECONDS = 300
+_WAITS = _TABLE.c.delivered_at.is_(None) & _TABLE.c.withdrawn_at.is_(None)
 
 
 class Deliveries:
@@ -23,28 +25,70 @@ class Deliveries:
         self._engine = engine
         self._journal = journal
 
-    def page(self, connection: Connection, incident_id: int, channel: str, subject: str, body: str) -> None:
-        """Somebody must look; written with the caller's transaction."""
-        connection.execute(
-            insert(_TABLE).values(incident_id=incident_id, kind="page", channel=channel, subject=subject, body=body)
-        )
-        self._journal.append(connection, incident_id, Kind.PAGED, {"channel": channel, "subject": subject})
+    def page(
+        self,
+        connection: Connection,
+        incident_id: int,
+        channel: str,
+        subject: str,
+        body: str,
+        *,
+        step: str | None = None,
+    ) -> bool:
+        """Somebody must look; written with the caller's transaction.
+
+        With a step, a channel is told at most once per incident and step; False when it was told already.
+        """
+        message = self._add(connection, incident_id, "page", channel, subject, body, step)
+        if message is None:
+            return False
+        entry = {"channel": channel, "subject": subject, "message": message}
+        self._journal.append(connection, incident_id, Kind.PAGED, entry)
+        return True
 
     def notify(self, connection: Connection, incident_id: int, channel: str, subject: str, body: str) -> None:
         """Somebody may want to know."""
+        self._add(connection, incident_id, "notice", channel, subject, body, None)
+
+    def _add(
+        self,
+        connection: Connection,
+        incident_id: int,
+        kind: str,
+        channel: str,
+        subject: str,
+        body: str,
+        step: str | None,
+    ) -> int | None:
+        """The number of a new message; None when this step was told to this channel already."""
+        number: int | None = connection.execute(
+            insert(_TABLE)
+            .values(incident_id=incident_id, kind=kind, channel=channel, subject=subject, body=body, step=step)
+            .on_conflict_do_nothing(
+                index_elements=[_TABLE.c.incident_id, _TABLE.c.step, _TABLE.c.channel], index_where=HAS_STEP
+            )
+            .returning(_TABLE.c.id)
+        ).scalar()
+        return number
+
+    def withdraw(self, connection: Connection, incident_id: int) -> None:
+        """Steps that no channel took yet need not be told any more: a person has it, or it is over."""
         connection.execute(
-            insert(_TABLE).values(incident_id=incident_id, kind="notice", channel=channel, subject=subject, body=body)
+            update(_TABLE)
+            .where(_TABLE.c.incident_id == incident_id, _TABLE.c.step.is_not(None), _WAITS)
+            .values(withdrawn_at=NOW)
         )
 
     def take(self, limit: int, seconds: float) -> Sequence[Row[Any]]:
-        """Messages to send now, each with its incident's system.
+        """Messages to send now, each with its incident's system, severity and opening time.
 
         They are ours for this long; then, unless one was delivered, they are due again. So nothing is locked while
         a slow channel is spoken to, and a message taken by a gateway that died is sent by another one.
         """
+        incident = schema.incident.c
         due = (
             select(_TABLE.c.id)
-            .where(_TABLE.c.delivered_at.is_(None), _TABLE.c.due_at <= NOW)
+            .where(_WAITS, _TABLE.c.due_at <= NOW)
             .order_by(_TABLE.c.kind.desc(), _TABLE.c.due_at)  # pages before notices
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -52,17 +96,23 @@ class Deliveries:
         with self._engine.begin() as connection:
             return connection.execute(
                 update(_TABLE)
-                .where(_TABLE.c.id.in_(due), schema.incident.c.id == _TABLE.c.incident_id)
+                .where(_TABLE.c.id.in_(due), incident.id == _TABLE.c.incident_id)
                 .values(due_at=NOW + timedelta(seconds=seconds))
-                .returning(*_TABLE.c, schema.incident.c.system)
+                .returning(*_TABLE.c, incident.system, incident.severity, incident.opened_at)
             ).all()
 
     def delivered(self, delivery_id: int) -> None:
         """The channel took it."""
         with self._engine.begin() as connection:
-            connection.execute(
-                update(_TABLE).where(_TABLE.c.id == delivery_id).values(delivered_at=NOW, tries=_TABLE.c.tries + 1)
-            )
+            row = connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == delivery_id, _TABLE.c.delivered_at.is_(None))
+                .values(delivered_at=NOW, tries=_TABLE.c.tries + 1)
+                .returning(_TABLE.c.incident_id, _TABLE.c.channel, _TABLE.c.subject, _TABLE.c.tries)
+            ).first()
+            if row is not None:
+                entry = {"channel": row.channel, "subject": row.subject, "message": delivery_id, "tries": row.tries}
+                self._journal.append(connection, row.incident_id, Kind.DELIVERED, entry)
 
     def failed(self, delivery_id: int, tries: int, error: str) -> None:
         """The channel did not take it; it is tried again after a growing pause."""
@@ -84,5 +134,11 @@ class Deliveries:
     def undelivered(self) -> int:
         """How many messages wait."""
         with self._engine.connect() as connection:
-            query = select(func.count()).where(_TABLE.c.delivered_at.is_(None))
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(select(func.count()).select_from(_TABLE).where(_WAITS)).scalar_one())
+
+    def oldest_undelivered_seconds(self) -> float:
+        """Age of the oldest page that no channel took yet, 0 when there is none."""
+        age = func.extract("epoch", NOW - func.min(_TABLE.c.created_at))
+        query = select(age).where(_WAITS, _TABLE.c.kind == "page")
+        with self._engine.connect() as connection:
+            return float(connection.execute(query).scalar() or 0)

@@ -82,6 +82,8 @@ class Incidents:
             "title": trouble.title,
             "options": options or {},
             "next_dispatch_at": NOW + timedelta(seconds=dispatch_after_seconds),
+            # Whoever starts something by hand sits in front of it: nobody is called about that.
+            "next_step_at": None if options else NOW,
         }
         new = connection.execute(
             upsert(_TABLE)
@@ -115,9 +117,14 @@ class Incidents:
         ).first()
 
     def raise_severity(self, connection: Connection, incident: Row[Any], severity: Severity) -> None:
-        """A more urgent alert joined; less urgent ones change nothing."""
+        """A more urgent alert joined, so its ladder counts; less urgent ones change nothing."""
         if severity.urgency < Severity(incident.severity).urgency:
-            connection.execute(update(_TABLE).where(_TABLE.c.id == incident.id).values(severity=str(severity)))
+            called = _TABLE.c.acknowledged_at.is_(None) & (_TABLE.c.options == {})
+            connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == incident.id)
+                .values(severity=str(severity), next_step_at=case((called, NOW), else_=None))
+            )
 
     def unanswered_since(self, connection: Connection, system: str, seconds: float) -> int:
         """How many incidents of a system that no flow answers were opened within this time."""
@@ -283,6 +290,7 @@ class Incidents:
             )
             .values(
                 status="open",
+                open_since=NOW,
                 attempt=_TABLE.c.attempt + 1,
                 sends=0,
                 claim_token=None,
@@ -322,9 +330,16 @@ class Incidents:
                 .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
                 .values(status="superseded", decided_at=NOW)
             )
+            if outcome in (Outcome.RESOLVED, Outcome.EXPECTED):
+                self._call_off(connection, incident_id)
             self._hand_back_alerts(connection, incident_id)
             self._journal.append(connection, incident_id, Kind.ENDED, {"outcome": outcome, "reason": reason})
         return bool(ended)
+
+    def _call_off(self, connection: Connection, incident_id: int) -> None:
+        """Nobody needs to be called any more."""
+        connection.execute(update(_TABLE).where(_TABLE.c.id == incident_id).values(next_step_at=None))
+        self._deliveries.withdraw(connection, incident_id)
 
     def _hand_back_alerts(self, connection: Connection, incident_id: int) -> None:
         """Alerts that joined a dry run are still to be answered: intake looks at them again."""
@@ -346,15 +361,17 @@ class Incidents:
         return True
 
     def acknowledge(self, incident_id: int, person: str) -> bool:
-        """Record that a person has taken over an escalated incident."""
+        """Record that a person has taken an incident over; nobody else is called from then on."""
         with self._engine.begin() as connection:
-            return bool(
-                connection.execute(
-                    update(_TABLE)
-                    .where(_TABLE.c.id == incident_id, _TABLE.c.acknowledged_by.is_(None))
-                    .values(acknowledged_by=person, acknowledged_at=NOW)
-                ).rowcount
-            )
+            taken = connection.execute(
+                update(_TABLE)
+                .where(_TABLE.c.id == incident_id, _TABLE.c.acknowledged_by.is_(None))
+                .values(acknowledged_by=person, acknowledged_at=NOW)
+            ).rowcount
+            if taken:
+                self._call_off(connection, incident_id)
+                self._journal.append(connection, incident_id, Kind.ACKNOWLEDGED, {"person": person})
+        return bool(taken)
 
 
 def _held(claim: Claim) -> tuple[Any, ...]:

@@ -47,6 +47,12 @@ class Kind(StrEnum):
     MEASURED = "measured"
     JUDGED = "judged"
     PAGED = "paged"
+    ESCALATED = "escalated"
+    """A step of the ladder was taken."""
+    DELIVERED = "delivered"
+    """A channel took a message."""
+    ACKNOWLEDGED = "acknowledged"
+    """A person has taken it over."""
     ENDED = "ended"
     STOPPED = "stopped"
     """A person stopped changes in some scope."""
@@ -113,7 +119,7 @@ class Journal:
         fence: int | None = None,
     ) -> int:
         """Add a row inside the caller's transaction, as its last step: it holds the chain's lock until the commit."""
-        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+        self.hold(connection)
         table = schema.journal
         last = connection.execute(
             select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
@@ -139,15 +145,23 @@ class Journal:
 
     def append_once(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
         """Add a row unless the incident has one of this kind that holds this entry; whether it was added."""
-        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+        self.hold(connection)
+        if self.has(connection, incident_id, kind, entry):
+            return False
+        self.append(connection, incident_id, kind, entry)
+        return True
+
+    def has(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
+        """Whether the incident has a row of this kind that holds this entry."""
         table = schema.journal
         known = select(table.c.sequence).where(
             table.c.incident_id == incident_id, table.c.kind == str(kind), table.c.entry.contains(entry)
         )
-        if connection.execute(known.limit(1)).first() is not None:
-            return False
-        self.append(connection, incident_id, kind, entry)
-        return True
+        return connection.execute(known.limit(1)).first() is not None
+
+    def hold(self, connection: Connection) -> None:
+        """Take the chain's lock now: for transactions that lock other rows too, which come after it."""
+        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
 
     def record(
         self,

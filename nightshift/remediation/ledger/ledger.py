@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from nightshift.remediation.errors import LedgerUnavailableError
 from nightshift.remediation.ledger.approvals import Approvals
 from nightshift.remediation.ledger.deliveries import Deliveries
+from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
 from nightshift.remediation.ledger.journal import Journal
@@ -85,6 +86,11 @@ class Ledger:
     def deliveries(self) -> Deliveries:
         """Outbox of pages and notices."""
         return Deliveries(self.engine, self.journal)
+
+    @cached_property
+    def escalations(self) -> Escalations:
+        """Which incidents somebody is to be called about."""
+        return Escalations(self.engine, self.journal)
 
     def ping(self) -> None:
         """Check that the ledger answers and is migrated.

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     ForeignKey,
     Identity,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -37,6 +39,7 @@ NOW = func.clock_timestamp()
 
 LIVE = text("status <> 'ended'")
 OPEN = text("status = 'open'")
+HAS_STEP = text("step is not null")
 """Conditions of partial unique indexes, written out: with a parameter in it, ``on conflict`` does not find its index
 once the driver has prepared the statement."""
 
@@ -64,6 +67,14 @@ incident = Table(
     Column("ended_at", Moment),
     Column("acknowledged_by", Text),
     Column("acknowledged_at", Moment),
+    Column("next_step_at", Moment, comment="When the ladder is looked at next; null: stopped"),
+    Column(
+        "open_since",
+        Moment,
+        nullable=False,
+        server_default=NOW,
+        comment="Since when this attempt waits for a flow run",
+    ),
     CheckConstraint("status in ('open','working','waiting','verifying','ended')", name="status"),
     CheckConstraint("(status = 'ended') = (outcome is not null)", name="ends_once"),
     CheckConstraint("(status = 'ended') = (ended_at is not null)", name="ended_at"),
@@ -77,6 +88,7 @@ incident = Table(
     ),
     Index("ix_incident_dispatch", "next_dispatch_at", postgresql_where=text("status = 'open'")),
     Index("ix_incident_live", "status", "claimed_until", postgresql_where=text("status <> 'ended'")),
+    Index("ix_incident_next_step", "next_step_at", postgresql_where=text("next_step_at is not null")),
     Index("ix_incident_history", "system", "runbook", "target", "ended_at"),
 )
 
@@ -170,7 +182,20 @@ journal = Table(
     Column("hash", Text, nullable=False),
     Index("ix_journal_incident", "incident_id", "sequence"),
     Index("ix_journal_action", "action_id", postgresql_where=text("action_id is not null")),
+    Index("ix_journal_intent", text("at"), text("(entry #>> '{action,kind}')"), postgresql_where=text("kind = 'intent'")),
+    Index(
+        "ix_journal_intent_target",
+        text("(entry ->> 'target')"),
+        text("(entry #>> '{action,kind}')"),
+        text("at"),
+        postgresql_where=text("kind = 'intent'"),
+    ),
 )
+
+IS_INTENT = text("journal.kind = 'intent'")
+INTENT_TARGET: ColumnElement[str] = literal_column("(journal.entry ->> 'target')", Text)
+INTENT_KIND: ColumnElement[str] = literal_column("(journal.entry #>> '{action,kind}')", Text)
+"""What the indexes of intents are made of, written out for the same reason as :data:`LIVE`."""
 
 delivery = Table(
     "delivery",
@@ -185,9 +210,13 @@ delivery = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("delivered_at", Moment),
     Column("last_error", Text),
+    Column("step", Text, comment="What makes it due, at most once per channel"),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    Column("withdrawn_at", Moment, comment="Not needed any more before it was delivered"),
     CheckConstraint("kind in ('page','notice')", name="kind"),
     Index("ix_delivery_due", "due_at", postgresql_where=text("delivered_at is null")),
     Index("ix_delivery_incident", "incident_id"),
+    Index("ix_delivery_once", "incident_id", "step", "channel", unique=True, postgresql_where=HAS_STEP),
 )
 
 switch = Table(
@@ -205,4 +234,41 @@ switch = Table(
     Column("lifted_at", Moment),
     Column("lifted_by", Text),
     Index("ix_switch_in_force", "until", postgresql_where=text("lifted_at is null")),
+)
+
+mode_change = Table(
+    "mode_change",
+    metadata,
+    # A mode set at run time; it holds instead of the catalogue's until it is lifted, and is kept for ever.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("runbook", Text, comment="Null: every runbook of the system without one of its own"),
+    Column("mode", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("since", Moment, nullable=False, server_default=NOW),
+    Column("lifted_at", Moment),
+    Column("lifted_by", Text),
+    CheckConstraint("mode in ('observe','propose','assist','auto')", name="mode"),
+    Index(
+        "ix_mode_change_in_force",
+        "system",
+        text("coalesce(runbook, '')"),
+        unique=True,
+        postgresql_where=text("lifted_at is null"),
+    ),
+)
+
+rearm = Table(
+    "rearm",
+    metadata,
+    # A person said "try again here": what happened before does not count any more.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("runbook", Text, nullable=False),
+    Column("target", Text, nullable=False, comment="Target.key"),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", Moment, nullable=False, server_default=NOW),
+    Index("ix_rearm", "system", "runbook", "target", "at"),
 )

@@ -1,0 +1,90 @@
+"""Escalations: when the ladder of an incident is looked at next, by the clock of the ledger.
+
+The time stands with the incident, so it survives every restart; a step is told once per channel, whoever takes it
+(see :meth:`Deliveries.page`). An acknowledgement, and an end that needs nobody, clear the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.journal import Journal
+from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.models import Outcome
+
+_TABLE = schema.incident
+_DRY_RUN = {"dry_run": True}
+_OF_A_PERSON = [str(Outcome.ESCALATED), str(Outcome.NOT_APPROVED)]
+
+
+class Escalations:
+    """Finds who is to be called."""
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        self._engine = engine
+        self._journal = journal
+
+    def due(self, limit: int) -> Sequence[int]:
+        """Incidents whose ladder is to be looked at now, the longest waiting first."""
+        query = select(_TABLE.c.id).where(_TABLE.c.next_step_at <= NOW).order_by(_TABLE.c.next_step_at).limit(limit)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalars().all()
+
+    def take(self, connection: Connection, incident_id: int) -> Row[Any] | None:
+        """The incident, locked for the caller, with its ``age`` in seconds and whether it ``needs_people`` still.
+
+        None when another gateway has it. The journal's chain is held first: who holds it never waits for this row.
+        """
+        self._journal.hold(connection)
+        needs_people = or_(_TABLE.c.status != "ended", _TABLE.c.outcome.in_(_OF_A_PERSON))
+        return connection.execute(
+            select(
+                _TABLE,
+                func.extract("epoch", NOW - _TABLE.c.opened_at).label("age"),
+                (needs_people & _TABLE.c.acknowledged_at.is_(None)).label("needs_people"),
+            )
+            .where(_TABLE.c.id == incident_id, _TABLE.c.next_step_at <= NOW)
+            .with_for_update(skip_locked=True, key_share=True)
+        ).first()
+
+    def look_again(self, connection: Connection, incident_id: int, after: float | None) -> None:
+        """Look next this many seconds after the incident was opened; None: never."""
+        at = None if after is None else _TABLE.c.opened_at + timedelta(seconds=after)
+        connection.execute(update(_TABLE).where(_TABLE.c.id == incident_id).values(next_step_at=at))
+
+    def unclaimed(self, connection: Connection, critical_seconds: float, other_seconds: float) -> Sequence[Row[Any]]:
+        """Incidents that no flow run took for too long and that nobody was told about, with ``waited`` in seconds.
+
+        Locked for the caller. Dry runs are left out: whoever started one is looking at it.
+        """
+        self._journal.hold(connection)
+        waited = func.extract("epoch", NOW - _TABLE.c.open_since)
+        too_long = or_(
+            (_TABLE.c.severity == "critical") & (waited >= critical_seconds),
+            (_TABLE.c.severity != "critical") & (waited >= other_seconds),
+        )
+        told = select(schema.delivery.c.id).where(
+            schema.delivery.c.incident_id == _TABLE.c.id, schema.delivery.c.step == UNCLAIMED
+        )
+        return connection.execute(
+            select(_TABLE, waited.label("waited"))
+            .where(
+                _TABLE.c.status == "open",
+                _TABLE.c.flow.is_not(None),
+                too_long,
+                ~told.exists(),
+                ~_TABLE.c.options.contains(_DRY_RUN),
+            )
+            .order_by(_TABLE.c.id)
+            .limit(20)
+            .with_for_update(skip_locked=True, key_share=True)
+        ).all()
+
+
+UNCLAIMED = "unclaimed"
+"""Step of the page about an incident that no flow run took."""
