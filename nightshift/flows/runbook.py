@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nightshift.catalogue import Catalogue
 from nightshift.catalogue.by_hand import trouble_by_hand
+from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
@@ -140,7 +141,8 @@ def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[s
 def _pages(incident: Incident, conclusion: Conclusion) -> list[tuple[str, str, str]]:
     subject = f"[{incident.system.id}] {STATE_NAMES[conclusion.outcome]}: {incident.title}"
     body = f"{conclusion.reason}\n\nIncident {incident.id}: nightshift report {incident.id}"
-    return [(channel, subject, body) for channel in incident.system.severities[incident.severity].notify]
+    body += more_to_call(incident.system, incident.severity, incident.alert)
+    return [(channel, subject, body) for channel in channels_of(incident.system, incident.severity)]
 
 
 def _label(incident: Incident) -> None:
