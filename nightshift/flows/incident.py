@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from nightshift.remediation.gate import Execution, Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
+from nightshift.remediation.text import counted
 
 P = TypeVar("P", bound=Value)
 C = TypeVar("C", bound=Value)
@@ -118,12 +120,12 @@ class Incident:
         self.ledger.approvals.keep_plan(self.id, plan)
         entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
         self.ledger.journal.record(self.id, Kind.PLANNED, entry)
-        get_run_logger().info("Planned %d action(s): %s", len(plan.actions), plan.goal)
+        get_run_logger().info("Planned %s: %s", counted(len(plan.actions), "action"), plan.goal)
         gate = Gate(self.ledger, self.keeper, self.alert, ACTION_KINDS, self.connections, self.mode, self._ask)
         self._execution = gate.carry_out(plan, enough=enough)
         for result in self._execution.results:
             summary = result.effect.summary if result.effect else result.reason
-            get_run_logger().info("%s: %s (%s)", result.status, result.action.title, summary)
+            get_run_logger().info("%s: %s — %s", result.status.replace("_", " "), result.action.title, summary)
         return self._execution
 
     @property
@@ -161,10 +163,11 @@ class Incident:
     def _ask(self, plan: Plan) -> None:
         seconds = self.system.approval_of(self.runbook).expires_after
         approval = self.ledger.approvals.ask(self.id, plan, self.flow_run_id, seconds)
-        get_run_logger().info("Asking for approval of plan %s until %s", plan.digest[:12], approval.expires_at)
+        expires = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        get_run_logger().info("Asking for approval until %s. Resume shows the plan %s.", expires, plan.digest[:12])
         # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting
         # incident whose run is over, and starts the next attempt.
         self.ledger.incidents.move(self.keeper.claim, "waiting")
-        suspend_for(plan, headline=self.title, expires=f"{approval.expires_at:%Y-%m-%d %H:%M} UTC")
+        suspend_for(plan, headline=self.title, expires=expires)
         self.ledger.incidents.move(self.keeper.claim, "working")
         self.take_answer()

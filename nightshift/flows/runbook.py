@@ -125,7 +125,7 @@ def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[s
     pages = [] if conclusion.outcome in (Outcome.RESOLVED, Outcome.EXPECTED) else _pages(incident, conclusion)
     if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages):
         raise LeaseLostError
-    get_run_logger().info("%s: %s", conclusion.outcome, conclusion.reason)
+    get_run_logger().info("%s: %s", STATE_NAMES[conclusion.outcome], conclusion.reason)
     try:
         create_markdown_artifact(
             key=f"incident-{incident.id}",

@@ -12,7 +12,7 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.tasks.steps import diagnostic
 
 
-@diagnostic("measure a database's volume")
+@diagnostic("measure a database's volume", of="{database} {claim}")
 def measure_database_volume(
     database: str, connection: PostgresConnection, claim: str, size: VolumeSize, prometheus: HttpConnection | None
 ) -> VolumeUsage:
@@ -21,7 +21,7 @@ def measure_database_volume(
         return volume.measure_volume(session, database, claim, size, prometheus)
 
 
-@diagnostic("find what fills a database's volume")
+@diagnostic("find what fills a database's volume", of="{database} {claim}")
 def diagnose_database_volume(
     database: str,
     connection: PostgresConnection,
@@ -35,7 +35,7 @@ def diagnose_database_volume(
         return volume.diagnose_database_volume(session, usage, policy)
 
 
-@diagnostic("watch a database's volume")
+@diagnostic("watch a database's volume", of="{database} {claim}")
 def watch_database_volume(
     database: str,
     connection: PostgresConnection,

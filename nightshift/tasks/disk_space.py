@@ -12,14 +12,14 @@ from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.tasks.steps import diagnostic
 
 
-@diagnostic("measure disk usage")
+@diagnostic("measure disk usage", of="{host} {mount}")
 def measure_disk_usage(host: str, connection: HostConnection, mount: str) -> FilesystemUsage:
     """Bytes and inodes in use on one mounted filesystem (operation ``host.disk_usage``)."""
     with open_host(host, connection) as opened:
         return disk.read_usage(opened, mount)
 
 
-@diagnostic("find what fills the disk")
+@diagnostic("find what fills the disk", of="{host} {mount}")
 def diagnose_disk_space(
     host: str, connection: HostConnection, mount: str, policy: DiskSpacePolicy
 ) -> DiskSpaceDiagnosis:
@@ -28,7 +28,7 @@ def diagnose_disk_space(
         return disk.diagnose_disk_space(opened, mount, policy)
 
 
-@diagnostic("watch disk usage")
+@diagnostic("watch disk usage", of="{host} {mount}")
 def watch_disk_usage(
     host: str, connection: HostConnection, mount: str, seconds: float, samples: int = 12
 ) -> tuple[FilesystemUsage, ...]:

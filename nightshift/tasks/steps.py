@@ -23,13 +23,19 @@ def _is_temporary(_task: Any, _task_run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), TemporaryError)
 
 
-def diagnostic(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare a step that only reads: never cached, since the world moves on; retried when the trouble may pass."""
+def diagnostic(name: str, *, of: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare a step that only reads: never cached, since the world moves on; retried when the trouble may pass.
+
+    Args:
+        name: what it does, in words.
+        of: what it looks at, as a format of its parameters: the name of a task run in the Prefect UI ends with it.
+    """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
         declared = Task(
             fn=function,
             name=name,
+            task_run_name=f"{name} · {of}",
             tags=["diagnostic"],
             cache_policy=NO_CACHE,
             persist_result=False,
@@ -65,6 +71,7 @@ def action(
         declared = Task(
             fn=function,
             name=name,
+            task_run_name=f"{name} · at most {{action.bound}}",
             tags=["action"],
             cache_policy=NO_CACHE,
             persist_result=False,
