@@ -61,16 +61,18 @@ def used(database: TradingDatabase) -> int:
 
 
 def run(database: TradingDatabase, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:
-    """Run the flow on a volume that is 55 % full and may be 50 %; the name of the state it ends in."""
+    """Run the flow on a volume that is 70 % full and may be 50 %; the name of the state it ends in."""
     rule = {
         "table": "trading_sessions",
         "time_column": "created_at",
         "older_than": "90d",
         "to": str(folder / "archive"),
     }
+    # The write-ahead log shrinks to its usual size now, not during the run.
+    database.execute("checkpoint")
     policy = {
         "volume": "database",
-        "size": {"capacity": int(used(database) / 0.55)},
+        "size": {"capacity": int(used(database) / 0.7)},
         "alert_used_percent": 50,
         "target_used_percent": 50,
         "watch": "2s",
@@ -109,7 +111,7 @@ def test_rows_at_the_end_of_the_table_relieve_the_volume(
     trading: TradingDatabase, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
     trading.execute(
-        "insert into {table} ({time}, padding) select '2025-06-01', repeat('x', 1000) from generate_series(1, 60000)"
+        "insert into {table} ({time}, padding) select '2025-06-01', repeat('x', 1000) from generate_series(1, 100000)"
     )
 
     outcome = run(trading, prefect, database_url, tmp_path)
@@ -117,16 +119,16 @@ def test_rows_at_the_end_of_the_table_relieve_the_volume(
     report = report_of(ledger, 1)
     assert outcome == "Resolved", report
     assert trading.execute("select count(*) from {table}") == [(0,)]
-    assert sum(trading.archived(tmp_path / "archive").values()) == 60_020
-    assert "60,020 rows archived in 13 files, read back, then deleted" in report
-    assert "Usage of the volume fell from 5" in report
+    assert sum(trading.archived(tmp_path / "archive").values()) == 100_020
+    assert "100,020 rows archived in 21 files, read back, then deleted" in report
+    assert "Usage of the volume fell from " in report
 
 
 def test_room_inside_the_table_alone_is_escalated_with_the_patch(
     trading: TradingDatabase, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
     trading.execute(
-        "insert into {table} ({time}, padding) select now(), repeat('x', 1000) from generate_series(1, 40000)"
+        "insert into {table} ({time}, padding) select now(), repeat('x', 1000) from generate_series(1, 100000)"
     )
     trading.execute("analyze {table}")
 
@@ -134,9 +136,9 @@ def test_room_inside_the_table_alone_is_escalated_with_the_patch(
 
     report = report_of(ledger, 1)
     assert outcome == "Escalated", report
-    assert trading.execute("select count(*) from {table}") == [(40_000,)]
+    assert trading.execute("select count(*) from {table}") == [(100_000,)]
     assert sum(trading.archived(tmp_path / "archive").values()) == 20
-    assert "older than 90 days (about 23." in report
+    assert "older than 90 days (about 2" in report
     assert "that does not solve it" in report
     assert "Grow the claim postgres-pvc from" in report
     assert '{"spec":{"resources":{"requests":{"storage":"' in report
