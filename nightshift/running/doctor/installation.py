@@ -19,6 +19,7 @@ from nightshift.running.doctor.finding import Seen, error, in_words, ok, warning
 from nightshift.running.installation import Installation
 from nightshift.running.prefect_api import PrefectApi
 from nightshift.running.prefect_server import postgresql_url
+from nightshift.running.up import WORKER
 from nightshift.settings import Settings
 
 _LATE_DISPATCH_SECONDS = 120
@@ -128,6 +129,10 @@ def look_at_prefect(settings: Settings, flows: Collection[str]) -> Iterator[Seen
     installation = Installation(settings)
     api = _PrefectQuestions(installation.prefect_api_url, own=installation.runs_prefect_server)
     yield _version(api)
+    worker = installation.process(WORKER)
+    if worker.record is not None and worker.running is None:
+        # Prefect calls a worker online until it has missed several heartbeats.
+        yield error("The worker of this machine has died.", UP)
     pool = api.work_pool(settings.work_pool)
     if pool is None:
         yield error(f"There is no work pool {settings.work_pool}.", UP)
