@@ -130,9 +130,9 @@ class Incident:
 
     @property
     def changed_something(self) -> bool:
-        """Whether this run or an earlier attempt changed the target."""
-        done = any(row.kind in (Kind.DONE, Kind.UNKNOWN) for row in self.ledger.journal.of(self.id))
-        return done or self._execution.changed_something
+        """Whether this run or an earlier attempt began to change the target, however that ended."""
+        # The intent alone counts: an attempt that was killed may have acted without writing the outcome.
+        return any(row.kind is Kind.INTENT for row in self.ledger.journal.of(self.id))
 
     def without_change(self) -> Conclusion:
         """How it ends when nothing was changed."""

@@ -63,11 +63,6 @@ class Execution:
     """Set when nothing more may be done and the incident is to end like this."""
     reason: str = ""
 
-    @property
-    def changed_something(self) -> bool:
-        """Whether any action was carried out or may have been."""
-        return any(result.status in (Status.DONE, Status.UNKNOWN, Status.FAILED) for result in self.results)
-
     def stop(self, outcome: Outcome, reason: str) -> Execution:
         """End here."""
         self.ended, self.reason = outcome, reason
