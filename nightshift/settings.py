@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """A critical incident that no flow run takes for this long pages a person; dispatch goes on."""
     unclaimed_seconds: float = Field(default=900, gt=0)
     """The same for incidents that are less urgent."""
+    actions_per_hour: int = Field(default=300, ge=0)
+    """Most changes within an hour over all systems, whatever their own budgets allow."""
     work_pool: str = "nightshift"
 
     @property

@@ -19,9 +19,12 @@ from pydantic import (
     model_validator,
 )
 
+from nightshift.remediation.breaker import BreakerRule
+from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
 from nightshift.remediation.connections import Connection, SecretReference
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.flow_policies import FLOW_POLICIES
+from nightshift.remediation.freezes import Freeze, TimeZone
 from nightshift.remediation.models import Mode, Severity, Value
 from nightshift.remediation.mount_points import mount_point
 
@@ -254,7 +257,7 @@ class System(Value):
     """Its name for people: ``CryptoFunk``."""
     description: str = ""
     """What a stranger on call needs to know."""
-    time_zone: Annotated[str, AfterValidator(_known_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     """IANA time zone of its people."""
     mode: Mode = Mode.PROPOSE
     """How much its runbooks may do by themselves."""
@@ -270,6 +273,15 @@ class System(Value):
     """The ladder: who is called when trouble stays."""
     approval: ApprovalRule = ApprovalRule()
     """Who may approve plans, where a runbook does not say otherwise."""
+    budgets: tuple[Budget, ...] = DEFAULT_BUDGETS
+    """How many changes may be made within a time, and how much they may affect. Used up: a person is paged instead.
+    Left out: 30 actions per target within 6 hours, 200 in the system within 1 hour."""
+    cooldown: Seconds = 900
+    """After an action, no other incident does the same kind of action to the same target for so long."""
+    breaker: BreakerRule = BreakerRule()
+    """When a runbook that does not help a target is no longer tried there."""
+    freezes: tuple[Freeze, ...] = ()
+    """Times in which nothing is changed."""
     connections: dict[Name, Connection] = Field(default={})
     """How its parts are reached, by name."""
     runbooks: dict[AlertName, Runbook] = Field(default={})
@@ -285,6 +297,11 @@ class System(Value):
     def mode_of(self, runbook: Runbook) -> Mode:
         """How much this runbook may do by itself here."""
         return runbook.mode or self.mode
+
+    @property
+    def local_freezes(self) -> tuple[Freeze, ...]:
+        """The freezes, each with its time zone."""
+        return tuple(f.model_copy(update={"time_zone": f.time_zone or self.time_zone}) for f in self.freezes)
 
     def approval_of(self, runbook: Runbook) -> ApprovalRule:
         """Who may approve this runbook's plans here."""

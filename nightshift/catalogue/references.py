@@ -11,6 +11,7 @@ from nightshift.catalogue.explain import KEPT_ELSEWHERE
 from nightshift.catalogue.mistakes import Mistake, did_you_mean
 from nightshift.catalogue.models import CONNECTED_KINDS, ApprovalRule, EscalationStep, Runbook, System
 from nightshift.remediation.connections import Connection, ConnectionOf
+from nightshift.remediation.flow_policies import KIND_NAMES
 from nightshift.remediation.models import Value
 
 _SECRETS = (
@@ -66,6 +67,7 @@ class References:
             yield from self._each(("severities", severity.value, "notify"), rule.notify, system.channels, "channel")
         yield from self._ladder(("escalation",), system.escalation)
         yield from self._approval(("approval",), system.approval)
+        yield from self._limits()
         yield from self._instances()
         for name, runbook in system.runbooks.items():
             yield from self._runbook(("runbooks", name), runbook)
@@ -86,6 +88,14 @@ class References:
                 yield self.document.mistake((*trail, "target", kind), problem, "Declare one under connections")
             elif part.default is not None:
                 yield from self._one((*trail, "target", kind, "default"), part.default, known, kind)
+
+    def _limits(self) -> Iterator[Mistake]:
+        """A budget for a kind of action that does not exist would allow everything, as would a freeze of nothing."""
+        for index, budget in enumerate(self.system.budgets):
+            if budget.kind is not None:
+                yield from self._one(("budgets", index, "kind"), budget.kind, KIND_NAMES, "kind of action")
+        for index, freeze in enumerate(self.system.freezes):
+            yield from self._each(("freezes", index, "runbooks"), freeze.runbooks, self.system.runbooks, "runbook")
 
     def _connections(self, *types: str) -> list[str]:
         return [name for name, connection in self.system.connections.items() if connection.type in types]

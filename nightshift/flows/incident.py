@@ -21,6 +21,7 @@ from nightshift.remediation.gate import Execution, Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
+from nightshift.remediation.permission import Limits
 from nightshift.remediation.text import counted
 
 P = TypeVar("P", bound=Value)
@@ -47,7 +48,7 @@ class Incident:
     """Name of the alert, as the catalogue has it."""
     runbook: Runbook
     severity: Severity
-    dry_run: bool
+    limits: Limits
     ledger: Ledger
     keeper: ClaimKeeper
     flow_run_id: UUID
@@ -61,8 +62,14 @@ class Incident:
 
     @property
     def mode(self) -> Mode:
-        """How much this runbook may do by itself; a dry run changes nothing."""
-        return Mode.OBSERVE if self.dry_run else self.system.mode_of(self.runbook)
+        """How much this runbook may do by itself at this moment; a dry run changes nothing."""
+        with self.ledger.engine.connect() as connection:
+            return self._gate.permission(self.target).mode(connection)
+
+    @property
+    def _gate(self) -> Gate:
+        mode = self.system.mode_of(self.runbook)
+        return Gate(self.ledger, self.keeper, self.alert, ACTION_KINDS, self.connections, mode, self._ask, self.limits)
 
     def policy(self, kind: type[P]) -> P:
         """The runbook's limits, as the catalogue has them."""
@@ -116,13 +123,13 @@ class Incident:
         # What people approved holds: a bound with slack for growth must not creep upwards from look to look.
         for approved in self.ledger.approvals.approved_plans(self.id):
             plan = plan.bounded_by(approved)
+        plan = self._gate.permission(self.target).remember(plan)
         self._plan = plan
         self.ledger.approvals.keep_plan(self.id, plan)
         entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
         self.ledger.journal.record(self.id, Kind.PLANNED, entry)
         get_run_logger().info("Planned %s: %s", counted(len(plan.actions), "action"), plan.goal)
-        gate = Gate(self.ledger, self.keeper, self.alert, ACTION_KINDS, self.connections, self.mode, self._ask)
-        self._execution = gate.carry_out(plan, enough=enough)
+        self._execution = self._gate.carry_out(plan, enough=enough)
         for result in self._execution.results:
             summary = result.effect.summary if result.effect else result.reason
             get_run_logger().info("%s: %s — %s", result.status.replace("_", " "), result.action.title, summary)
@@ -141,7 +148,7 @@ class Incident:
         plan = self._plan
         if plan is None or not (plan.actions or plan.refusals or plan.proposals):
             return Conclusion(Outcome.EXPECTED, plan.goal if plan else "Nothing to do.")
-        if self.dry_run:
+        if self.limits.dry_run:
             return Conclusion(Outcome.EXPECTED, "Dry run: the plan was made, nothing was changed.")
         if self.mode is Mode.OBSERVE:
             return Conclusion(Outcome.ESCALATED, "This runbook only observes here: a person has to act on the plan.")

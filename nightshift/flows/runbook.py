@@ -16,16 +16,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from sqlalchemy.exc import SQLAlchemyError
 
-from nightshift.catalogue import Catalogue
+from nightshift.catalogue import Catalogue, System
 from nightshift.catalogue.by_hand import trouble_by_hand
 from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
+from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
-from nightshift.remediation.models import Outcome, Severity, Target
+from nightshift.remediation.models import Outcome, Quantity, Severity, Target
+from nightshift.remediation.permission import Limits
 from nightshift.settings import settings
 
 Procedure = Callable[[Incident], Conclusion]
@@ -98,10 +100,21 @@ def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Inci
         alert=row.runbook,
         runbook=system.runbooks[row.runbook],
         severity=Severity(row.severity),
-        dry_run=bool(row.options.get("dry_run")),
+        limits=_limits(system, dry_run=bool(row.options.get("dry_run"))),
         ledger=ledger,
         keeper=keeper,
         flow_run_id=claim.flow_run_id,
+    )
+
+
+def _limits(system: System, *, dry_run: bool) -> Limits:
+    overall = Quantity(amount=settings().actions_per_hour, unit=ACTIONS)
+    return Limits(
+        budgets=(*system.budgets, Budget(per=Per.OVERALL, at_most=overall, within=3600)),
+        cooldown=system.cooldown,
+        breaker=system.breaker,
+        freezes=system.local_freezes,
+        dry_run=dry_run,
     )
 
 

@@ -24,3 +24,16 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
     }
 )
 """The flows that exist, with what validates their policy."""
+
+KIND_NAMES = (
+    "apply_backup_retention",
+    "archive_files",
+    "archive_rows",
+    "clean_package_cache",
+    "cut_log",
+    "delete_files",
+    "prune_docker",
+    "release_deleted_file",
+    "vacuum_journal",
+)
+"""The kinds of action that exist, for budgets to name. A new kind adds one line; a test notices when it is missing."""

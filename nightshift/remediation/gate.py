@@ -1,7 +1,9 @@
 """The gate: the one place from which Nightshift changes the world.
 
-For each action of a plan, in this order: mode → not stopped → claim and lease held → approved, within bounds → not yet
-enough → target still as diagnosed → intent written → act → outcome written. See ``docs/architecture.md``.
+For each action of a plan, in this order: lease held → not done by an earlier attempt → permitted (stops, mode, freezes,
+breaker, cool-down, budgets: :mod:`nightshift.remediation.permission`) → approved, within bounds → not yet enough →
+target still as diagnosed → permitted at last, and intent written in the same transaction → act → outcome written.
+See ``docs/architecture.md`` and ``docs/safety.md``.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target
+from nightshift.remediation.permission import Limits, Permission, Refused
 
 LEASE_MARGIN_SECONDS = 8.0
 """A lease outlasts the time-out of the action under it by this much: a command that hangs gets 5 s to end after it."""
@@ -69,8 +72,12 @@ class Execution:
         return self
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: a person's decision, seen in the last moment
-    """Changes were stopped while this one was about to be made."""
+class _Stopped(Exception):  # noqa: N818 - not an error: a guard that said no in the last moment
+    """This change may not be made any more."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+        super().__init__(refused.reason)
 
 
 Ask = Callable[[Plan], None]
@@ -88,7 +95,9 @@ class Gate:
     kinds: ActionKinds
     connections: Connections
     mode: Mode
+    """The catalogue's; one that a person has set meanwhile goes before it."""
     ask: Ask
+    limits: Limits = field(default_factory=Limits)
 
     def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
         """Do what the plan says, as far as it is allowed, and no more than is needed.
@@ -103,7 +112,9 @@ class Gate:
         execution = Execution()
         if not plan.actions and not self.ledger.journal.unsettled(self._incident):
             return execution
-        if self.mode is Mode.OBSERVE:
+        with self.ledger.engine.connect() as connection:
+            mode = self.permission(plan.target).mode(connection)
+        if mode is Mode.OBSERVE:
             return self._only_observed(plan, execution)
         lease = self._acquire(plan.target, execution)
         if lease is None:
@@ -113,13 +124,18 @@ class Gate:
         finally:
             self.ledger.leases.release(lease)
 
+    def permission(self, target: Target) -> Permission:
+        """Everything that can say no to actions of this incident."""
+        return Permission(self.ledger, self._incident, self.runbook, target, self.mode, self.limits)
+
     @property
     def _incident(self) -> int:
         return self.keeper.claim.incident_id
 
     def _only_observed(self, plan: Plan, execution: Execution) -> Execution:
         for action in plan.actions:
-            self._refuse(action, "the mode of this runbook is observe: nothing is changed", execution)
+            reason = "the mode of this runbook is observe: nothing is changed"
+            execution.results.append(self._refuse(action, Refused("mode", reason)))
         return execution
 
     def _acquire(self, target: Target, execution: Execution) -> Lease | None:
@@ -145,33 +161,34 @@ class Gate:
             return execution.stop(Outcome.ESCALATED, doubt)
         for number, action in enumerate(plan.actions):
             point("before_approval")
-            if (stop := self._stopped(action)) is not None:
-                execution.results.append(self._refuse(action, stop))
-                return execution.stop(Outcome.ESCALATED, stop)
-            if not self._approved(action):
-                if (refusal := self._refusal_of_people()) is None:
-                    # Asking usually ends this process; when it returns, the answer is in the ledger.
-                    self.ask(plan.model_copy(update={"actions": plan.actions[number:]}))
-                    refusal = None if self._approved(action) else self._refusal_of_people() or "Nobody answered."
-                if refusal is not None:
-                    return execution.stop(Outcome.NOT_APPROVED, refusal)
-            if enough():
+            if self.ledger.journal.outcome_of(self._incident, action.id_in(self._incident)) is Kind.DONE:
+                execution.results.append(ActionResult(action, Status.NOT_NEEDED, "done already by an earlier attempt"))
+                continue
+            # What is not needed is not refused: a guard's no would end the incident although the goal is reached.
+            if (refused := self._refusing(action, lease)) is not None and not enough():
+                return self._stop(action, refused, execution)
+            if refused is None and (refusal := self._refusal_of_people(plan, number, lease)) is not None:
+                return execution.stop(Outcome.NOT_APPROVED, refusal)
+            if refused is not None or enough():
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
                 continue
             try:
                 result = self._carry_out_one(action, lease)
             except _Stopped as stop:
-                execution.results.append(self._refuse(action, str(stop)))
-                return execution.stop(Outcome.ESCALATED, str(stop))
+                return self._stop(action, stop.refused, execution)
             execution.results.append(result)
             if result.status is Status.UNKNOWN:
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
 
-    def _stopped(self, action: Action) -> str | None:
-        """A person's stop; asked for first, so that nobody is woken up to approve what may not be done."""
+    def _refusing(self, action: Action, lease: Lease) -> Refused | None:
+        """Who says no; asked for first, so that nobody is woken up to approve what may not be done."""
         with self.ledger.engine.connect() as connection:
-            return self.ledger.switches.stopping(connection, self.runbook, action.target)
+            return self.permission(lease.target).refusing(connection, action)
+
+    def _stop(self, action: Action, refused: Refused, execution: Execution) -> Execution:
+        execution.results.append(self._refuse(action, refused))
+        return execution.stop(Outcome.ESCALATED, refused.reason)
 
     def _settle(self, lease: Lease) -> str | None:
         """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
@@ -195,13 +212,28 @@ class Gate:
         except NightshiftError as error:
             return Observation.UNKNOWN, str(error)
 
-    def _approved(self, action: Action) -> bool:
-        if self.mode.may_do_alone(action.risk):
-            return True
+    def _approved(self, action: Action, lease: Lease) -> bool:
+        with self.ledger.engine.connect() as connection:
+            if self.permission(lease.target).alone(connection, action):
+                return True
+        return self._approved_by_people(action)
+
+    def _approved_by_people(self, action: Action) -> bool:
         approved = self.ledger.approvals.approved_plans(self._incident)
         return any(action.within(other) for plan in approved for other in plan.actions)
 
-    def _refusal_of_people(self) -> str | None:
+    def _refusal_of_people(self, plan: Plan, number: int, lease: Lease) -> str | None:
+        """Why people keep this action of the plan from being done, after they were asked; None when nobody does."""
+        action = plan.actions[number]
+        if self._approved(action, lease):
+            return None
+        if (no := self._no()) is not None:
+            return no
+        # Asking usually ends this process; when it returns, the answer is in the ledger.
+        self.ask(plan.model_copy(update={"actions": plan.actions[number:]}))
+        return None if self._approved(action, lease) else self._no() or "Nobody answered."
+
+    def _no(self) -> str | None:
         """A "no" holds for the incident: people are not asked until they say yes."""
         answers = {
             "denied": "The plan was denied.",
@@ -213,16 +245,14 @@ class Gate:
     def _carry_out_one(self, action: Action, lease: Lease) -> ActionResult:
         kind = self.kinds[action.kind]
         action_id = action.id_in(self._incident)
-        if self.ledger.journal.outcome_of(self._incident, action_id) is Kind.DONE:
-            return ActionResult(action, Status.NOT_NEEDED, "done already by an earlier attempt")
         try:
             self._hold(lease, kind)
             point("before_precondition")
             kind.precondition(action, self.connections)
         except TargetChangedError as change:
-            return self._refuse(action, str(change))
+            return self._refuse(action, Refused("target", str(change)))
         except TargetUnreachableError as error:
-            return self._refuse(action, str(error))
+            return self._refuse(action, Refused("target", str(error)))
         point("before_intent")
         self._intend(action, action_id, lease, kind)
         point("after_intent")
@@ -246,14 +276,21 @@ class Gate:
             raise LeaseLostError
 
     def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> None:
-        """Write the intent, in one transaction with the last look at the kill switch and with holding the lease."""
+        """Write the intent, in one transaction with the last look at every guard and with holding the lease."""
         self.keeper.check()
+        permission, approved = self.permission(lease.target), self._approved_by_people(action)
         with self.ledger.engine.begin() as connection:
-            if (stop := self.ledger.switches.stopping(connection, self.runbook, action.target)) is not None:
-                raise _Stopped(stop)
+            if (refused := permission.refusing_at_last(connection, action)) is not None:
+                raise _Stopped(refused)
+            if not approved and not permission.alone(connection, action):
+                raise _Stopped(Refused("mode", "Meanwhile this needs an approval, and nobody has given one."))
             if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS, connection):
                 raise LeaseLostError
-            entry = {"action": action.model_dump(mode="json"), "attempt": self.keeper.claim.attempt}
+            entry = {
+                "action": action.model_dump(mode="json"),
+                "target": action.target.key,
+                "attempt": self.keeper.claim.attempt,
+            }
             self.ledger.journal.append(
                 connection, self._incident, Kind.INTENT, entry, action_id=action_id, fence=lease.fence
             )
@@ -276,9 +313,7 @@ class Gate:
             return ActionResult(action, Status.FAILED, f"not done: {why}")
         return ActionResult(action, Status.UNKNOWN, f"outcome not known: {why} {reason}".strip())
 
-    def _refuse(self, action: Action, reason: str, execution: Execution | None = None) -> ActionResult:
-        result = ActionResult(action, Status.REFUSED, reason)
-        self.ledger.journal.record(self._incident, Kind.REFUSED, {"title": action.title, "reason": reason})
-        if execution is not None:
-            execution.results.append(result)
-        return result
+    def _refuse(self, action: Action, refused: Refused) -> ActionResult:
+        entry = {"title": action.title, "guard": refused.guard, "reason": refused.reason}
+        self.ledger.journal.record(self._incident, Kind.REFUSED, entry)
+        return ActionResult(action, Status.REFUSED, refused.reason)

@@ -266,6 +266,9 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.ACKNOWLEDGED: lambda row: f"taken over by {printable(row.entry['person'])}",
     Kind.STOPPED: lambda row: f"{row.entry['author']} stopped {row.entry['scope']}: {_note(row)}",
     Kind.STARTED: lambda row: f"{row.entry['author']} lifted stop {row.entry['stop']}",
+    Kind.MODE_SET: lambda row: f"{row.entry['author']} set the mode {row.entry['mode']}: {_note(row)}",
+    Kind.MODE_RESET: lambda row: f"{row.entry['author']} reset the mode",
+    Kind.REARMED: lambda row: f"{row.entry['author']} re-armed the breaker: {_note(row)}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
 

@@ -7,77 +7,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
-from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from lab.notebook import TARGET, Notebook, line, plan
+from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
-from nightshift.remediation.errors import CommandTimeoutError, LeaseLostError, TargetChangedError
+from nightshift.remediation.errors import CommandTimeoutError, LeaseLostError
 from nightshift.remediation.gate import Gate, Status
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.switches import Scope
-from nightshift.remediation.models import Action, Mode, Outcome, Plan, Quantity, Risk, Severity, Target
+from nightshift.remediation.models import Action, Mode, Outcome, Plan, Risk, Severity, Target
 
 RUNBOOK = "HighDiskUsage"
-TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
-
-
-def line(text: str, *, risk: Risk = Risk.LOW, bound: int = 10) -> Action:
-    return Action(
-        kind="write_line",
-        target=TARGET,
-        arguments={"text": text},
-        items=(text,),
-        title=f"Write {text}",
-        reason="the test wants it",
-        risk=risk,
-        bound=Quantity(amount=bound, unit="lines"),
-        undo="cannot be undone",
-    )
-
-
-def plan(*actions: Action) -> Plan:
-    return Plan(goal="lines written", target=TARGET, actions=actions)
-
-
-@dataclass
-class Notebook:
-    """A file on disk that actions append to, and what an independent reader sees in it."""
-
-    path: Path
-    fail: Callable[[Action], None] = lambda _action: None
-    kinds: ActionKinds = field(default_factory=ActionKinds)
-
-    def __post_init__(self) -> None:
-        self.kinds.register(
-            ActionKind(
-                name="write_line", timeout=1, act=self._act, observe=self._observe, precondition=self._check, undo=None
-            )
-        )
-
-    @property
-    def lines(self) -> list[str]:
-        return self.path.read_text().splitlines() if self.path.exists() else []
-
-    def _act(self, action: Action, _connections: Connections) -> Effect:
-        with self.path.open("a") as file:
-            file.write(f"{action.arguments['text']}\n")
-        self.fail(action)
-        return Effect(summary="written", amount=Quantity(amount=1, unit="lines"))
-
-    def _observe(self, action: Action, _connections: Connections) -> Observation:
-        return Observation.DONE if action.arguments["text"] in self.lines else Observation.NOT_DONE
-
-    def _check(self, action: Action, _connections: Connections) -> None:
-        if action.arguments["text"] == "changed":
-            raise TargetChangedError("it looks different now")
 
 
 @pytest.fixture
@@ -348,8 +297,7 @@ _DIES = """
 import sys
 from pathlib import Path
 from uuid import uuid4
-sys.path.insert(0, sys.argv[4])
-from test_gate import Notebook, line, plan
+from lab.notebook import Notebook, line, plan
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
@@ -370,14 +318,15 @@ def test_killed_anywhere_the_next_attempt_does_the_rest_once(
     ledger: Ledger, database_url: str, incident: int, notebook: Notebook, tmp_path: Path, point: str
 ) -> None:
     killed = subprocess.run(
-        [sys.executable, "-c", _DIES, database_url, str(incident), str(notebook.path), str(Path(__file__).parent)],
+        [sys.executable, "-c", _DIES, database_url, str(incident), str(notebook.path)],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "NIGHTSHIFT_FAULT": f"{point}:{tmp_path / 'died'}"},
         check=False,
     )
     assert killed.returncode == -9, "the process was to die at the injection point"
     with ledger.engine.begin() as connection:
         deadline = time.monotonic() + 10
-        while not (lost := ledger.incidents.lost(connection)) and time.monotonic() < deadline:
+        while not (lost := ledger.incidents.lost(connection, 1)) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert ledger.incidents.try_again(connection, lost[0], "its process died", 0)
 

@@ -58,6 +58,12 @@ class Kind(StrEnum):
     """A person stopped changes in some scope."""
     STARTED = "started"
     """A person lifted a stop."""
+    MODE_SET = "mode_set"
+    """A person changed how much may be done without asking."""
+    MODE_RESET = "mode_reset"
+    """From here on the catalogue's mode holds again."""
+    REARMED = "rearmed"
+    """A person closed a breaker again."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nightshift.remediation.errors import LedgerUnavailableError
 from nightshift.remediation.ledger.approvals import Approvals
+from nightshift.remediation.ledger.budgets import Budgets
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
 from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.leases import Leases
+from nightshift.remediation.ledger.modes import Modes
+from nightshift.remediation.ledger.past import PastIncidents
 from nightshift.remediation.ledger.switches import Switches
 
 APPLICATION_NAME = "nightshift"
@@ -76,6 +79,21 @@ class Ledger:
     def switches(self) -> Switches:
         """Who stopped what."""
         return Switches(self.engine, self.journal)
+
+    @cached_property
+    def modes(self) -> Modes:
+        """How much may be done without asking, where a person changed it."""
+        return Modes(self.engine, self.journal)
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """How much was begun of late."""
+        return Budgets()
+
+    @cached_property
+    def past(self) -> PastIncidents:
+        """What earlier incidents changed, and whether it helped."""
+        return PastIncidents(self.engine, self.journal)
 
     @cached_property
     def approvals(self) -> Approvals:

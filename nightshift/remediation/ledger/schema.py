@@ -111,6 +111,7 @@ alert = Table(
     Column("note", Text, comment="What intake concluded, for 'why did nothing happen?'"),
     Column("incident_id", BigInteger, ForeignKey("incident.id")),
     CheckConstraint("status in ('firing','resolved')", name="status"),
+    Index("ix_alert_firing", "source", postgresql_where=text("status = 'firing'")),
     Index("ix_alert_new", "first_seen", postgresql_where=text("not taken_in")),
     Index("ix_alert_incident", "incident_id"),
 )
@@ -182,7 +183,9 @@ journal = Table(
     Column("hash", Text, nullable=False),
     Index("ix_journal_incident", "incident_id", "sequence"),
     Index("ix_journal_action", "action_id", postgresql_where=text("action_id is not null")),
-    Index("ix_journal_intent", text("at"), text("(entry #>> '{action,kind}')"), postgresql_where=text("kind = 'intent'")),
+    Index(
+        "ix_journal_intent", text("at"), text("(entry #>> '{action,kind}')"), postgresql_where=text("kind = 'intent'")
+    ),
     Index(
         "ix_journal_intent_target",
         text("(entry ->> 'target')"),
@@ -193,8 +196,8 @@ journal = Table(
 )
 
 IS_INTENT = text("journal.kind = 'intent'")
-INTENT_TARGET: ColumnElement[str] = literal_column("(journal.entry ->> 'target')", Text)
-INTENT_KIND: ColumnElement[str] = literal_column("(journal.entry #>> '{action,kind}')", Text)
+intent_target: ColumnElement[str] = literal_column("(journal.entry ->> 'target')", Text)
+intent_kind: ColumnElement[str] = literal_column("(journal.entry #>> '{action,kind}')", Text)
 """What the indexes of intents are made of, written out for the same reason as :data:`LIVE`."""
 
 delivery = Table(
