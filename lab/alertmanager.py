@@ -88,11 +88,14 @@ class AlertmanagerProcess:
         """What it logged so far."""
         return (self._folder / "log").read_text(errors="replace")
 
-    def fire(self, labels: dict[str, str], annotations: dict[str, str] | None = None) -> None:
-        """Let an alert fire, as Prometheus would."""
+    def fire(
+        self, labels: dict[str, str], annotations: dict[str, str] | None = None, *, since_seconds: float = 0
+    ) -> None:
+        """Let an alert fire, as Prometheus would, for some time already."""
         now = datetime.now(UTC)
-        self._fired[json.dumps(labels, sort_keys=True)] = (labels, now)
-        alert = {"labels": labels, "annotations": annotations or {}, "startsAt": now.isoformat()}
+        start = now - timedelta(seconds=since_seconds)
+        self._fired[json.dumps(labels, sort_keys=True)] = (labels, start)
+        alert = {"labels": labels, "annotations": annotations or {}, "startsAt": start.isoformat()}
         self._post("alerts", [{**alert, "endsAt": (now + timedelta(hours=1)).isoformat()}])
 
     def resolve(self, labels: dict[str, str]) -> None:
@@ -127,8 +130,10 @@ def _configuration(webhook_url: str, token: str) -> dict[str, Any]:
         "http_config": {"authorization": {"type": "Bearer", "credentials": token}},
     }
     route = {"receiver": "nightshift", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"}
+    for_others = {"receiver": "others", "matchers": ['team="others"']}
     return {
         "global": {"resolve_timeout": "5m"},
-        "route": {**route, "repeat_interval": "1h"},
-        "receivers": [{"name": "nightshift", "webhook_configs": [webhook]}],
+        "route": {**route, "repeat_interval": "1h", "routes": [for_others]},
+        "inhibit_rules": [{"source_matchers": ['role="cause"'], "target_matchers": ['role="effect"']}],
+        "receivers": [{"name": "nightshift", "webhook_configs": [webhook]}, {"name": "others"}],
     }

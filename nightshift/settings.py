@@ -11,8 +11,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from nightshift.remediation.alert_sources import AlertSources
 from nightshift.remediation.errors import ConfigurationError
 
 ENV_FILE = "nightshift.env"
@@ -36,7 +43,7 @@ def default_runbooks() -> Path:
 class Settings(BaseSettings):
     """One installation. Unset means: the embedded default that ``nightshift up`` starts."""
 
-    model_config = SettingsConfigDict(env_prefix="NIGHTSHIFT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="NIGHTSHIFT_", extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home)
     """Folder for the embedded database, logs and process ids."""
@@ -59,6 +66,8 @@ class Settings(BaseSettings):
     """Bearer token (or password of basic auth, any user) that Alertmanager must send. Unset: made at first ``up``."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     """Largest accepted webhook body; 10,000 alerts of a usual size fit."""
+    alertmanagers: AlertSources = {}
+    """Alertmanagers to reconcile with, JSON: ``{"alertmanager": "http://alertmanager:9093"}``. Empty: none is asked."""
     page_url: SecretStr | None = None
     """Apprise URL that is paged about alerts of no known system. Unset: such pages wait, and show in ``doctor``."""
     claim_seconds: float = Field(default=30, gt=0)
@@ -127,5 +136,14 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"NIGHTSHIFT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False))
         raise ConfigurationError(f"A setting is wrong: {wrong}.") from None
+    except SettingsError:
+        # The only setting that is JSON.
+        raise ConfigurationError("A setting is wrong: NIGHTSHIFT_ALERTMANAGERS is no JSON.") from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable of a setting, and the place inside it."""
+    name, *inside = map(str, place or ("",))
+    return f"NIGHTSHIFT_{name.upper()}" + (f" ({', '.join(inside)})" if inside else "")

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 COOL_DOWN_SECONDS = 3600.0
 """An alert that fires within this time after its incident ended joins it, instead of starting the same repair again."""
+SHIFT_SECONDS = 8 * 3600.0
+"""For this long whoever acknowledged an incident is not called again about an alert of it that just fires on."""
 BATCH = 50
 """Alerts per transaction: it holds the journal's chain, which everybody needs."""
 MOST_UNANSWERED = 20
@@ -104,6 +106,8 @@ class _Intake:
         if ended is not None and not (ended.outcome == Outcome.EXPECTED and alert.starts_at > ended.ended_at):
             # Where all was well, and nobody was told anything, what starts afterwards is new.
             return self._after_the_end(row, alert, found.system, trouble, ended)
+        if (holder := self._held_by_a_person(row)) is not None:
+            return f"Still firing; incident {row.incident_id} is in the hands of {printable(holder)}.", row.incident_id
         if trouble.flow is None:
             return self._no_flow(row, found, trouble)
         incident, _ = self.ledger.incidents.open(self.connection, trouble)
@@ -220,6 +224,12 @@ class _Intake:
         body = f"{why}\n\nIncident {incident}: nightshift report {incident}"
         for channel in channels_for(system, severity):
             self.ledger.deliveries.page(self.connection, incident, channel, subject, body, step=step)
+
+    def _held_by_a_person(self, row: Row[Any]) -> str | None:
+        """Who works on the incident of this very alert since less than a shift."""
+        if row.incident_id is None:
+            return None
+        return self.ledger.incidents.acknowledged_by(self.connection, row.incident_id, SHIFT_SECONDS)
 
     def _note(self, incident: int, row: Row[Any]) -> None:
         entry = {"source": row.source, "fingerprint": row.fingerprint, "status": row.status}

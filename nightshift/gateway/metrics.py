@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
@@ -52,9 +53,32 @@ class Metrics:
         self.notification_failures = Counter(
             "nightshift_notification_failures", "Messages that a channel did not take", registry=registry
         )
+        self.alertmanager_taken_in = Counter(
+            "nightshift_alertmanager_taken_in",
+            "Alerts that the webhook had missed",
+            ["source"],
+            registry=registry,
+        )
+        self.alertmanager_closed = Counter(
+            "nightshift_alertmanager_closed",
+            "Alerts that were gone without a word of the webhook",
+            ["source"],
+            registry=registry,
+        )
+        self._reconciled_age = Gauge(
+            "nightshift_alertmanager_reconciled_age_seconds",
+            "Time since this gateway and all Alertmanagers of a source were last of one mind, or since its start",
+            ["source"],
+            registry=registry,
+        )
         self.loop_failures = Counter(
             "nightshift_background_failures", "Rounds of background work that failed", ["work"], registry=registry
         )
+
+    def reconciled(self, source: str) -> None:
+        """All Alertmanagers of this source (a name of the settings) were asked, or are to be asked from now on."""
+        now = time.monotonic()
+        self._reconciled_age.labels(source).set_function(lambda: time.monotonic() - now)
 
 
 class _LedgerState(Collector):
@@ -74,6 +98,8 @@ class _LedgerState(Collector):
             counts = self._ledger.incidents.counts()
             waiting = self._ledger.incidents.oldest_undispatched_seconds()
             messages = self._ledger.deliveries.undelivered()
+            page = self._ledger.deliveries.oldest_undelivered_seconds()
+            alert = self._ledger.inbox.oldest_new_seconds()
         except SQLAlchemyError:
             up.add_metric([], 0)
             return [up]
@@ -87,4 +113,8 @@ class _LedgerState(Collector):
         oldest.add_metric([], waiting)
         undelivered = GaugeMetricFamily("nightshift_messages_undelivered", "Pages and notices no channel took yet")
         undelivered.add_metric([], messages)
-        return [up, incidents, oldest, undelivered]
+        oldest_page = GaugeMetricFamily("nightshift_oldest_undelivered_page_seconds", "Age of the oldest page waiting")
+        oldest_page.add_metric([], page)
+        oldest_alert = GaugeMetricFamily("nightshift_oldest_new_alert_seconds", "Age of the oldest alert in the inbox")
+        oldest_alert.add_metric([], alert)
+        return [up, incidents, oldest, undelivered, oldest_page, oldest_alert]

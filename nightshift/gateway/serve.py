@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from nightshift.catalogue import Catalogue
 from nightshift.gateway import approvals, logs
+from nightshift.gateway.alertmanagers import INTERVAL_SECONDS, AlertmanagerReconciler
 from nightshift.gateway.app import create_app
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.dispatch import dispatch
@@ -45,6 +46,7 @@ class Gateway:
     metrics: Metrics
     prefect: PrefectApi
     notifier: Notifier
+    alertmanagers: AlertmanagerReconciler
     listener: Listener
     loops: dict[str, Loop] = field(default_factory=dict)
 
@@ -62,7 +64,9 @@ class Gateway:
         prefect = PrefectApi(_prefect_url(config))
         notifier = Notifier(ledger, catalogue, metrics, config.page_url)
         plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        gateway = cls(config, ledger, catalogue, metrics, prefect, notifier, Listener(plain, lambda: gateway.wake()))
+        alertmanagers = AlertmanagerReconciler(ledger, metrics, config.alertmanagers, max_bytes=config.max_body_bytes)
+        listener = Listener(plain, lambda: gateway.wake())
+        gateway = cls(config, ledger, catalogue, metrics, prefect, notifier, alertmanagers, listener)
         gateway._plan()
         return gateway
 
@@ -80,6 +84,7 @@ class Gateway:
             "expire": (lambda: approvals.expire(self.ledger), 2.0),
             "approvals": (lambda: approvals.deliver(self.ledger, self.prefect, attempts), 1.0),
             "reconcile": (reconciler.reconcile, 5.0),
+            "alertmanagers": (self.alertmanagers.reconcile, INTERVAL_SECONDS),
             "escalate": (self._escalate, 1.0),
             "unclaimed": (self._page_unclaimed, 5.0),
             "notify": (self.notifier.send_due, 1.0),
@@ -122,6 +127,7 @@ class Gateway:
                 loop.join(_STOP_SECONDS)
             self.notifier.close()
             self.listener.close()
+            self.alertmanagers.close()
             self.prefect.close()
             self.ledger.close()
 

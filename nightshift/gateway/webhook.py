@@ -156,18 +156,23 @@ def _end(value: Any) -> datetime | None:
     return moment if moment is not None and _EARLIEST <= moment <= _LATEST else None
 
 
-class WebhookAlert(BaseModel):
-    """One alert of a body. Fields that are not known are left alone: later versions add some."""
+class AlertIdentity(BaseModel):
+    """What makes an alert the same one, also where the rest of it cannot be used."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    starts_at: Annotated[datetime, BeforeValidator(_start)] = Field(alias="startsAt")
+    fingerprint: Annotated[str, BeforeValidator(_fingerprint)]
+
+
+class WebhookAlert(AlertIdentity):
+    """One alert of a body. Fields that are not known are left alone: later versions add some."""
 
     status: Literal["firing", "resolved"]
     labels: Annotated[dict[str, str], BeforeValidator(_labels)]
     annotations: Annotated[dict[str, str], BeforeValidator(_annotations)] = {}
-    starts_at: Annotated[datetime, BeforeValidator(_start)] = Field(alias="startsAt")
     ends_at: Annotated[datetime | None, BeforeValidator(_end)] = Field(default=None, alias="endsAt")
     generator_url: Annotated[str, BeforeValidator(_address)] = Field(default="", alias="generatorURL")
-    fingerprint: Annotated[str, BeforeValidator(_fingerprint)]
 
     def alert(self, source: str) -> Alert:
         """The same in the words of the domain."""
@@ -181,6 +186,12 @@ class WebhookAlert(BaseModel):
             ends_at=self.ends_at if self.status == "resolved" else None,
             generator_url=self.generator_url,
         )
+
+
+class ListedAlert(WebhookAlert):
+    """The same alert as Alertmanager's API lists it: there ``status`` is an object that tells what silences it."""
+
+    status: Annotated[Literal["firing"], BeforeValidator(lambda _status: "firing")] = "firing"
 
 
 class Webhook(BaseModel):
@@ -201,25 +212,31 @@ def read(body: bytes, source: str) -> Delivery:
     Raises:
         BodyRefusedError: it is no webhook of version 4.
     """
-    webhook = _webhook(_json(body))
+    webhook = _webhook(decoded(body))
     if len(webhook.alerts) > MAX_ALERTS:
         error = f"The body holds more than {MAX_ALERTS:,} alerts."
         raise BodyRefusedError(
             413, "too_many_alerts", error, "Set max_alerts in Alertmanager's webhook_configs, or group."
         )
+    alerts, refused = read_each(webhook.alerts, source, WebhookAlert)
+    return Delivery(alerts, refused, webhook.truncated_alerts)
+
+
+def read_each(values: Iterable[Any], source: str, form: type[WebhookAlert]) -> tuple[list[Alert], list[AlertRefused]]:
+    """The alerts that can be read, each judged by itself, and those that are refused and why."""
     alerts: list[Alert] = []
     refused: list[AlertRefused] = []
-    for index, value in enumerate(webhook.alerts):
+    for index, value in enumerate(values):
         try:
             if isinstance(value, _Ambiguous):
                 raise _refuse("duplicate_key")
-            alerts.append(WebhookAlert.model_validate(value).alert(source))
+            alerts.append(form.model_validate(value).alert(source))
         except PydanticCustomError as error:
             refused.append(AlertRefused(index, error.type, REASONS[error.type]))
         except ValidationError as error:
             reason = next((e["type"] for e in error.errors(include_input=False) if e["type"] in REASONS), "malformed")
             refused.append(AlertRefused(index, reason, REASONS[reason] + _fields(error)))
-    return Delivery(alerts, refused, webhook.truncated_alerts)
+    return alerts, refused
 
 
 def _fields(error: ValidationError) -> str:
@@ -229,7 +246,12 @@ def _fields(error: ValidationError) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _json(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """The value of a JSON body, in which a key that stands twice makes its object ambiguous.
+
+    Raises:
+        BodyRefusedError: it is no JSON.
+    """
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except UnicodeDecodeError:

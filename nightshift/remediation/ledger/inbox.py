@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, text, update
+from sqlalchemy import Connection, Engine, Row, case, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
@@ -101,6 +102,68 @@ class Inbox:
             )
             .values(taken_in=True, note=note, incident_id=incident_id)
         )
+
+    def firing(self, source: str) -> tuple[datetime, Sequence[Row[Any]]]:
+        """The time now, and what a source was last known to fire and intake has dealt with."""
+        table = schema.alert
+        query = select(table).where(table.c.source == source, table.c.status == "firing", table.c.taken_in)
+        with self._engine.connect() as connection:
+            now = connection.execute(select(NOW)).scalar_one()
+            return now, connection.execute(query).all()
+
+    def known(self, source: str, alerts: Sequence[Alert]) -> Sequence[Row[Any]]:
+        """The rows of alerts with these fingerprints that started no earlier, with what became of their incidents.
+
+        ``idle`` is for how many seconds nothing was heard of the alert, ``ended_ago`` for how many its incident, if a
+        flow answers it, has been over.
+        """
+        if not alerts:
+            return ()
+        table, incident = schema.alert, schema.incident.c
+        ended_ago = case((incident.flow.is_not(None), func.extract("epoch", NOW - incident.ended_at)))
+        query = (
+            select(
+                table.c.fingerprint,
+                table.c.starts_at,
+                table.c.status,
+                table.c.last_seen,
+                func.extract("epoch", NOW - table.c.last_seen).label("idle"),
+                ended_ago.label("ended_ago"),
+            )
+            .join(schema.incident, incident.id == table.c.incident_id, isouter=True)
+            .where(
+                table.c.source == source,
+                table.c.fingerprint == func.any([alert.fingerprint for alert in alerts]),
+                table.c.starts_at >= min(alert.starts_at for alert in alerts),
+            )
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    def gone(self, connection: Connection, row: Row[Any], note: str) -> bool:
+        """Its source does not fire it any more; False when something was heard of it since the row was read."""
+        table = schema.alert
+        return bool(
+            connection.execute(
+                update(table)
+                .where(
+                    table.c.source == row.source,
+                    table.c.fingerprint == row.fingerprint,
+                    table.c.starts_at == row.starts_at,
+                    table.c.status == "firing",
+                    table.c.taken_in,
+                    table.c.last_seen == row.last_seen,
+                )
+                .values(status="resolved", note=note)
+            ).rowcount
+        )
+
+    def oldest_new_seconds(self) -> float:
+        """Age of the oldest alert that intake has not dealt with, 0 when there is none."""
+        table = schema.alert
+        query = select(func.extract("epoch", NOW - func.min(table.c.last_seen))).where(~table.c.taken_in)
+        with self._engine.connect() as connection:
+            return float(connection.execute(query).scalar() or 0)
 
     def of(self, incident_id: int) -> list[Row[Any]]:
         """The alerts joined to an incident, oldest first."""

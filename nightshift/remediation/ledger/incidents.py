@@ -148,6 +148,15 @@ class Incidents:
             .limit(1)
         ).first()
 
+    def acknowledged_by(self, connection: Connection, incident_id: int, within_seconds: float) -> str | None:
+        """Who took an incident over within this time, if somebody did."""
+        person: str | None = connection.execute(
+            select(_TABLE.c.acknowledged_by).where(
+                _TABLE.c.id == incident_id, _TABLE.c.acknowledged_at > NOW - timedelta(seconds=within_seconds)
+            )
+        ).scalar()
+        return person
+
     # --- reading
 
     def get(self, incident_id: int) -> Row[Any] | None:

@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_incident_next_step", "incident", ["next_step_at"], postgresql_where=sa.text("next_step_at is not null")
     )
+    op.create_index("ix_alert_firing", "alert", ["source"], postgresql_where=sa.text("status = 'firing'"))
     op.add_column("delivery", sa.Column("step", sa.Text(), comment="What makes it due, at most once per channel"))
     op.add_column("delivery", sa.Column("created_at", _MOMENT, server_default=_NOW, nullable=False))
     op.add_column("delivery", sa.Column("withdrawn_at", _MOMENT, comment="Not needed any more before it was delivered"))
