@@ -24,7 +24,8 @@ class PrefectDouble:
         self.events: dict[str, dict[str, Any]] = {}
         """By id, as the server keeps them."""
         self.runs: dict[UUID, dict[str, Any]] = {}
-        """State of each flow run: ``type``, ``message``, ``digest`` of the plan that it waits with, ``answer``."""
+        """State of each flow run: ``type``, ``message``, ``digest`` of the plan that it waits with, ``answer``;
+        of those that have not started also ``parameters``, and ``since`` when."""
         self.down = False
         """Answer 503 to everything."""
         self._lock = threading.Lock()
@@ -55,10 +56,18 @@ class PrefectDouble:
                 for event in body:
                     self.events.setdefault(event["id"], event)
                 return 204, None
+            if (method, path) == ("POST", "/api/flow_runs/filter"):
+                return 200, self._not_started()[body["offset"] : body["offset"] + body["limit"]]
             found = _RUN.fullmatch(path)
             if found is None or UUID(found[1]) not in self.runs:
                 return 404, {"detail": "Not found"}
             return self._run(self.runs[UUID(found[1])], found[2], body)
+
+    def _not_started(self) -> list[dict[str, Any]]:
+        runs = [run for run in self.runs.values() if run["type"] in ("SCHEDULED", "PENDING") and "parameters" in run]
+        return [
+            {"parameters": run["parameters"], "state": {"type": run["type"], "timestamp": run["since"]}} for run in runs
+        ]
 
     def _run(self, run: dict[str, Any], what: str | None, body: Any) -> tuple[int, Any]:
         if what is None:

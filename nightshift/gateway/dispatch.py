@@ -1,11 +1,12 @@
 """Dispatch: one Prefect event for each incident that waits for a flow run, no more at a time than the server takes.
 
 An event that Prefect did not take changes nothing: the incident stays due. One that was taken but never led to a claim
-is sent again (see :meth:`Incidents.sent`).
+is sent again (see :meth:`Incidents.sent`), unless it left a run that waits for a worker.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -24,7 +25,10 @@ _SENDS_PER_ID = 2
 
 
 def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: int) -> int:
-    """Send the events that are due while fewer than ``in_flight`` are sent and not yet claimed; returns how many.
+    """Send the events that are due while fewer than ``in_flight`` are sent and not yet claimed.
+
+    Returns how many incidents were dealt with. One whose run still waits for a worker gets no second run: without a
+    worker for a night there would be hundreds of them in the morning.
 
     Raises:
         PrefectUnavailableError: nothing was sent, everything stays due.
@@ -35,14 +39,32 @@ def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: i
         if not incidents:
             return 0
         try:
-            prefect.send_events([event(incident) for incident in incidents])
+            unstarted = _unstarted(prefect, incidents)
+            sending = [incident for incident in incidents if incident.id not in unstarted]
+            prefect.send_events([event(incident) for incident in sending])
         except PrefectUnavailableError:
             metrics.dispatch_failures.inc()
             raise
         for incident in incidents:
+            if incident.id in unstarted:
+                ledger.incidents.postpone(connection, incident)
+        for incident in sending:
             ledger.incidents.sent(connection, incident)
-    metrics.dispatched.inc(len(incidents))
+    metrics.dispatched.inc(len(sending))
     return len(incidents)
+
+
+def _unstarted(prefect: PrefectApi, incidents: Sequence[Row[Any]]) -> set[int]:
+    """Those for which a new event would make a second run beside one that still waits for a worker."""
+    renewed = [incident for incident in incidents if incident.sends and incident.sends % _SENDS_PER_ID == 0]
+    if not renewed:
+        return set()
+    waiting = prefect.waiting({incident.flow for incident in renewed})
+    return {
+        incident.id
+        for incident in renewed
+        if not waiting.complete or (incident.id, incident.attempt) in waiting.attempts
+    }
 
 
 def event(incident: Row[Any]) -> dict[str, Any]:

@@ -229,7 +229,7 @@ class _Intake:
         """Who works on the incident of this very alert since less than a shift."""
         if row.incident_id is None:
             return None
-        return self.ledger.incidents.acknowledged_by(self.connection, row.incident_id, SHIFT_SECONDS)
+        return self.ledger.escalations.acknowledged_by(self.connection, row.incident_id, SHIFT_SECONDS)
 
     def _note(self, incident: int, row: Row[Any]) -> None:
         entry = {"source": row.source, "fingerprint": row.fingerprint, "status": row.status}

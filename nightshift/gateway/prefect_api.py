@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -13,6 +16,10 @@ import httpx
 from nightshift.remediation.errors import TemporaryError
 
 _TIMEOUT = httpx.Timeout(5.0)
+_PAGE = 200
+_MOST_PAGES = 10
+_PENDING_SECONDS = 120.0
+"""A worker that took a run starts it within this time, or has died."""
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -49,6 +56,16 @@ class FlowRun:
     def paused(self) -> bool:
         """Whether it waits for an answer."""
         return self.state == "PAUSED"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Flow runs that were made and have not started."""
+
+    attempts: frozenset[tuple[int, int]]
+    """Incident and attempt of each."""
+    complete: bool
+    """False when there are more than were read."""
 
 
 class PrefectApi:
@@ -93,6 +110,31 @@ class PrefectApi:
         keys = (state.get("state_details") or {}).get("run_input_keyset") or {}
         return FlowRun(flow_run_id, str(state.get("type", "")), str(keys.get("response", "")))
 
+    def waiting(self, flows: Collection[str]) -> Waiting:
+        """The runs of these flows that wait for a worker, or that one has just taken.
+
+        One that has been pending for long lost its worker in between, and will never start.
+        """
+        attempts: set[tuple[int, int]] = set()
+        for page in range(_MOST_PAGES):
+            answer = self._request(
+                "POST",
+                "flow_runs/filter",
+                json={
+                    "flows": {"name": {"any_": sorted(flows)}},
+                    "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}},
+                    "sort": "ID_DESC",
+                    "limit": _PAGE,
+                    "offset": page * _PAGE,
+                },
+            )
+            runs = _list(answer)
+            now = _date(answer)
+            attempts.update(attempt for run in runs if (attempt := _attempt(run, now)) is not None)
+            if len(runs) < _PAGE:
+                return Waiting(frozenset(attempts), complete=True)
+        return Waiting(frozenset(attempts), complete=False)
+
     def resume(self, flow_run_id: UUID, run_input: dict[str, Any]) -> Resumed:
         """Answer the form of a waiting run."""
         answer = self._request("POST", f"flow_runs/{flow_run_id}/resume", json={"run_input": run_input})
@@ -112,6 +154,36 @@ class PrefectApi:
             # A 4xx here means a wrong URL, a wrong password or another Prefect: a person mends that, and we go on then.
             raise PrefectUnavailableError(f"The Prefect server answers {method} {path} with {answer.status_code}.")
         return answer
+
+
+def _attempt(run: Any, now: datetime) -> tuple[int, int] | None:
+    """Incident and attempt of a run that may still start."""
+    try:
+        parameters, state = run["parameters"], run["state"]
+        attempt = int(parameters["incident"]), int(parameters.get("attempt") or 1)
+        since = datetime.fromisoformat(state["timestamp"])
+    except (KeyError, TypeError, ValueError):
+        return None  # of another flow of that name, or started by hand without an incident
+    is_lost = state.get("type") == "PENDING" and (now - since).total_seconds() > _PENDING_SECONDS
+    return None if is_lost else attempt
+
+
+def _date(answer: httpx.Response) -> datetime:
+    """The server's time, so that its clock and ours need not agree."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _list(answer: httpx.Response) -> list[Any]:
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise PrefectUnavailableError("What answers is no Prefect server.")
+    return value
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:

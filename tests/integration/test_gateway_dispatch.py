@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from nightshift.catalogue import Catalogue
 from nightshift.gateway import approvals
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.dispatch import dispatch
+from nightshift.gateway.escalation import page_unclaimed
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.gateway.reconcile import STUCK_SECONDS, Reconciler
@@ -30,6 +32,7 @@ MOST = 3
 @dataclass
 class Parts:
     ledger: Ledger
+    catalogue: Catalogue
     double: PrefectDouble
     prefect: PrefectApi
     metrics: Metrics
@@ -85,7 +88,7 @@ def parts(ledger: Ledger, catalogue: Catalogue) -> Iterator[Parts]:
         metrics, now = Metrics(ledger), [0.0]
         attempts = Attempts(ledger, catalogue, metrics, MOST)
         reconciler = Reconciler(ledger, prefect, attempts, clock=lambda: now[0])
-        yield Parts(ledger, double, prefect, metrics, attempts, reconciler, now)
+        yield Parts(ledger, catalogue, double, prefect, metrics, attempts, reconciler, now)
 
 
 def kinds(parts: Parts, incident: int) -> list[Kind]:
@@ -148,6 +151,101 @@ def test_what_is_not_claimed_is_sent_again_first_under_the_same_id_then_under_a_
         numbers.append(len(parts.double.events))
 
     assert numbers == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("state", "age_seconds"), [("SCHEDULED", 7200), ("PENDING", 5)])
+def test_while_a_run_of_the_incident_waits_for_a_worker_no_second_one_is_made(
+    parts: Parts, state: str, age_seconds: float
+) -> None:
+    incident = parts.open()
+    for _ in range(2):
+        parts.let_pass("next_dispatch_at")
+        parts.dispatch()
+    run = uuid4()
+    since = (datetime.now(UTC) - timedelta(seconds=age_seconds)).isoformat()
+    parameters = {"incident": incident, "attempt": 1}
+    parts.double.runs[run] = {"type": state, "parameters": parameters, "since": since}
+
+    for _ in range(5):
+        parts.let_pass("next_dispatch_at")
+        assert parts.dispatch() == 1
+        assert parts.dispatch() == 0  # postponed, not asked again at once
+
+    assert len(parts.double.events) == 1
+    assert parts.row(incident).sends == 2
+    del parts.double.runs[run]
+    parts.let_pass("next_dispatch_at")
+    parts.dispatch()
+    assert len(parts.double.events) == 2
+
+
+def test_a_run_whose_worker_died_before_its_start_or_of_another_attempt_holds_up_nothing(parts: Parts) -> None:
+    incident = parts.open()
+    for _ in range(2):
+        parts.let_pass("next_dispatch_at")
+        parts.dispatch()
+    long_ago = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
+    of_other = {"incident": incident, "attempt": 2}
+    mine = {"incident": incident, "attempt": 1}
+    parts.double.runs[uuid4()] = {"type": "PENDING", "parameters": mine, "since": long_ago}
+    parts.double.runs[uuid4()] = {"type": "SCHEDULED", "parameters": of_other, "since": long_ago}
+
+    parts.let_pass("next_dispatch_at")
+    parts.dispatch()
+
+    assert len(parts.double.events) == 2
+
+
+def test_when_prefect_has_more_waiting_runs_than_can_be_read_no_more_are_made(parts: Parts) -> None:
+    parts.open()
+    for _ in range(2):
+        parts.let_pass("next_dispatch_at")
+        parts.dispatch()
+    since = datetime.now(UTC).isoformat()
+    for number in range(2001):
+        waiting = {"type": "SCHEDULED", "parameters": {"incident": 10_000 + number, "attempt": 1}, "since": since}
+        parts.double.runs[uuid4()] = waiting
+
+    parts.let_pass("next_dispatch_at")
+    parts.dispatch()
+
+    assert len(parts.double.events) == 1
+
+
+# --- nobody claims
+
+
+def test_an_incident_that_nobody_claims_is_paged_once_while_dispatch_goes_on(parts: Parts) -> None:
+    incident = parts.open()
+    parts.dispatch()
+    assert page_unclaimed(parts.ledger, parts.catalogue, 60, 60) == 0
+    parts.let_pass("next_dispatch_at")
+    with parts.ledger.engine.begin() as connection:
+        connection.execute(update(schema.incident).values(open_since=text("now() - interval '61 seconds'")))
+
+    assert page_unclaimed(parts.ledger, parts.catalogue, 10, 90) == 0  # a warning has more time
+    assert page_unclaimed(parts.ledger, parts.catalogue, 90, 60) == 1
+    assert page_unclaimed(parts.ledger, parts.catalogue, 90, 60) == 0
+
+    (page,) = parts.ledger.deliveries.of(incident)
+    assert (page.channel, page.subject) == ("warning", "[shop] Nobody works on it: A disk is full")
+    assert parts.dispatch() == 1
+    parts.work(incident)
+
+
+def test_a_lost_run_starts_the_wait_for_a_worker_anew_and_dry_runs_call_nobody(parts: Parts) -> None:
+    incident = parts.open()
+    target = Target(system="shop", path=("host", "web2", "filesystem", "/data"))
+    trouble = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", target, Severity.WARNING, "A disk is full")
+    with parts.ledger.engine.begin() as connection:
+        parts.ledger.incidents.open(connection, trouble, options={"dry_run": True})
+        connection.execute(update(schema.incident).values(open_since=text("now() - interval '1 hour'")))
+    parts.work(incident)
+    parts.let_pass("claimed_until")
+    parts.reconciler.reconcile()
+    assert parts.row(incident).status == "open"
+
+    assert page_unclaimed(parts.ledger, parts.catalogue, 60, 60) == 0
 
 
 def test_an_incident_without_flow_is_never_sent(parts: Parts) -> None:

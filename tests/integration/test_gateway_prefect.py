@@ -157,3 +157,25 @@ def test_what_is_no_prefect_server_is_unavailable() -> None:
         pytest.raises(PrefectUnavailableError, match="does not answer"),
     ):
         nobody.send_events([])
+
+
+def test_runs_that_wait_for_a_worker_are_found_by_their_incident(server: PrefectServer, prefect: PrefectApi) -> None:
+    flow = f"waits-{uuid4()}"
+    deployed = deployment(server, flow)
+
+    def run(**parameters: Any) -> str:
+        return str(post(server, f"deployments/{deployed}/create_flow_run", {"parameters": parameters})["id"])
+
+    def move(run: str, state: str) -> None:
+        post(server, f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+
+    run(incident=1, attempt=1, target="t")
+    move(run(incident=2, attempt=3), "PENDING")
+    move(run(incident=4, attempt=1), "RUNNING")
+    move(run(incident=5, attempt=1), "CRASHED")
+    run(target="by hand")
+
+    waiting = prefect.waiting([flow])
+
+    assert (waiting.attempts, waiting.complete) == ({(1, 1), (2, 3)}, True)
+    assert prefect.waiting(["another-flow"]).attempts == frozenset()

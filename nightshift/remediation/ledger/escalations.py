@@ -57,6 +57,15 @@ class Escalations:
         at = None if after is None else _TABLE.c.opened_at + timedelta(seconds=after)
         connection.execute(update(_TABLE).where(_TABLE.c.id == incident_id).values(next_step_at=at))
 
+    def acknowledged_by(self, connection: Connection, incident_id: int, within_seconds: float) -> str | None:
+        """Who took an incident over within this time, if somebody did."""
+        person: str | None = connection.execute(
+            select(_TABLE.c.acknowledged_by).where(
+                _TABLE.c.id == incident_id, _TABLE.c.acknowledged_at > NOW - timedelta(seconds=within_seconds)
+            )
+        ).scalar()
+        return person
+
     def unclaimed(self, connection: Connection, critical_seconds: float, other_seconds: float) -> Sequence[Row[Any]]:
         """Incidents that no flow run took for too long and that nobody was told about, with ``waited`` in seconds.
 

@@ -148,15 +148,6 @@ class Incidents:
             .limit(1)
         ).first()
 
-    def acknowledged_by(self, connection: Connection, incident_id: int, within_seconds: float) -> str | None:
-        """Who took an incident over within this time, if somebody did."""
-        person: str | None = connection.execute(
-            select(_TABLE.c.acknowledged_by).where(
-                _TABLE.c.id == incident_id, _TABLE.c.acknowledged_at > NOW - timedelta(seconds=within_seconds)
-            )
-        ).scalar()
-        return person
-
     # --- reading
 
     def get(self, incident_id: int) -> Row[Any] | None:
@@ -215,14 +206,19 @@ class Incidents:
         The attempt stays the same, so that a run which starts late still finds its claim free. Should two sends
         start two runs, the first one claims and the other ends.
         """
-        pause = min(_LONGEST_DISPATCH_PAUSE_SECONDS, _DISPATCH_PAUSE_SECONDS * 2 ** min(incident.sends, 8))
         connection.execute(
             update(_TABLE)
             .where(_TABLE.c.id == incident.id)
-            .values(sends=_TABLE.c.sends + 1, next_dispatch_at=NOW + timedelta(seconds=pause))
+            .values(sends=_TABLE.c.sends + 1, next_dispatch_at=NOW + _dispatch_pause(incident))
         )
         self._journal.append(
             connection, incident.id, Kind.DISPATCHED, {"attempt": incident.attempt, "send": incident.sends + 1}
+        )
+
+    def postpone(self, connection: Connection, incident: Row[Any]) -> None:
+        """What was sent before left a run that has not started: look again after the same pause."""
+        connection.execute(
+            update(_TABLE).where(_TABLE.c.id == incident.id).values(next_dispatch_at=NOW + _dispatch_pause(incident))
         )
 
     # --- working
@@ -381,6 +377,11 @@ class Incidents:
                 self._call_off(connection, incident_id)
                 self._journal.append(connection, incident_id, Kind.ACKNOWLEDGED, {"person": person})
         return bool(taken)
+
+
+def _dispatch_pause(incident: Row[Any]) -> timedelta:
+    seconds = _DISPATCH_PAUSE_SECONDS * 2 ** min(incident.sends, 8)
+    return timedelta(seconds=min(_LONGEST_DISPATCH_PAUSE_SECONDS, seconds))
 
 
 def _held(claim: Claim) -> tuple[Any, ...]:
