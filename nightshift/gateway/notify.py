@@ -1,4 +1,4 @@
-"""Notify: sends the pages and notices of the outbox through the channels of the catalogue, by apprise.
+"""Notify: sends the pages and notices of the outbox through the channels of the catalogue.
 
 Each channel is spoken to by one thread at a time and for a bounded time, so a slow one holds up nobody else. A message
 that no channel took stays in the outbox with the reason.
@@ -10,23 +10,23 @@ import logging
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
-from urllib.parse import quote
 
-import apprise
 import httpx
 from pydantic import SecretStr
 from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightshift.catalogue import Catalogue, Channel
+from nightshift.gateway.channel_kinds import Message, Send, send_by_apprise, send_to
 from nightshift.gateway.channels import DEFAULT_CHANNEL
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.connections import resolve_secret
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.models import Severity
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,6 @@ _CHANNELS_AT_ONCE = 8
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ADDRESSES = re.compile(r"[@!](?=\w)|<(?=[!@#])")
 """What chat programs (and apprise for them) turn into a call for people: ``@channel``, ``<!here>``, ``!here>``."""
-
-Send = Callable[[SecretStr, str, str], bool]
-"""Sends a subject and a body to a channel's URL; whether it was taken."""
-
-
-def send_by_apprise(url: SecretStr, subject: str, body: str) -> bool:
-    """See :data:`Send`. Apprise bounds connecting and reading: 4 seconds each, or ``cto`` and ``rto`` in the URL."""
-    channel = apprise.Apprise()
-    if not channel.add(url.get_secret_value()):
-        raise ConfigurationError("its URL is none that apprise knows")
-    return bool(channel.notify(title=subject, body=body, body_format=apprise.NotifyFormat.TEXT))
 
 
 class Notifier:
@@ -111,25 +100,22 @@ class Notifier:
     def _try(self, key: tuple[str, str], message: Row[Any]) -> str | None:
         """Send one message; None when it was taken, else why not."""
         try:
-            url = self._url(*key)
-            taken = self._send(
-                url, for_people(message.subject, _SUBJECT_LENGTH), for_people(message.body, _BODY_LENGTH)
-            )
+            channel, secret = self._place(*key)
+            return send_to(channel, secret, _message(message), self._send)
         except ConfigurationError as error:
             return str(error)
         except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
             return f"sending failed: {type(error).__name__}"
-        return None if taken else "the channel did not take it"
 
-    def _url(self, system: str, channel: str) -> SecretStr:
+    def _place(self, system: str, channel: str) -> tuple[Channel | None, SecretStr]:
         if channel == DEFAULT_CHANNEL:
             if self._default_url is None:
                 raise ConfigurationError("There is no default channel.", remedy="Set NIGHTSHIFT_PAGE_URL.")
-            return self._default_url
+            return None, self._default_url
         known = self._catalogue.systems.get(system)
         if known is None or channel not in known.channels:
             raise ConfigurationError("The channel is not in the catalogue any more.")
-        return _for_apprise(known.channels[channel], resolve_secret(known.channels[channel].url))
+        return known.channels[channel], resolve_secret(known.channels[channel].url)
 
     def _failed(self, key: tuple[str, str], message: Row[Any], error: str) -> None:
         self._metrics.notification_failures.inc()
@@ -141,12 +127,14 @@ class Notifier:
             log.error("a message was not delivered", extra={"system": key[0], "channel": key[1], "error": error})
 
 
-def _for_apprise(channel: Channel, secret: SecretStr) -> SecretStr:
-    """The secret as a URL: of PagerDuty one has only the routing key, and its events API asks for nothing else."""
-    key = secret.get_secret_value()
-    if channel.kind != "pagerduty" or "://" in key:
-        return secret
-    return SecretStr(f"pagerduty://{quote(key, safe='')}@{quote(key, safe='')}")
+def _message(row: Row[Any]) -> Message:
+    return Message(
+        for_people(row.subject, _SUBJECT_LENGTH),
+        for_people(row.body, _BODY_LENGTH),
+        Severity(row.severity),
+        row.system,
+        f"nightshift-{row.incident_id}-{row.opened_at:%Y%m%dT%H%M%S.%f}-{row.id}",
+    )
 
 
 def for_people(text: str, limit: int) -> str:
