@@ -27,11 +27,11 @@ def database_volume_reclaim(
     """Archive and delete old rows as the policy allows, propose what only people can do, and check the volume.
 
     Args:
-        system: a system of the catalogue.
-        target: the volume as a target key, e.g. `shop/database/main/claim/postgres-pvc`.
-        incident: the incident to work on; leave empty to open one by hand.
-        attempt: which attempt on the incident this is.
-        dry_run: make and show the plan, change nothing.
+        system: A system of the catalogue, e.g. `shop`.
+        target: The volume, each part of its path percent-encoded, e.g. `shop/database/main/claim/postgres-pvc`.
+        incident: The incident to work on. Leave it empty: then one is opened by hand.
+        attempt: Leave it at 1. The gateway counts the attempts on an incident.
+        dry_run: Make and show the plan, change nothing.
     """
     return answer(Request(NAME, system, target, incident, attempt, dry_run), reclaim)
 

@@ -25,11 +25,11 @@ def disk_space_reclaim(
     """Remove what the policy allows, least harmful first, until usage is below its ceiling and stays there.
 
     Args:
-        system: a system of the catalogue.
-        target: the filesystem as a target key, e.g. `shop/host/web1/filesystem/%2Fdata`.
-        incident: the incident to work on; leave empty to open one by hand.
-        attempt: which attempt on the incident this is.
-        dry_run: make and show the plan, change nothing.
+        system: A system of the catalogue, e.g. `shop`.
+        target: The filesystem, each part of its path percent-encoded, e.g. `shop/host/web1/filesystem/%2Fdata`.
+        incident: The incident to work on. Leave it empty: then one is opened by hand.
+        attempt: Leave it at 1. The gateway counts the attempts on an incident.
+        dry_run: Make and show the plan, change nothing.
     """
     return answer(Request(NAME, system, target, incident, attempt, dry_run), reclaim)
 

@@ -19,6 +19,7 @@ from nightshift.remediation.connections import HostConnection, LocalConnection, 
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.gate import Execution, Gate
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 from nightshift.remediation.permission import Limits
@@ -101,12 +102,18 @@ class Incident:
 
     def take_answer(self) -> None:
         """Bring an answer given in the Prefect form into the ledger, where the first decision counts."""
-        waiting = self.ledger.approvals.open_one(self.id)
-        if waiting is None or waiting.flow_run_id != self.flow_run_id:
+        asked = [row for row in self.ledger.approvals.of(self.id) if row.flow_run_id == self.flow_run_id]
+        decision = answer_in_form(self.flow_run_id, asked[-1].digest) if asked else None
+        if decision is None or self._has(decision, asked[-1].id):
             return
-        decision = answer_in_form(self.flow_run_id, waiting.digest)
-        if decision is not None and (refused := self.ledger.approvals.decide(self.id, waiting.digest, decision)):
+        if refused := self.ledger.approvals.decide(self.id, asked[-1].digest, decision):
             get_run_logger().warning("The answer in the form does not count: %s", refused)
+
+    def _has(self, decision: Decision, approval: int) -> bool:
+        """Whether the ledger has this answer from an earlier start of this run."""
+        decided = (row.entry for row in self.ledger.journal.of(self.id) if row.kind is Kind.DECIDED)
+        answers = [(entry["approval"], entry.get("person"), entry.get("via")) for entry in decided]
+        return (approval, decision.person, decision.via) in answers
 
     def diagnosed(self, measured: str, findings: Sequence[Finding], evidence: str) -> None:
         """Record what was seen: the symptom in one line, the findings, and the evidence as Markdown."""

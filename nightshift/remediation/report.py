@@ -128,7 +128,7 @@ def _measurements(rows: Sequence[Row]) -> str:
     judged = _last(rows, Kind.JUDGED)
     lines = [f"**Before:** {first['measured']}"]
     if judged is not None:
-        lines += ["", f"**After:** {judged['measured']}", "", judged["reason"]]
+        lines += ["", f"**After:** {judged['measured']}"]
         if judged.get("chart"):
             lines += ["", "```", judged["chart"], "```"]
     return "\n".join(lines)
@@ -138,20 +138,17 @@ def _actions(rows: Sequence[Row]) -> str:
     ended = [row for row in rows if row.kind in (Kind.DONE, Kind.FAILED, Kind.UNKNOWN, Kind.REFUSED)]
     if not ended:
         return ""
-    lines = ["| Time | Action | Result | Freed |", "|---|---|---|--:|"]
-    freed = 0
-    for row in ended:
-        effect = row.entry.get("effect") or {}
-        amount = effect.get("amount") or {}
-        in_bytes = amount.get("amount", 0) if amount.get("unit") == "bytes" else 0
-        freed += in_bytes
+    # A list, no table: its cells would not wrap in the Prefect UI.
+    lines, freed = [], 0
+    for number, row in enumerate(ended, 1):
+        amount = (row.entry.get("effect") or {}).get("amount") or {}
+        freed += amount.get("amount", 0) if amount.get("unit") == "bytes" else 0
         result = row.entry.get("summary") or row.entry.get("reason", "")
         lines.append(
-            f"| {row.at:%H:%M:%S} | {row.entry.get('title', '')} | {row.kind}: {printable(result, 400)} | "
-            f"{format_bytes(in_bytes) if in_bytes else ''} |"
+            f"{number}. {row.at:%H:%M:%S} **{row.entry.get('title', '')}**\n   {row.kind}: {printable(result, 400)}"
         )
     if freed:
-        lines.append(f"| | **Total** | | **{format_bytes(freed)}** |")
+        lines.append(f"\n**{format_bytes(freed)} freed in all.**")
     return "\n".join(lines)
 
 

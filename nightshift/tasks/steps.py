@@ -35,7 +35,7 @@ def diagnostic(name: str, *, of: str) -> Callable[[Callable[P, R]], Callable[P, 
         declared = Task(
             fn=function,
             name=name,
-            task_run_name=f"{name} · {of}",
+            task_run_name=f"{name}: {of}",
             tags=["diagnostic"],
             cache_policy=NO_CACHE,
             persist_result=False,
@@ -71,7 +71,7 @@ def action(
         declared = Task(
             fn=function,
             name=name,
-            task_run_name=f"{name} · at most {{action.bound}}",
+            task_run_name=f"{name}: at most {{action.bound}}",
             tags=["action"],
             cache_policy=NO_CACHE,
             persist_result=False,
