@@ -25,7 +25,7 @@ ACTION_NAMESPACE = UUID("6f1f4f0e-5d0a-5e63-9d0c-0b9c5a0a2f11")
 class Value(BaseModel):
     """Base of all values: frozen, and strict about unknown fields so that a typo cannot pass silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Severity(StrEnum):

@@ -41,7 +41,7 @@ runbooks:
   VolumeFull:
     summary: a volume is full
     severity: warning
-    flow: disk-space-reclaim
+    flow: database-volume-reclaim
     target:
       database: { label: server, default: database }
       claim: { label: claim, among: [data, logs] }

@@ -57,7 +57,7 @@ runbooks:
   VolumeFull:
     summary: a volume is full
     severity: warning
-    flow: disk-space-reclaim
+    flow: database-volume-reclaim
     target:
       database: { default: database }
       claim: { label: persistentvolumeclaim, among: [data] }
@@ -287,7 +287,8 @@ MISTAKES = {
     "flow that does not exist": (
         "    flow: disk-space-reclaim\n    target:\n      host",
         "    flow: disk-space-reclam\n    target:\n      host",
-        "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; flows: disk-space-reclaim.",
+        "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
+        "flows: database-volume-reclaim, disk-space-reclaim.",
     ),
     "policy without a flow": (
         "    severity: info",

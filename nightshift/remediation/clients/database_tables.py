@@ -17,7 +17,8 @@ from nightshift.remediation.models import Value
 _TIME_TYPES = ("timestamp with time zone", "timestamp without time zone", "date")
 
 _TABLE = """
-select c.oid, c.relkind::text, c.relhasrules, c.relpersistence::text, greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint,
+select c.oid, c.relkind::text, c.relhasrules, c.relpersistence::text,
+       greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint,
        pg_total_relation_size(c.oid),
        has_table_privilege(c.oid, 'select'), has_table_privilege(c.oid, 'update'), has_table_privilege(c.oid, 'delete'),
        exists (select from pg_inherits where inhparent = c.oid)
