@@ -28,6 +28,8 @@ from nightshift.remediation.alert_sources import AlertmanagerAddress
 from nightshift.remediation.ledger import Ledger, schema
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Outcome
+from nightshift.running.doctor.alertmanagers import look_at_alertmanagers
+from nightshift.running.doctor.finding import Level, Seen
 from nightshift.settings import Settings
 
 DISK = {"alertname": "HighDiskUsage", "job": "shop", "instance": "web1:9100", "mountpoint": "/data"}
@@ -500,3 +502,27 @@ def test_alerts_fired_while_the_gateway_was_down_for_longer_than_alertmanager_re
     assert 'nightshift_alertmanager_taken_in_total{source="alertmanager"} 1.0' in metrics
     assert 'nightshift_alertmanager_reconciled_age_seconds{source="alertmanager"}' in metrics
     assert [row.status for row in ledger.incidents.list()] == ["open"]
+
+
+# --- what the doctor says
+
+
+def test_the_doctor_names_alertmanagers_that_cannot_be_reconciled_with(
+    alertmanager: AlertmanagerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> list[Seen]:
+        return list(look_at_alertmanagers(Settings()))
+
+    monkeypatch.delenv("NIGHTSHIFT_ALERTMANAGERS", raising=False)
+    ((level, what, _),) = look()
+    assert (level, "its webhook loses" in what) == (Level.WARNING, True)
+
+    dead = f"http://user:hush@127.0.0.1:{free_port()}"
+    strange = {"url": alertmanager.url, "receiver": "team-a"}
+    monkeypatch.setenv("NIGHTSHIFT_ALERTMANAGERS", json.dumps({"am": [alertmanager.url, strange], "dead": dead}))
+    well, no_receiver, down = look()
+
+    assert (well.level, "what it sends to nightshift is ours" in well.what) == (Level.OK, True)
+    assert (no_receiver.level, "has no receiver 'team-a'" in no_receiver.what) == (Level.ERROR, True)
+    assert (down.level, "does not answer" in down.what) == (Level.ERROR, True)
+    assert "hush" not in str(look())

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from nightshift.catalogue import Catalogue, CatalogueError, System
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.text import printable
-from nightshift.running.doctor import connections, installation
+from nightshift.running.doctor import alertmanagers, connections, installation
 from nightshift.running.doctor.finding import Check, Level, Seen, Symptom, error, ok, run_all
 from nightshift.settings import Settings
 
@@ -73,6 +73,8 @@ def _of_installation(settings: Settings, catalogue: Catalogue | None) -> Iterato
     yield Check("ledger", partial(installation.look_at_ledger, settings), seconds=60, remedy=installation.UP)
     yield Check("prefect", partial(installation.look_at_prefect, settings, flows), seconds=60, remedy=installation.UP)
     yield Check("gateway", partial(installation.look_at_gateway, settings))
+    look = partial(alertmanagers.look_at_alertmanagers, settings)
+    yield Check("alertmanagers", look, seconds=60, remedy=alertmanagers.MEND)
 
 
 def _of_system(system: System) -> Iterator[Check]:
