@@ -87,7 +87,7 @@ class Permission:
         with self.ledger.engine.connect() as connection:
             doubts = [(action, self.doubt(connection, action)) for action in plan.actions]
         actions = tuple(
-            action.model_copy(update={"reason": f"{action.reason} {doubt}".strip()}) if doubt else action
+            action.model_copy(update={"reason": f"{action.reason.rstrip('.')}. {doubt}"}) if doubt else action
             for action, doubt in doubts
         )
         return plan.model_copy(update={"actions": actions})

@@ -199,10 +199,13 @@ def test_an_action_done_by_an_earlier_attempt_is_not_repeated(
 
 
 HOST = Target(system="shop", path=("host", "web1"))
+PART = Target(system="shop", path=(*TARGET.path, "file", "a"))
 ELSEWHERE = [Scope(system="other"), Scope(runbook="Other"), Scope(target=Target(system="shop", path=("host", "web")))]
 
 
-@pytest.mark.parametrize("scope", [Scope(), Scope(system="shop"), Scope(runbook=RUNBOOK), Scope(target=HOST)], ids=str)
+@pytest.mark.parametrize(
+    "scope", [Scope(), Scope(system="shop"), Scope(runbook=RUNBOOK), Scope(target=HOST), Scope(target=PART)], ids=str
+)
 def test_a_stop_holds_changes_until_it_is_lifted(
     ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, scope: Scope
 ) -> None:

@@ -13,11 +13,15 @@ import typer
 
 from nightshift.gateway.cli import (
     alert_commands,
+    audit_commands,
+    breaker_commands,
     decision_commands,
     doctor_commands,
     incident_commands,
+    mode_commands,
     runbook_commands,
     running_commands,
+    switch_commands,
 )
 from nightshift.gateway.cli.output import out, print_error
 from nightshift.remediation.errors import NightshiftError
@@ -39,8 +43,12 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     doctor_commands.commands,  # doctor
     incident_commands.commands,  # incidents, report
     decision_commands.commands,  # approve, deny
+    switch_commands.commands,  # stop, start, stops
+    mode_commands.commands,  # mode
+    breaker_commands.commands,  # breaker
     alert_commands.commands,  # alert, run
     runbook_commands.commands,  # runbooks, schema
+    audit_commands.commands,  # audit
 )
 for commands in _COMMANDS:
     app.add_typer(commands)

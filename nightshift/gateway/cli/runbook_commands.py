@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from nightshift.gateway.cli import completion
 from nightshift.gateway.cli.opened import NotFoundError, open_catalogue, open_settings, system_of
@@ -37,6 +38,7 @@ def list_runbooks(
 ) -> None:
     """List every alert of every system: what answers it, how urgent it is, how much may be done without asking."""
     from nightshift.gateway.cli import runbook_view
+    from nightshift.gateway.cli.modes_now import modes_now
 
     catalogue = open_catalogue()
     if system is not None:
@@ -44,10 +46,12 @@ def list_runbooks(
     found = [
         entry for entry in catalogue.runbooks() if system in (None, entry[0].id) and (entry[2].answered or not answered)
     ]
+    modes = modes_now()
+    now = [modes.entry(*entry) for entry in found]
     if as_json:
-        print_json([runbook_view.summary(*entry) for entry in found])
+        print_json([runbook_view.summary(*entry) for entry in now])
     else:
-        out.print(runbook_view.table(found))
+        out.print(runbook_view.table(now))
 
 
 @runbooks.command()
@@ -61,6 +65,7 @@ def show(
 ) -> None:
     """Show what is done about one alert: flow, limits, who approves, who is called, where it is told."""
     from nightshift.gateway.cli import runbook_view
+    from nightshift.gateway.cli.modes_now import modes_now, words
 
     catalogue = open_catalogue()
     wanted = [system_of(catalogue, system)] if system is not None else list(catalogue.systems.values())
@@ -77,11 +82,17 @@ def show(
     if len(having) > 1:
         systems = ", ".join(sorted(candidate.id for candidate in having))
         raise NotFoundError(f"Several systems have a runbook for {alert}: {systems}.", remedy="Add --system.")
-    found = (having[0], alert, having[0].runbooks[alert])
+    modes = modes_now()
+    found = modes.entry(having[0], alert, having[0].runbooks[alert])
+    set_by = modes.row(having[0].id, alert)
     if as_json:
-        print_json(runbook_view.details(*found))
+        print_json({**runbook_view.details(*found), "mode_set": words(set_by) if set_by is not None else None})
         return
     out.print(*runbook_view.page(*found), sep="\n")
+    if set_by is not None:
+        out.print(
+            Text(f"\nThe mode {words(set_by)}. The catalogue says {having[0].mode_of(having[0].runbooks[alert])}.")
+        )
 
 
 def _is_near(word: str, known: list[str]) -> bool:

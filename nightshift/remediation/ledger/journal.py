@@ -217,6 +217,14 @@ class Journal:
                 open_intents.pop(row.action_id, None)
         return list(open_intents.values())
 
+    def head(self) -> tuple[int, str]:
+        """Sequence and hash of the last row."""
+        table = schema.journal
+        query = select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
+        with self._engine.connect() as connection:
+            last = connection.execute(query).first()
+        return (last.sequence, last.hash) if last else (0, FIRST_HASH)
+
     def first_broken_link(self) -> int | None:
         """Sequence of the first row that was changed, or that follows a removed one; None when the chain holds."""
         previous, expected = FIRST_HASH, 1

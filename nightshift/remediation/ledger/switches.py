@@ -29,7 +29,7 @@ class Scope:
     runbook: str | None = None
     """Name of an alert."""
     target: Target | None = None
-    """With everything below it."""
+    """With everything below it; and what contains it is not changed either, since that would change it, too."""
 
     def __str__(self) -> str:
         parts = [("system", self.system), ("runbook", self.runbook), ("target", self.target and self.target.key)]
@@ -80,7 +80,10 @@ class Switches:
         """Why no change may be made to this target by this runbook now; None when one may."""
         key = target.key
         covers_target = or_(
-            _TABLE.c.target.is_(None), _TABLE.c.target == key, func.starts_with(key, func.concat(_TABLE.c.target, "/"))
+            _TABLE.c.target.is_(None),
+            _TABLE.c.target == key,
+            func.starts_with(key, func.concat(_TABLE.c.target, "/")),
+            func.starts_with(_TABLE.c.target, key + "/"),
         )
         row = connection.execute(
             select(_TABLE)
