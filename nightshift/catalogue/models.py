@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -33,12 +32,6 @@ def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("write it on one line, without control characters")
     return text
-
-
-def _known_time_zone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError("write a time zone of the IANA database such as UTC or Europe/Berlin")
-    return name
 
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
