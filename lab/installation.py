@@ -85,6 +85,11 @@ class Installation:
         self.ledger = Ledger.connect(self.settings.ledger_url())
         return said
 
+    @property
+    def prefect_ui(self) -> str:
+        """Where people look, without a path."""
+        return (self.settings.prefect_api_url or "").removesuffix("/api")
+
     def pid(self, part: str) -> int:
         """Process id of a part, from ``nightshift status``."""
         parts = json.loads(self.cli("status", "--json", check=False).stdout)["parts"]
