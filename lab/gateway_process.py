@@ -63,6 +63,7 @@ class GatewayProcess:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
+        self.kill()
         raise RuntimeError(f"the gateway did not start: {self.log()[-3000:]}")
 
     def stop(self) -> int | None:
