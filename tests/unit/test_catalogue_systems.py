@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 
 from nightshift.catalogue import Catalogue, System
 from nightshift.catalogue.schema import catalogue_schema, schema_text
+from nightshift.remediation.budgets import Per
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy, FileRule
 from nightshift.remediation.flow_policies import FLOW_POLICIES
-from nightshift.remediation.models import Mode, Severity
+from nightshift.remediation.models import Mode, Severity, Value
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "runbooks"
@@ -82,6 +83,25 @@ def test_no_flow_that_exists_is_called_planned(catalogue: Catalogue) -> None:
 
 def test_nothing_is_changed_without_an_approval_by_default(catalogue: Catalogue) -> None:
     assert {system.mode_of(runbook) for system, _, runbook in catalogue.runbooks()} == {Mode.PROPOSE}
+
+
+def test_every_system_bounds_what_is_done_to_one_target_and_to_all(system: System) -> None:
+    budgets = {(budget.per, budget.kind): budget for budget in system.budgets}
+
+    assert "budgets" in system.model_fields_set
+    assert budgets[Per.TARGET, None].at_most.amount <= 30
+    assert budgets[Per.SYSTEM, None].at_most.amount <= 60
+    assert system.cooldown > 0
+    assert system.breaker.after <= 3
+
+
+def test_a_whole_plan_of_every_runbook_fits_into_the_budget_of_its_target_twice(catalogue: Catalogue) -> None:
+    for system, name, runbook in catalogue.runbooks():
+        if runbook.policy is None:
+            continue
+        rules = sum(len(v) if isinstance(v, tuple) else isinstance(v, Value) for _, v in runbook.policy)
+        budget = next(b for b in system.budgets if b.per is Per.TARGET and b.kind is None)
+        assert budget.at_most.amount >= 2 * rules, (system.id, name, rules)
 
 
 @pytest.mark.parametrize("severity", Severity)
