@@ -260,6 +260,12 @@ def test_breakers_are_listed_and_armed_again(nightshift: Command, ledger: Ledger
     (entry,) = nightshift("breaker", "list", "--json").json
     assert (entry["open"], entry["target"], len(entry["without_help"])) == (True, TARGET.key, 3)
     assert "3 of 3" in nightshift("breaker", "list").out
+    incident = str(entry["without_help"][0]["incident"])
+    assert "open, nothing more is done there" in nightshift("incidents", "show", incident).out
+    assert (
+        f"nightshift breaker rearm shop HighDiskUsage {TARGET.key}"
+        in (nightshift("incidents", "show", incident, "--json").json["breaker"])
+    )
     assert "closed again" in nightshift("breaker", "rearm", *arguments).out
     assert nightshift("breaker", "list", "--json").json == []
     assert "was not open" in nightshift("breaker", "rearm", *arguments).out

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightshift.gateway.cli import completion
+from nightshift.gateway.cli.breaker_view import is_open, without_help
 from nightshift.gateway.cli.mode_commands import check_names
 from nightshift.gateway.cli.opened import NotFoundError, login, open_catalogue, open_ledger
 from nightshift.gateway.cli.output import Json, out, print_json
@@ -54,22 +55,12 @@ def rearm(
     where = target_of(target, catalogue)
     if where.system != system:
         raise NotFoundError(f"The target is one of {where.system}.", remedy="Name its own system.")
-    person = login()
+    person, of = login(), catalogue.systems[system]
     with open_ledger() as ledger:
-        was_open = _is_open(catalogue.systems[system], _failed(ledger, catalogue.systems[system], runbook, where))
+        was_open = is_open(of, without_help(ledger, of, runbook, where))
         ledger.past.rearm(runbook, where, reason=reason, author=person)
     state = "The breaker is closed again" if was_open else "The breaker was not open"
     out.print(Text.assemble(f"{state}; earlier incidents of ", shown(runbook), f" on {where.key} no longer count."))
-
-
-def _failed(ledger: Ledger, system: System, runbook: str, target: Target) -> list[Past]:
-    with ledger.engine.connect() as connection:
-        past = ledger.past.of(connection, runbook, target, system.breaker)
-    return sorted((one for one in past if not one.helped), key=lambda one: one.ended_at, reverse=True)
-
-
-def _is_open(system: System, failed: list[Past]) -> bool:
-    return len(failed) >= system.breaker.after
 
 
 def _troubled(ledger: Ledger, catalogue: Catalogue) -> list[tuple[System, str, Target, list[Past]]]:
@@ -79,7 +70,7 @@ def _troubled(ledger: Ledger, catalogue: Catalogue) -> list[tuple[System, str, T
     found = []
     for row in ledger.past.troubled(longest):
         system, target = catalogue.systems.get(row.system), Target.from_key(row.target)
-        if system is not None and (failed := _failed(ledger, system, row.runbook, target)):
+        if system is not None and (failed := without_help(ledger, system, row.runbook, target)):
             found.append((system, str(row.runbook), target, failed))
     return found
 
@@ -89,7 +80,7 @@ def _entry(system: System, runbook: str, target: Target, failed: list[Past]) -> 
         "system": system.id,
         "alert": runbook,
         "target": target.key,
-        "open": _is_open(system, failed),
+        "open": is_open(system, failed),
         "opens_after": system.breaker.after,
         "without_help": [
             {
@@ -107,9 +98,8 @@ def _table(found: list[tuple[System, str, Target, list[Past]]]) -> Table:
     for column in ("breaker", "system", "alert", "target", "without help", "incidents"):
         listing.add_column(column, overflow="fold")
     for system, runbook, target, failed in found:
-        is_open = _is_open(system, failed)
         listing.add_row(
-            Text("open", style="bold red") if is_open else Text("closed"),
+            Text("open", style="bold red") if is_open(system, failed) else Text("closed"),
             system.id,
             shown(runbook, limit=60),
             Text(target.key),

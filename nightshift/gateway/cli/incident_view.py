@@ -12,10 +12,11 @@ from rich.text import Text
 from sqlalchemy import Row
 from sqlalchemy.exc import OperationalError
 
+from nightshift.gateway.cli import breaker_view
 from nightshift.gateway.cli.opened import flow_run_url, incident_row
 from nightshift.gateway.cli.output import err
 from nightshift.gateway.cli.plan_view import plan_view
-from nightshift.gateway.cli.texts import from_markdown, iso, moment, shown
+from nightshift.gateway.cli.texts import from_markdown, inert, iso, moment, shown
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.journal import Row as JournalRow
@@ -115,6 +116,7 @@ def details(ledger: Ledger, incident_id: int) -> dict[str, Any]:
     return {
         **summary(row),
         "waits_for": waits_for(row, approval),
+        "breaker": breaker_view.in_words(ledger, row),
         "alerts": [_alert(alert) for alert in ledger.inbox.of(incident_id)],
         "plan": plan.model_dump(mode="json") | {"digest": plan.digest} if plan else None,
         "approval": _approval(approval) if approval else None,
@@ -137,6 +139,7 @@ def page(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
             "System": Text(f"{row.system}, {row.severity}"),
             "Alert": shown(row.runbook),
             "Target": shown(Target.from_key(row.target).label),
+            "Breaker": Text(inert(breaker_view.in_words(ledger, row))),
             "Flow": Text(f"{row.flow}, attempt {row.attempt}" if row.flow else "none: a person was paged"),
             "Dry run": Text("yes: nothing will be changed" if row.options.get("dry_run") else ""),
             "Opened": Text(f"{moment(row.opened_at)} UTC"),
