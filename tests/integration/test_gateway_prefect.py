@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
@@ -99,6 +100,14 @@ def test_an_incident_starts_one_flow_run_with_its_parameters(
             break
         time.sleep(0.1)
     assert [run["parameters"] for run in runs] == [{"target": TARGET.key, "incident": incident}]
+
+    # Without a worker it waits there: sent again and again, the incident still has one run.
+    for _ in range(5):
+        with ledger.engine.begin() as connection:
+            connection.execute(text("update incident set next_dispatch_at = now()"))
+        assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
+        time.sleep(0.5)
+    assert len(post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})) == 1
 
 
 def test_a_decision_resumes_a_run_suspended_with_our_form(
