@@ -6,16 +6,20 @@ import argparse
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from lab.alertmanager import AlertmanagerProcess
 from lab.demo.catalogue import ALERT, SYSTEM, post_as_alertmanager, write_catalogue
 from lab.demo.patients import Patient, patient
 from lab.demo.screen import Screen
 from lab.installation import Installation
+from lab.patient_host import CannotStartError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.journal import Kind
@@ -24,6 +28,10 @@ from nightshift.settings import Settings
 
 PATIENCE_SECONDS = 180.0
 Fire = Callable[[dict[str, str]], None]
+Answer = Callable[[Installation, int, str, Screen], None]
+"""Gives or awaits the answer to a plan: of which incident, and its digest."""
+SHOWN = ("What was done", "Approval", "Left for people")
+"""Sections of the report that are worth reading after having seen it all happen."""
 
 
 def main() -> int:
@@ -34,16 +42,45 @@ def main() -> int:
     options = parser.parse_args()
     screen = Screen()
     screen.rule("Nightshift demo: a disk is full at three in the morning")
-    with patient() as sick, Installation(prefix="nightshift-demo-") as installation:
-        _start(installation, sick, screen)
-        ended_well = _show(installation, sick, screen, yes=options.yes)
-        if options.keep:
-            _wait_for_a_person(installation, screen)
+    ended_well = False
+    try:
+        with _ended_by_signals(), patient() as sick, Installation(prefix="nightshift-demo-") as lab, _undisturbed_end():
+            start(lab, sick, screen)
+            ended_well = show(lab, sick, screen, partial(_answer, yes=options.yes))
+            if options.keep:
+                _wait_for_a_person(lab, screen)
+    except KeyboardInterrupt:
+        screen.line("⏹", "interrupted", "", "yellow")
+    except (AssertionError, CannotStartError, TimeoutError) as error:
+        screen.line("✘", "failed", str(error), "red")
     screen.line("🧹", "done", "Everything the demo started is stopped and removed.")
     return 0 if ended_well else 1
 
 
-def _start(installation: Installation, sick: Patient, screen: Screen) -> None:
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does: it takes everything down."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    yield
+
+
+@contextlib.contextmanager
+def _undisturbed_end() -> Iterator[None]:
+    """From its end on, nobody interrupts: a second Ctrl-C would leave something behind."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def start(installation: Installation, sick: Patient, screen: Screen) -> None:
+    """`nightshift up` with a catalogue about the patient."""
     screen.rule("The patient")
     for trouble in sick.troubles:
         screen.line("🩹", "made", trouble)
@@ -57,7 +94,8 @@ def _start(installation: Installation, sick: Patient, screen: Screen) -> None:
             screen.line("✔", "up", line.strip(), "dim")
 
 
-def _show(installation: Installation, sick: Patient, screen: Screen, *, yes: bool) -> bool:
+def show(installation: Installation, sick: Patient, screen: Screen, answer: Answer) -> bool:
+    """Fire the alert and follow its incident to the end; whether it was resolved."""
     config, ledger = installation.settings, installation.ledger
     before = _used(sick)
     labels = {
@@ -72,11 +110,11 @@ def _show(installation: Installation, sick: Patient, screen: Screen, *, yes: boo
         earlier = {row.id for row in ledger.incidents.list(system=SYSTEM)}
         fire(labels)
         incident = _incident(ledger, earlier)
-        _follow(ledger, incident, screen, yes=yes)
+        _follow(installation, incident, screen, answer)
     screen.rule("The report")
-    screen.markdown(_without_evidence(report_of(ledger, incident)))
+    screen.report(_in_short(report_of(ledger, incident)))
     screen.usage(before, _used(sick))
-    screen.links(_links(ledger, incident, config))
+    screen.links(_links(installation, incident))
     row = ledger.incidents.get(incident)
     return row is not None and row.outcome == "resolved"
 
@@ -110,8 +148,9 @@ def _incident(ledger: Ledger, earlier: set[int]) -> int:
     raise TimeoutError("The alert opened no incident.")
 
 
-def _follow(ledger: Ledger, incident: int, screen: Screen, *, yes: bool) -> None:
+def _follow(installation: Installation, incident: int, screen: Screen, answer: Answer) -> None:
     """Show every row of the journal as it comes, and answer when the plan asks."""
+    ledger = installation.ledger
     seen, until = 0, time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         for row in ledger.journal.of(incident, after=seen):
@@ -121,14 +160,14 @@ def _follow(ledger: Ledger, incident: int, screen: Screen, *, yes: bool) -> None
                 return
             if row.kind is Kind.ASKED:
                 started = time.monotonic()
-                _answer(ledger, incident, row.entry["digest"], screen, yes=yes)
+                screen.plan(ledger.approvals.plan(incident, row.entry["digest"]))
+                answer(installation, incident, row.entry["digest"], screen)
                 until += time.monotonic() - started
         time.sleep(0.1)
     raise TimeoutError("The incident did not end in time.")
 
 
-def _answer(ledger: Ledger, incident: int, digest: str, screen: Screen, *, yes: bool) -> None:
-    screen.plan(ledger.approvals.plan(incident, digest))
+def _answer(installation: Installation, incident: int, digest: str, screen: Screen, *, yes: bool) -> None:
     by_itself = yes or not sys.stdin.isatty()
     if by_itself:
         why = "YES=1" if yes else "there is no terminal"
@@ -137,15 +176,14 @@ def _answer(ledger: Ledger, incident: int, digest: str, screen: Screen, *, yes: 
     else:
         answer = screen.console.input("[bold]Approve this plan? [y/N] [/bold]").strip().lower()
         decision = Decision(os.environ.get("USER", "demo"), "the demo's terminal", answer in ("y", "yes"))
-    if refused := ledger.approvals.decide(incident, digest, decision):
+    if refused := installation.ledger.approvals.decide(incident, digest, decision):
         screen.line("✋", "approval", refused, "red")
 
 
-def _without_evidence(report: str) -> str:
-    """The report without its long tables; the Prefect UI and ``nightshift report`` show them."""
-    head, _, tail = report.partition("## Evidence")
-    _, _, timeline = tail.partition("## Timeline")
-    return f"{head}## Timeline\n{timeline}" if timeline else report
+def _in_short(report: str) -> str:
+    """The report without what was on the screen already; the Prefect UI and ``nightshift report`` show all of it."""
+    head, *sections = report.split("\n## ")
+    return "\n## ".join([head, *(section for section in sections if section.startswith(SHOWN))])
 
 
 def _used(sick: Patient) -> tuple[int, int]:
@@ -154,25 +192,26 @@ def _used(sick: Patient) -> tuple[int, int]:
     return used, used + usage.f_bavail * usage.f_frsize
 
 
-def _links(ledger: Ledger, incident: int, config: Settings) -> list[tuple[str, str]]:
-    row = ledger.incidents.get(incident)
-    ui = (config.prefect_api_url or "").removesuffix("/api")
-    links = [("flow run", f"{ui}/runs/flow-run/{row.flow_run_id}")] if row is not None and row.flow_run_id else []
-    return [*links, ("artifacts", f"{ui}/artifacts"), ("automations", f"{ui}/automations")]
+def _links(installation: Installation, incident: int) -> list[tuple[str, str]]:
+    ui, run = installation.prefect_ui, installation.flow_run(incident)["id"]
+    return [
+        ("flow run", f"{ui}/runs/flow-run/{run}"),
+        ("report", f"{ui}/artifacts/key/incident-{incident}"),
+        ("automations", f"{ui}/automations"),
+    ]
 
 
 def _wait_for_a_person(installation: Installation, screen: Screen) -> None:
     screen.rule("Left up to play with")
     command = f"NIGHTSHIFT_HOME={installation.home} {Path(sys.prefix) / 'bin' / 'nightshift'}"
-    screen.line("⌨", "try", f"{command} incidents list", "cyan")
-    screen.line("⌨", "try", f"{command} alert fire {ALERT} --system {SYSTEM}", "cyan")
+    screen.line("💡", "try", f"{command} incidents list", "cyan", whole=True)
+    screen.line("💡", "try", f"{command} alert fire {ALERT} --system {SYSTEM}", "cyan", whole=True)
     if sys.stdin.isatty():
         screen.console.input("Enter stops and removes everything. ")
         return
-    screen.line("⏸", "up", "until this process gets SIGINT (Ctrl-C) or SIGTERM")
+    screen.line("⏳", "up", "until this process gets SIGINT (Ctrl-C) or SIGTERM")
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -80,11 +80,11 @@ def render_plan(plan: Plan) -> str:
 
 
 def _numbered(number: int, action: Action) -> str:
-    touched = listed([printable(_DEVICE_AND_INODE.sub("", item)) for item in action.items])
+    files = [printable(_DEVICE_AND_INODE.sub("", item)) for item in action.items if _DEVICE_AND_INODE.search(item)]
     parts = (
         f"{number}. **{action.title}**",
         f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {action.undo}.*",
-        f"Touches {touched}." if touched else "",
+        f"Touches {listed(files)}." if len(files) > 1 else "",  # a title names a single file
     )
     return "\n   ".join(part for part in parts if part)
 
