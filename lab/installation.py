@@ -42,8 +42,11 @@ class Installation:
         self.home.chmod(0o755)  # the embedded PostgreSQL runs as another user when we are root
         self.catalogue = self.home / "runbooks"
         self.catalogue.mkdir()
+        temporary = self.home / "tmp"  # Prefect's worker leaves a folder where others leave temporary files
+        temporary.mkdir()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not _OURS.match(name)},
+            "TMPDIR": str(temporary),
             "NIGHTSHIFT_HOME": str(self.home),
             "NIGHTSHIFT_RUNBOOKS": str(self.catalogue),
             "NIGHTSHIFT_PREFECT_PORT": str(free_port()),
