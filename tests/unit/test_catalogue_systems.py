@@ -301,8 +301,9 @@ def test_editors_explain_every_part_of_a_runbook() -> None:
 
 def test_the_examples_for_newcomers_load(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "adding-a-runbook.md").read_text()
-    alert, answered, system = (part.partition("```")[0] for part in text.split("```yaml\n")[1:])
+    alert, answered, system, limits = (part.partition("```")[0] for part in text.split("```yaml\n")[1:])
 
-    (tmp_path / "shop.yaml").write_text(system + answered + alert.replace("runbooks:\n", "").replace("Queue", "Other"))
+    other = alert.replace("runbooks:\n", "").replace("Queue", "Other")
+    (tmp_path / "shop.yaml").write_text(limits + system + answered + other)
 
     assert set(Catalogue.load(tmp_path).systems["shop"].runbooks) == {"QueueStuck", "DiskFull", "OtherStuck"}
