@@ -125,8 +125,8 @@ def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
         raise
     except NightshiftError as error:
         return Conclusion(Outcome.ESCALATED, str(error))
-    except SQLAlchemyError:
-        raise  # the ledger is away: this run cannot record anything, a later attempt can
+    except (SQLAlchemyError, httpx.HTTPError, PrefectException):
+        raise  # the ledger or Prefect is away: this run cannot go on, a later attempt can
     except Exception as error:  # noqa: BLE001 - a mistake of ours must page at once, not after the last attempt
         get_run_logger().exception("Unexpected error")
         return Conclusion(

@@ -1,4 +1,8 @@
-"""How a step is declared: as a Prefect task, with the retries and caching that its nature allows."""
+"""How a step is declared: as a Prefect task, with the retries and caching that its nature allows.
+
+Steps have no tags: for a step with tags Prefect asks its server for a slot first, and a repair that was begun must go
+on when the server is away.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from nightshift.remediation.actions import ACTION_KINDS, ActionKind, Connections, Effect, Observation
-from nightshift.remediation.errors import TemporaryError
+from nightshift.remediation.errors import CommandTimeoutError, TemporaryError
 from nightshift.remediation.models import Action
 
 P = ParamSpec("P")
@@ -19,8 +23,9 @@ R = TypeVar("R")
 
 
 def _is_temporary(_task: Any, _task_run: TaskRun, state: State[Any]) -> bool:
-    """Try again only what may work the next time."""
-    return isinstance(state.result(raise_on_failure=False), TemporaryError)
+    """Try again only what may work the next time. What hung for its whole time-out must not keep a person waiting."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TemporaryError) and not isinstance(error, CommandTimeoutError)
 
 
 def diagnostic(name: str, *, of: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -36,7 +41,6 @@ def diagnostic(name: str, *, of: str) -> Callable[[Callable[P, R]], Callable[P, 
             fn=function,
             name=name,
             task_run_name=f"{name}: {of}",
-            tags=["diagnostic"],
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=2,
@@ -72,7 +76,6 @@ def action(
             fn=function,
             name=name,
             task_run_name=f"{name}: at most {{action.bound}}",
-            tags=["action"],
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=0,
