@@ -12,10 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -102,10 +105,44 @@ class Installation:
         """SIGKILL a part, and only that process."""
         os.kill(self.pid(part), signal.SIGKILL)
 
-    def flow_processes(self) -> list[psutil.Process]:
-        """The processes in which flow runs are executed now."""
-        worker = psutil.Process(self.pid("worker"))
-        return [child for child in worker.children(recursive=True) if "prefect" in " ".join(child.cmdline())]
+    def flow_process(self, incident: int, *, timeout: float = 60) -> psutil.Process:
+        """The process that works on an incident, as soon as its flow run has claimed it."""
+        process = self.wait(lambda: self.flow_process_now(incident), f"run of incident {incident}", timeout=timeout)
+        assert isinstance(process, psutil.Process)  # noqa: S101  # narrows the type
+        return process
+
+    def flow_process_now(self, incident: int) -> psutil.Process | None:
+        """The process that works on an incident now, if one does."""
+        row = self.ledger.incidents.get(incident)
+        if row is None or row.flow_run_id is None or row.claimed_until is None:
+            return None
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # of another user, or gone meanwhile: not ours
+                run = process.environ().get("PREFECT__FLOW_RUN_ID")
+                # What the flow itself starts has the same environment.
+                if run == str(row.flow_run_id) and "prefect" in " ".join(process.cmdline()):
+                    return process
+        return None
+
+    def arm(self, point: str, process: psutil.Process, fault: signal.Signals) -> None:
+        """Let a process send itself this signal when it comes to an injection point; see ``remediation/faults.py``."""
+        folder = Path(self.environment["NIGHTSHIFT_FAULTS"])
+        (folder / "new").write_text(fault.name)
+        (folder / "new").rename(folder / f"{point}.{process.pid}")
+
+    def post(self, *labels: dict[str, str]) -> httpx.Response:
+        """Send firing alerts to the gateway as Alertmanager does, without one."""
+        token = self.settings.webhook_token
+        assert token is not None  # noqa: S101  # up makes one
+        now = datetime.now(UTC).isoformat()
+        never = "0001-01-01T00:00:00Z"
+        alert = {"status": "firing", "annotations": {}, "startsAt": now, "endsAt": never, "generatorURL": ""}
+        alerts = [{**alert, "labels": names, "fingerprint": uuid4().hex[:16]} for names in labels]
+        group = {"groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "truncatedAlerts": 0}
+        body = {"version": "4", "groupKey": "{}", "status": "firing", "receiver": "nightshift", **group}
+        headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
+        url = f"{self.settings.gateway_url}/alerts"
+        return httpx.post(url, json={**body, "externalURL": "", "alerts": alerts}, headers=headers, trust_env=False)
 
     def incident(self, runbook: str, target: str, *, timeout: float = 60) -> Any:
         """The newest incident of a runbook on a target whose key ends like this, as soon as it is there."""
@@ -157,6 +194,12 @@ class Installation:
         return result
 
     def logs(self) -> str:
-        """The ends of all logs, for a test that failed."""
+        """The ends of all logs and the incidents' stories, for a test that failed."""
+        stories = [self._story(incident) for incident in self.ledger.incidents.list(limit=30)]
         parts = [f"--- {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in (self.home / "logs").glob("*.log")]
-        return "\n".join(parts)
+        return "\n".join([*parts, *stories])
+
+    def _story(self, incident: Any) -> str:
+        rows = self.ledger.journal.of(incident.id)
+        steps = " ".join(f"{row.at:%H:%M:%S} {row.kind}" for row in rows)
+        return f"--- incident {incident.id} {incident.target}: {incident.status}, attempt {incident.attempt}: {steps}"

@@ -18,11 +18,13 @@ from lab.ports import free_port
 SYSTEM = "shop"
 MOUNTS = tuple(f"/data{number}" for number in range(1, 13))
 """One small filesystem per test that needs one, so that tests neither see nor wait for each other."""
+SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble") for number in range(1, 25))
+"""Filesystems of 16 MiB, for tests with many of them."""
 ALERTS = ("DiskAsks", "DiskAlone", "DiskHurries")
 """The same runbook three times: in mode propose, in mode auto, and with an approval that expires at once."""
 
 
-def policy(mounts: tuple[str, ...] = MOUNTS) -> dict[str, Any]:
+def policy(mounts: tuple[str, ...] = (*MOUNTS, *SMALL_MOUNTS)) -> dict[str, Any]:
     """Rotated logs and backups on every mount; fast enough for a test."""
     return {
         "target_used_percent": 60,
@@ -53,8 +55,19 @@ def runbook(mode: str, *, expires: str = "1h") -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def patient() -> Iterator[PatientHost]:
     """The host that all alerts are about."""
-    with PatientHost(dict.fromkeys(MOUNTS, 48 * MIB)) as host:
+    with PatientHost(dict.fromkeys(MOUNTS, 48 * MIB) | dict.fromkeys(SMALL_MOUNTS, 16 * MIB)) as host:
+        logins_in_trouble(host)
         yield host
+
+
+def logins_in_trouble(host: PatientHost) -> None:
+    """Root by other names: for whom every command hangs, and for whom everything speaks German."""
+    with host.path("/etc/passwd").open("a") as users, host.path("/etc/ssh/patient_config").open("a") as settings:
+        for login, setting in (("hangs", "ForceCommand sleep 3600"), ("german", "SetEnv LC_ALL=de_DE.UTF-8")):
+            users.write(f"{login}:*:0:0::/root:/bin/sh\n")
+            settings.write(f"Match User {login}\n{setting}\n")
+    host.run("systemctl", "restart", "ssh")
+    host.wait_for_ssh()
 
 
 def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
@@ -76,6 +89,8 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
             "new-key": {**web1, "host_key": other_host_key},
             "wrong-key": {**web1, "private_key": {"file": str(folder / "other")}},
             "down": {**web1, "port": free_port()},
+            "hangs": {**web1, "user": "hangs"},
+            "german": {**web1, "user": "german"},
         },
         "runbooks": {
             "DiskAsks": runbook("propose"),
@@ -89,9 +104,10 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def installation(patient: PatientHost) -> Iterator[Installation]:
+def installation(patient: PatientHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Up before the first test, down after the last; only what it started itself is ended."""
-    with Installation(prefix="nightshift-e2e-", NIGHTSHIFT_CLAIM_SECONDS="10") as installation:
+    settings = {"NIGHTSHIFT_CLAIM_SECONDS": "10", "NIGHTSHIFT_FAULTS": str(tmp_path_factory.mktemp("faults"))}
+    with Installation(prefix="nightshift-e2e-", **settings) as installation:
         write_catalogue(installation.catalogue, patient)
         installation.up()
         yield installation
