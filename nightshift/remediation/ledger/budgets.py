@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from nightshift.remediation.budgets import Budget, Per, Use, cooling, refusal
 from nightshift.remediation.ledger import schema
@@ -36,35 +37,41 @@ class Budgets:
         """Why a budget does not allow this action now; None when all do."""
         now = _now(connection)
         counting = (budget for budget in budgets if budget.counts(action))
-        reasons = (refusal(budget, action, self._uses(connection, budget, action), now) for budget in counting)
+        reasons = (refusal(budget, action, self._uses(connection, budget, action, now), now) for budget in counting)
         return next((reason for reason in reasons if reason is not None), None)
 
     def cooling(self, connection: Connection, action: Action, incident_id: int, seconds: float) -> str | None:
         """Why this kind of action must wait on this target, since another incident did it; None when it need not."""
-        table = schema.journal
+        now, table = _now(connection), schema.journal
         last: datetime | None = connection.execute(
             select(func.max(table.c.at)).where(
                 IS_INTENT,
                 intent_target == action.target.key,
                 intent_kind == action.kind,
-                table.c.at > NOW - timedelta(seconds=seconds),
+                table.c.at > now - timedelta(seconds=seconds),
                 table.c.incident_id != incident_id,
             )
         ).scalar()
-        return None if last is None else cooling(action, last, seconds, _now(connection))
+        return None if last is None else cooling(action, last, seconds, now)
 
-    def _uses(self, connection: Connection, budget: Budget, action: Action) -> list[Use]:
-        table = schema.journal
-        query = select(table.c.at, _BOUND).where(IS_INTENT, table.c.at > NOW - timedelta(seconds=budget.within))
-        if budget.kind is not None:
-            query = query.where(intent_kind == budget.kind)
-        if budget.per is Per.TARGET:
-            query = query.where(intent_target == action.target.key)
-        elif budget.per is Per.SYSTEM:
-            incident = schema.incident
-            query = query.join(incident, incident.c.id == table.c.incident_id)
-            query = query.where(incident.c.system == action.target.system)
-        return [Use(at, Quantity.model_validate(bound)) for at, bound in connection.execute(query)]
+    def _uses(self, connection: Connection, budget: Budget, action: Action, now: datetime) -> list[Use]:
+        rows = connection.execute(uses_of(budget, action, now))
+        return [Use(at, Quantity.model_validate(bound)) for at, bound in rows]
+
+
+def uses_of(budget: Budget, action: Action, now: datetime) -> Select[Any]:
+    """The intents that count. The time is a value: no index would be searched for what a clock says row by row."""
+    table = schema.journal
+    query = select(table.c.at, _BOUND).where(IS_INTENT, table.c.at > now - timedelta(seconds=budget.within))
+    if budget.kind is not None:
+        query = query.where(intent_kind == budget.kind)
+    if budget.per is Per.TARGET:
+        query = query.where(intent_target == action.target.key)
+    elif budget.per is Per.SYSTEM:
+        incident = schema.incident
+        query = query.join(incident, incident.c.id == table.c.incident_id)
+        query = query.where(incident.c.system == action.target.system)
+    return query
 
 
 def _place(budget: Budget, action: Action) -> str:
