@@ -44,6 +44,7 @@ def test_the_flow_run_is_named_and_tagged_for_people(
     incident = installation.incident("DiskAlone", "%2Fdata2").id
 
     assert installation.ended(incident).outcome == "expected"
+    installation.wait(lambda: installation.flow_run(incident)["state"]["type"] == "COMPLETED", "end of the flow run")
     run = installation.flow_run(incident)
     assert run["name"] == f"incident {incident} · shop · web1 /data2"
     assert {"DiskAlone", "shop", "critical"} <= set(run["tags"])
@@ -101,7 +102,7 @@ def test_silence_counts_as_no(
     ended = installation.ended(incident)
     assert (ended.outcome, ended.reason) == ("not_approved", "Nobody approved the plan in time.")
     assert all(patient.path(log).exists() for log in logs)
-    assert installation.flow_run(incident)["state"]["name"] == "Not approved"
+    installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Not approved", "end of the flow run")
 
 
 def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: PatientHost) -> None:
@@ -111,7 +112,7 @@ def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: 
     started = installation.cli(
         "run", "disk-space-reclaim", "--system", "shop", "--target", "web1:/data6", "--dry-run", "--json"
     )
-    incident = json.loads(started.stdout)["incident"]
+    incident = json.loads(started.stdout)["id"]
 
     assert installation.ended(incident).outcome == "expected"
     assert "rotated logs older than 7 days below /data6/log" in installation.report(incident)
