@@ -287,8 +287,10 @@ MISTAKES = {
     "flow that does not exist": (
         "    flow: disk-space-reclaim\n    target:\n      host",
         "    flow: disk-space-reclam\n    target:\n      host",
-        "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-        "flows: database-volume-reclaim, disk-space-reclaim.",
+        (
+            "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
+            "flows: database-volume-reclaim, disk-space-reclaim."
+        ),
     ),
     "policy without a flow": (
         "    severity: info",
