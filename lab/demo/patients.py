@@ -173,7 +173,9 @@ def _folder(missing: list[str]) -> Iterator[Patient]:
 
 def _old_file(path: Path, size: int, age: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(os.urandom(MIB) * (size // MIB))
+    with path.open("wb") as file:
+        file.write(os.urandom(MIB) * (size // MIB))
+        os.fsync(file.fileno())  # or its blocks are counted anew once they are on disk, and the plan with them
     then = time.time() - age
     os.utime(path, (then, then))
 
