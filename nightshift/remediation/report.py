@@ -25,6 +25,8 @@ HEADLINES = {
 }
 _DEVICE_AND_INODE = re.compile(r"#\d+:\d+$")
 """End of a file's identity among the items of an action."""
+_PATH_WIDTH = 56
+"""Letters of a path that fit on a line of Prefect's form, which does not wrap words."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def render_plan(plan: Plan) -> str:
 
 
 def _numbered(number: int, action: Action) -> str:
-    files = [printable(_DEVICE_AND_INODE.sub("", item)) for item in action.items if _DEVICE_AND_INODE.search(item)]
+    paths = [_DEVICE_AND_INODE.sub("", item) for item in action.items if _DEVICE_AND_INODE.search(item)]
+    files = [printable(path, _PATH_WIDTH) for path in paths]
     parts = (
         f"{number}. **{action.title}**",
         f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {action.undo}.*",
