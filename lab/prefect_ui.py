@@ -21,6 +21,7 @@ _FLAGS = (
     "--no-first-run",
 )
 PATIENCE_MILLISECONDS = 30_000
+DRAWING_MILLISECONDS = 4_000
 
 
 @contextmanager
@@ -102,6 +103,11 @@ class PrefectUi:
         self.type_into("Name", name)
         self.type_into("Comment", comment)
 
-    def picture(self, file: Path) -> None:
-        """What is on the screen, as PNG."""
-        self.page.screenshot(path=file)
+    def wait_until_drawn(self) -> None:
+        """Let the timeline of a run come to rest; it is drawn on a canvas, which tells nobody when it is done."""
+        self.page.locator("canvas").first.wait_for()
+        self.page.wait_for_timeout(DRAWING_MILLISECONDS)
+
+    def picture_of(self, part: Locator, file: Path) -> None:
+        """What is on the screen there, as PNG."""
+        part.screenshot(path=file)

@@ -54,6 +54,8 @@ def main() -> int:
     except (AssertionError, CannotStartError, TimeoutError) as error:
         screen.line("✘", "failed", str(error), "red")
     screen.line("🧹", "done", "Everything the demo started is stopped and removed.")
+    if "NIGHTSHIFT_DATABASE_URL" in os.environ:
+        screen.line("📦", "kept", "Your PostgreSQL still has the tables of the ledger and the database of Prefect.")
     return 0 if ended_well else 1
 
 

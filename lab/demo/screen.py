@@ -38,7 +38,7 @@ STAGES: dict[Kind, tuple[str, str]] = {
 }
 _BAD = (Kind.FAILED, Kind.UNKNOWN, Kind.LOST, Kind.PAGED)
 _WHAT_WIDTH = 13
-_BAR_WIDTH = 30
+_BAR_WIDTH = 20
 
 
 class Screen:
