@@ -28,6 +28,9 @@ from nightshift.remediation.text import counted
 P = TypeVar("P", bound=Value)
 C = TypeVar("C", bound=Value)
 
+_MOST_REASONS = 3
+"""Refusals that fit into a page; the report has them all."""
+
 
 @dataclass(frozen=True)
 class Conclusion:
@@ -159,8 +162,14 @@ class Incident:
             return Conclusion(Outcome.EXPECTED, "Dry run: the plan was made, nothing was changed.")
         if self.mode is Mode.OBSERVE:
             return Conclusion(Outcome.ESCALATED, "This runbook only observes here: a person has to act on the plan.")
-        reasons = "; ".join(result.reason for result in self._execution.results if result.reason)
-        return Conclusion(Outcome.ESCALATED, f"Nothing may be done by itself. {reasons}".strip())
+        return Conclusion(Outcome.ESCALATED, f"Nothing may be done by itself. {self._why_nothing(plan)}")
+
+    def _why_nothing(self, plan: Plan) -> str:
+        """What stood in the way, for the one line that a page shows."""
+        reasons = [result.reason for result in self._execution.results if result.reason]
+        if not plan.actions:
+            reasons += [f"{refusal.what}: {refusal.reason}" for refusal in plan.refusals[:_MOST_REASONS]]
+        return "; ".join(reasons) or plan.goal
 
     def verifying(self) -> None:
         """From here on only measurements."""
