@@ -205,6 +205,7 @@ def writable(host: PatientHost, mount: str) -> None:
 
 def damaged(host: PatientHost, mount: str) -> None:
     """Make the kernel find an error, upon which it lets nobody write any more; there is no way back."""
+    host.run("sync", "-f", mount)  # what was written before is to be there still
     device = host.run("findmnt", "-n", "-o", "SOURCE", "--mountpoint", mount).stdout.strip()
     Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("made on purpose by a test")
 
