@@ -13,7 +13,7 @@ demo:
 	@.venv/bin/python -m lab.demo $(if $(KEEP),--keep) $(if $(YES),--yes)
 
 test: lint
-	@.venv/bin/pytest
+	@.venv/bin/pytest -n 2 --dist loadfile --durations=15
 
 lint:
 	@scripts/prepare test
