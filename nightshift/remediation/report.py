@@ -25,6 +25,8 @@ HEADLINES = {
 }
 _DEVICE_AND_INODE = re.compile(r"#\d+:\d+$")
 """End of a file's identity among the items of an action."""
+_SYSTEM = re.compile(r"^\[[\w.-]+\] ")
+"""What the subject of a message begins with; in a report it is known."""
 _PATH_WIDTH = 56
 """Letters of a path that fit on a line of Prefect's form, which does not wrap words."""
 
@@ -200,11 +202,14 @@ def _told(rows: Sequence[Row]) -> str:
         if row.kind is Kind.PAGED:
             at = arrived.get(row.entry.get("message"))
             state = f"delivered {at:%H:%M:%S}" if at else "**not delivered yet**"
-            subject = printable(row.entry["subject"], 400)
-            lines.append(f"- {row.at:%H:%M:%S} {printable(row.entry['channel'])}: {subject} — {state}")
+            lines.append(f"- {row.at:%H:%M:%S} {printable(row.entry['channel'])}: {_subject(row)} — {state}")
         elif row.kind in (Kind.ESCALATED, Kind.ACKNOWLEDGED):
             lines.append(f"- {row.at:%H:%M:%S} {describe(row)}")
     return "\n".join(lines)
+
+
+def _subject(row: Row) -> str:
+    return printable(_SYSTEM.sub("", row.entry["subject"]), 400)
 
 
 def _called(row: Row) -> str:
@@ -257,7 +262,7 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.OBSERVED: lambda row: f"looked whether this was done: {row.entry['title']} → {row.entry['observation']}",
     Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
     Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",
-    Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {printable(row.entry['subject'], 400)}",
+    Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {_subject(row)}",
     Kind.ESCALATED: lambda row: f"escalated after {format_duration(row.entry['after'])}: {_called(row)}",
     Kind.DELIVERED: lambda row: (
         f"{printable(row.entry['channel'])} took message {row.entry['message']} "
