@@ -186,10 +186,11 @@ def test_the_worker_killed_before_during_and_after_a_run(
     installation: Installation, alertmanager: AlertmanagerProcess, case: Callable[..., Case]
 ) -> None:
     orphan, with_its_run, waiting, late = case(10), case(11), case(12, "DiskAsks"), case(13)
-    for each in (orphan, with_its_run, waiting):
-        alertmanager.fire(each.labels)
+    alertmanager.fire(waiting.labels)
     waiting.wait_until_suspended()
-    dying = frozen({with_its_run: "before_intent"})[with_its_run]
+    for each in (orphan, with_its_run):
+        alertmanager.fire(each.labels)
+    dying = frozen({with_its_run: "before_approval"})[with_its_run]  # holds no long lease yet
 
     installation.kill("worker")
     dying.kill()
@@ -260,9 +261,9 @@ def test_the_database_of_everything_killed_in_the_middle_of_a_change(
     installation: Installation, alertmanager: AlertmanagerProcess, case: Callable[..., Case]
 ) -> None:
     acting, waiting = case(21), case(22, "DiskAsks")
-    for each in (waiting, acting):
-        alertmanager.fire(each.labels)
+    alertmanager.fire(waiting.labels)
     waiting.wait_until_suspended()
+    alertmanager.fire(acting.labels)
     stopped = frozen({acting: "after_intent"})[acting]
 
     installation.kill("postgresql")
