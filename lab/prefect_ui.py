@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,11 +68,21 @@ class PrefectUi:
         self.page.goto(f"{self.url}/runs/flow-run/{flow_run_id}")
         self.page.get_by_role("link", name="disk-space-reclaim").first.wait_for()
 
+    def _artifact(self, key: str) -> str:
+        """The newest artifact of this key; a run leaves it a moment after its incident has ended."""
+        wanted = {"artifacts": {"key": {"any_": [key]}}}
+        give_up_at = time.monotonic() + PATIENCE_MILLISECONDS / 1000
+        while True:
+            found = httpx.post(f"{self.url}/api/artifacts/latest/filter", json=wanted, trust_env=False)
+            if artifacts := found.raise_for_status().json():
+                return str(artifacts[0]["latest_id"])
+            if time.monotonic() > give_up_at:
+                raise AssertionError(f"There is no artifact {key!r}.")
+            time.sleep(0.2)
+
     def open_report(self, incident: int) -> Locator:
         """The report of an incident, as its artifact is shown; returns its text as rendered."""
-        wanted = {"artifacts": {"key": {"any_": [f"incident-{incident}"]}}}
-        found = httpx.post(f"{self.url}/api/artifacts/latest/filter", json=wanted, trust_env=False)
-        self.page.goto(f"{self.url}/artifacts/artifact/{found.raise_for_status().json()[0]['latest_id']}")
+        self.page.goto(f"{self.url}/artifacts/artifact/{self._artifact(f'incident-{incident}')}")
         report = self.page.locator("article.markdown-renderer", has=self.page.get_by_role("heading", name="Timeline"))
         report.wait_for()
         return report

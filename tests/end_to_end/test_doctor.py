@@ -44,7 +44,7 @@ def test_what_runs_is_well_and_each_host_that_does_not_is_named(installation: In
     found = symptoms(installation)
 
     own = [one for one in found if one["system"] is None]
-    assert {one["subject"] for one in own} == {"catalogue", "settings", "ledger", "prefect", "gateway"}
+    assert {one["subject"] for one in own} == {"alertmanagers", "catalogue", "settings", "ledger", "prefect", "gateway"}
     assert [one for one in own if one["level"] == "error"] == []
     assert f"{FLOW} is deployed, and incidents start it." in [one["what"] for one in own]
     levels = {one["subject"].removeprefix("connection "): one["level"] for one in found}
