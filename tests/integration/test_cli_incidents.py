@@ -221,9 +221,12 @@ def test_ctrl_c_ends_the_looking_and_not_the_incident(ledger: Ledger) -> None:
     command = [sys.executable, "-c", "from nightshift.gateway.cli import main; main()", "incidents", "follow"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     assert process.stdout is not None
-    first = process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=20)
+    try:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=20)
+    finally:
+        process.kill()
 
     assert "incident opened" in first
     assert process.returncode == 130
