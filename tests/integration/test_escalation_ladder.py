@@ -328,8 +328,9 @@ def test_the_report_tells_who_was_called_what_arrived_and_who_took_it(night: Nig
     report = report_of(night.ledger, incident)
 
     told = report.split("## Who was told")[1].split("##")[0]
-    assert "pager: \\x5bshop\\x5d Critical: A disk is full — delivered" in told
-    assert "chat: \\x5bshop\\x5d Critical: A disk is full — **not delivered yet**" in told
+    assert "pager: Critical: A disk is full — delivered" in told
+    assert "chat: Critical: A disk is full — **not delivered yet**" in told
+    assert "\\x5b" not in told, "people are not shown escapes of our own brackets"
     assert "escalated after 0.0s: on-call engineer in pager, chat" in told
     assert "taken over by ada" in told
     assert [row.kind for row in night.ledger.journal.of(incident)].count(Kind.DELIVERED) == 1
