@@ -24,7 +24,7 @@ _SEVERITIES = {"critical", "error", "warning", "info"}
 
 
 class HttpSink:
-    """Slack (``/services/…``), PagerDuty (``/v2/enqueue``) and anything else that takes JSON, on a free port."""
+    """Slack (``/services/…``), PagerDuty (``/v2/enqueue``) and apprise's ``json://``, on a free port."""
 
     def __init__(self) -> None:
         self.slack: list[dict[str, Any]] = []
@@ -32,6 +32,8 @@ class HttpSink:
         """Of PagerDuty, each that was taken."""
         self.pages: dict[str, dict[str, Any]] = {}
         """Of PagerDuty, by their keys: events of one key are one page."""
+        self.json: list[dict[str, Any]] = []
+        """Of apprise's ``json://``."""
         self.down = False
         """Answer 503 to everything."""
         self.lose_answers = 0
@@ -65,6 +67,11 @@ class HttpSink:
         """What a PagerDuty channel's secret would be."""
         return f"http://{ROUTING_KEY}@127.0.0.1:{self._server.server_port}/v2/enqueue"
 
+    @property
+    def apprise_url(self) -> str:
+        """An apprise URL that ends here."""
+        return f"json://127.0.0.1:{self._server.server_port}/json"
+
     def _answer(self, path: str, body: Any) -> tuple[int, str]:
         if self.down:
             return 503, "no_service"
@@ -73,6 +80,9 @@ class HttpSink:
                 return 400, "no_text"
             self.slack.append(body)
             return 200, "ok"
+        if path.startswith("/json"):
+            self.json.append(body)
+            return 200, ""
         return self._event(body)
 
     def _event(self, body: Any) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from lab.alertmanager import AlertmanagerProcess
 from lab.installation import Installation
 from lab.patient_host import MIB, PatientHost
 from lab.ports import free_port
+from lab.sinks import HttpSink
 
 SYSTEM = "shop"
 MOUNTS = tuple(f"/data{number}" for number in range(1, 13))
@@ -83,7 +84,7 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
         "display": "Shop",
         "title": "the end-to-end tests' system",
         "severities": {"critical": {"notify": ["oncall"]}, "warning": {"notify": ["oncall"]}, "info": {}},
-        "channels": {"oncall": {"kind": "apprise", "title": "#oncall", "url": {"env": "SHOP_ONCALL_URL"}}},
+        "channels": {"oncall": {"kind": "slack", "title": "#oncall", "url": {"env": "SHOP_ONCALL_URL"}}},
         "connections": {
             "web1": web1,
             "new-key": {**web1, "host_key": other_host_key},
@@ -104,9 +105,20 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def installation(patient: PatientHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def oncall() -> Iterator[HttpSink]:
+    """Where the shop's messages to people arrive."""
+    with HttpSink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+def installation(
+    patient: PatientHost, oncall: HttpSink, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     """Up before the first test, down after the last; only what it started itself is ended."""
-    settings = {"NIGHTSHIFT_CLAIM_SECONDS": "10", "NIGHTSHIFT_FAULTS": str(tmp_path_factory.mktemp("faults"))}
+    faults = str(tmp_path_factory.mktemp("faults"))
+    channels = {"SHOP_ONCALL_URL": oncall.slack_url, "NIGHTSHIFT_PAGE_URL": oncall.apprise_url}
+    settings = {"NIGHTSHIFT_CLAIM_SECONDS": "10", "NIGHTSHIFT_FAULTS": faults, **channels}
     with Installation(prefix="nightshift-e2e-", **settings) as installation:
         write_catalogue(installation.catalogue, patient)
         installation.up()
