@@ -40,6 +40,8 @@ class Notebook:
     path: Path
     fail: Callable[[Action], None] = lambda _action: None
     """Called after a line was written."""
+    fail_before: Callable[[Action], None] = lambda _action: None
+    """Called before a line is written."""
     kinds: ActionKinds = field(default_factory=ActionKinds)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Notebook:
         return self.path.read_text().splitlines() if self.path.exists() else []
 
     def _act(self, action: Action, _connections: Connections) -> Effect:
+        self.fail_before(action)
         with self.path.open("a") as file:
             file.write(f"{action.arguments['text']}\n")
         self.fail(action)

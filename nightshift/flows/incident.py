@@ -17,6 +17,7 @@ from nightshift.remediation.actions import ACTION_KINDS, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
 from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Execution, Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
@@ -184,12 +185,14 @@ class Incident:
         return Conclusion(Outcome.RESOLVED if verdict.healthy else Outcome.ESCALATED, verdict.reason)
 
     def _ask(self, plan: Plan) -> None:
+        point("before_asking")
         seconds = self.system.approval_of(self.runbook).expires_after
         approval = self.ledger.approvals.ask(self.id, plan, self.flow_run_id, seconds)
         expires = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         get_run_logger().info("Asking for approval until %s. Resume shows the plan %s.", expires, plan.digest[:12])
         # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting
         # incident whose run is over, and starts the next attempt.
+        point("after_asking")
         self.ledger.incidents.move(self.keeper.claim, "waiting")
         suspend_for(plan, headline=self.title, expires=expires)
         self.ledger.incidents.move(self.keeper.claim, "working")

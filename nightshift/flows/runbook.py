@@ -23,6 +23,7 @@ from nightshift.flows.incident import Conclusion, Incident
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
+from nightshift.remediation.faults import point
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
@@ -74,6 +75,7 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
         if claim is None:
             message = f"Incident {incident_id} has ended or is worked on by another run."
             return Completed(name="Not needed", message=message)
+        point("after_claim")
         with ClaimKeeper(ledger, claim, config.claim_seconds) as keeper:
             incident = _incident(ledger, catalogue, keeper)
             _label(incident)
@@ -136,8 +138,10 @@ def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
 
 def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
     pages = [] if conclusion.outcome in (Outcome.RESOLVED, Outcome.EXPECTED) else _pages(incident, conclusion)
+    point("before_finish")
     if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages):
         raise LeaseLostError
+    point("after_finish")
     get_run_logger().info("%s: %s", STATE_NAMES[conclusion.outcome], conclusion.reason)
     try:
         create_markdown_artifact(

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightshift.remediation.errors import LeaseLostError
@@ -46,6 +47,13 @@ class ClaimKeeper:
             raise LeaseLostError("Another run has taken over this incident; this one stops.")
         if time.monotonic() >= self._good_until:
             raise LeaseLostError("The claim on this incident could not be renewed in time; this run stops.")
+
+    def hold(self, connection: Connection, seconds: float = 0) -> bool:
+        """Keep the claim as usual from now on, or for this long if that is longer; False when it is lost.
+
+        With the caller's transaction, what else is written in it is written only by the holder.
+        """
+        return self._ledger.incidents.hold(connection, self.claim, max(seconds, self._seconds))
 
     def _renew_for_ever(self) -> None:
         while not self._stop.wait(self._seconds / 3):

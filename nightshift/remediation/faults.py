@@ -6,7 +6,8 @@ Off unless the environment asks for it, in one of two ways. Every line break of 
 ``path`` behind so that the next attempt passes.
 
 ``NIGHTSHIFT_FAULTS=folder``: a test arms a point for one running process by the file ``point.pid`` in that folder,
-which holds the name of a signal, ``SIGKILL`` or ``SIGSTOP``. The process takes the file away and sends it to itself.
+which holds the name of a signal, ``SIGKILL`` or ``SIGSTOP``, and maybe a number: ``SIGKILL 2`` means the second time
+that the process comes to this point. Then it takes the file away and sends the signal to itself.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def _die_once(name: str, fault: str) -> None:
 
 def _take(armed: Path) -> None:
     try:
-        fault = signal.Signals[armed.read_text()]
+        fault, _, times = armed.read_text().partition(" ")
+        if int(times or 1) > 1:
+            armed.write_text(f"{fault} {int(times) - 1}")
+            return
         armed.unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), fault)
+    os.kill(os.getpid(), signal.Signals[fault])

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.dead_man_switch import dead_man_switch
 from nightshift.remediation.errors import (
     LeaseLostError,
     NightshiftError,
@@ -32,7 +33,7 @@ from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target
 from nightshift.remediation.permission import Limits, Permission, Refused
 
 LEASE_MARGIN_SECONDS = 8.0
-"""A lease outlasts the time-out of the action under it by this much: a command that hangs gets 5 s to end after it."""
+"""A lease outlasts what may run under it by this much: a command that hangs gets 5 s to end after its time-out."""
 _MAX_LEASE_WAIT_SECONDS = 600.0
 """Longer than any lease that a run which died can have left behind."""
 
@@ -98,6 +99,10 @@ class Gate:
     """The catalogue's; one that a person has set meanwhile goes before it."""
     ask: Ask
     limits: Limits = field(default_factory=Limits)
+    lease_margin: float = LEASE_MARGIN_SECONDS
+    """Seconds by which a lease outlasts what may run under it."""
+    _under_way: bool = field(default=False, init=False)
+    """Whether something was begun on the target and has not been seen to end."""
 
     def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
         """Do what the plan says, as far as it is allowed, and no more than is needed.
@@ -119,10 +124,14 @@ class Gate:
         lease = self._acquire(plan.target, execution)
         if lease is None:
             return execution
+        point("after_lease")
         try:
             return self._carry_out(plan, lease, enough, execution)
         finally:
-            self.ledger.leases.release(lease)
+            point("before_release")
+            # What was begun and not seen to end may still run on the target: then the lease has to run out.
+            if not self._under_way:
+                self.ledger.leases.release(lease)
 
     def permission(self, target: Target) -> Permission:
         """Everything that can say no to actions of this incident."""
@@ -142,8 +151,9 @@ class Gate:
         """The lease on the target; waits for one that a dead run left behind."""
         give_up_at = time.monotonic() + _MAX_LEASE_WAIT_SECONDS
         while True:
+            point("before_lease")
             self.keeper.check()
-            lease = self.ledger.leases.acquire(self.keeper.claim, target, LEASE_MARGIN_SECONDS)
+            lease = self.ledger.leases.acquire(self.keeper.claim, target, self.lease_margin)
             if isinstance(lease, Lease):
                 return lease
             if not self._worth_waiting(lease, give_up_at):
@@ -169,6 +179,7 @@ class Gate:
                 return self._stop(action, refused, execution)
             if refused is None and (refusal := self._refusal_of_people(plan, number, lease)) is not None:
                 return execution.stop(Outcome.NOT_APPROVED, refusal)
+            point("after_approval")
             if refused is not None or enough():
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
                 continue
@@ -194,17 +205,38 @@ class Gate:
         """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
         for row in self.ledger.journal.unsettled(self._incident):
             action = Action.model_validate(row.entry["action"])
+            point("before_observation")
+            lease = self._hold(lease, self.kinds[action.kind])
             observation, reason = self._observe(action)
-            entry = {"observation": observation, "reason": reason, "title": action.title}
-            self.ledger.journal.record(self._incident, Kind.OBSERVED, entry, action_id=row.action_id, fence=lease.fence)
+            point("after_observation")
+            seen = {"observation": observation, "reason": reason, "title": action.title}
             if observation is Observation.UNKNOWN:
+                self._record(lease, row.action_id, (Kind.OBSERVED, seen))
                 return f"It is not known whether this was done: {action.title}. {reason}"
             kind = Kind.DONE if observation is Observation.DONE else Kind.FAILED
             summary = "found done after an interruption" if kind is Kind.DONE else "interrupted before it was complete"
-            self.ledger.journal.record(
-                self._incident, kind, {"summary": summary, "title": action.title}, action_id=row.action_id
-            )
+            outcome = {"summary": summary, "title": action.title}
+            self._record(lease, row.action_id, (Kind.OBSERVED, seen), (kind, outcome))
+            point("after_settling")
         return None
+
+    def _record(self, lease: Lease, action_id: UUID | None, *rows: tuple[Kind, dict[str, Any]]) -> None:
+        """Write what became of an action, as the holder of the lease; nothing runs on the target any more.
+
+        One who lost the lease must not: somebody else has looked since, and the last word counts.
+
+        Raises:
+            LeaseLostError: nothing was written.
+        """
+        with self.ledger.engine.begin() as connection:
+            # Should this process die, the next attempt need not wait long.
+            if not (self.keeper.hold(connection) and self.ledger.leases.renew(lease, self.lease_margin, connection)):
+                raise LeaseLostError
+            for kind, entry in rows:
+                self.ledger.journal.append(
+                    connection, self._incident, kind, entry, action_id=action_id, fence=lease.fence
+                )
+            point("in_outcome")
 
     def _observe(self, action: Action) -> tuple[Observation, str]:
         try:
@@ -246,7 +278,7 @@ class Gate:
         kind = self.kinds[action.kind]
         action_id = action.id_in(self._incident)
         try:
-            self._hold(lease, kind)
+            lease = self._hold(lease, kind)
             point("before_precondition")
             kind.precondition(action, self.connections)
         except TargetChangedError as change:
@@ -254,37 +286,52 @@ class Gate:
         except TargetUnreachableError as error:
             return self._refuse(action, Refused("target", str(error)))
         point("before_intent")
-        self._intend(action, action_id, lease, kind)
+        good_until = self._intend(action, action_id, lease, kind)
         point("after_intent")
-        result = self._act(action, kind)
+        result = self._act(action, kind, good_until)
         point("after_act")
         entry: dict[str, Any] = {"title": action.title, "summary": result.reason}
         if result.effect is not None:
             entry |= {"summary": result.effect.summary, "effect": result.effect.model_dump(mode="json")}
-        self.ledger.journal.record(
-            self._incident, Kind(result.status.value), entry, action_id=action_id, fence=lease.fence
-        )
+        self._record(lease, action_id, (Kind(result.status.value), entry))
+        self._under_way = False
         point("after_outcome")
-        # Nothing runs on the target now: should this process die, the next attempt need not wait long.
-        self.ledger.leases.renew(lease, LEASE_MARGIN_SECONDS)
         return result
 
-    def _hold(self, lease: Lease, kind: ActionKind) -> None:
-        """Make sure that nobody else can act before this action has certainly stopped."""
-        self.keeper.check()
-        if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS):
-            raise LeaseLostError
+    def _hold(self, lease: Lease, kind: ActionKind) -> Lease:
+        """Make sure that nobody else can act before this action has certainly stopped.
 
-    def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> None:
-        """Write the intent, in one transaction with the last look at every guard and with holding the lease."""
+        Measuring may have taken longer than the lease; if nobody else came meanwhile, there is a new one.
+        """
         self.keeper.check()
+        if self.ledger.leases.renew(lease, self._lease_seconds(kind)):
+            return lease
+        again = self.ledger.leases.acquire(self.keeper.claim, lease.target, self._lease_seconds(kind))
+        if not isinstance(again, Lease):
+            raise LeaseLostError
+        return again
+
+    def _lease_seconds(self, kind: ActionKind) -> float:
+        """Twice what an action takes: what a process sends just before its switch ends it needs the time-out again."""
+        return 2 * (kind.timeout + self.lease_margin)
+
+    def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> float:
+        """Write the intent, in one transaction with the last look at every guard and with holding the lease.
+
+        Returns the moment of this process's monotonic clock after which nothing may be begun any more.
+        """
+        self.keeper.check()
+        asked = time.monotonic()
         permission, approved = self.permission(lease.target), self._approved_by_people(action)
         with self.ledger.engine.begin() as connection:
             if (refused := permission.refusing_at_last(connection, action)) is not None:
                 raise _Stopped(refused)
             if not approved and not permission.alone(connection, action):
                 raise _Stopped(Refused("mode", "Meanwhile this needs an approval, and nobody has given one."))
-            if not self.ledger.leases.renew(lease, kind.timeout + LEASE_MARGIN_SECONDS, connection):
+            point("in_intent")
+            seconds = self._lease_seconds(kind)
+            # Nobody may take the incident over, or give it up and page a person, while something is under way.
+            if not (self.keeper.hold(connection, seconds) and self.ledger.leases.renew(lease, seconds, connection)):
                 raise LeaseLostError
             entry = {
                 "action": action.model_dump(mode="json"),
@@ -294,23 +341,34 @@ class Gate:
             self.ledger.journal.append(
                 connection, self._incident, Kind.INTENT, entry, action_id=action_id, fence=lease.fence
             )
+            self._under_way = True  # if not even the end of this transaction is known
+        return asked + kind.timeout + 1.5 * self.lease_margin
 
-    def _act(self, action: Action, kind: ActionKind) -> ActionResult:
+    def _act(self, action: Action, kind: ActionKind, good_until: float) -> ActionResult:
+        may_run_until = time.monotonic() + kind.timeout
         try:
-            return ActionResult(action, Status.DONE, effect=kind.act(action, self.connections))
+            with dead_man_switch(good_until):
+                point("before_act")
+                return ActionResult(action, Status.DONE, effect=kind.act(action, self.connections))
+        except LeaseLostError:
+            raise
         except OutcomeUnknownError as error:
-            return self._after_doubt(action, str(error))
+            return self._by_looking(action, f"not done: {error}", may_run_until)
         except NightshiftError as error:
-            return ActionResult(action, Status.FAILED, str(error))
+            return self._by_looking(action, str(error), 0)
 
-    def _after_doubt(self, action: Action, why: str) -> ActionResult:
-        """The answer got lost: look at the target instead of trying again."""
+    def _by_looking(self, action: Action, why: str, may_run_until: float) -> ActionResult:
+        """The answer got lost, or was a no: look at the target instead of believing it or trying again."""
         observation, reason = self._observe(action)
+        if observation is not Observation.DONE and (left := may_run_until - time.monotonic()) > 0:
+            time.sleep(left)  # a command whose answer got lost may still be at work
+            observation, reason = self._observe(action)
         if observation is Observation.DONE:
-            effect = Effect(summary=f"done, as seen on the target; the answer was lost ({why})")
-            return ActionResult(action, Status.DONE, effect=effect)
+            return ActionResult(
+                action, Status.DONE, effect=Effect(summary=f"done, as seen on the target (answer: {why})")
+            )
         if observation is Observation.NOT_DONE:
-            return ActionResult(action, Status.FAILED, f"not done: {why}")
+            return ActionResult(action, Status.FAILED, why)
         return ActionResult(action, Status.UNKNOWN, f"outcome not known: {why} {reason}".strip())
 
     def _refuse(self, action: Action, refused: Refused) -> ActionResult:

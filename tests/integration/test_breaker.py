@@ -201,9 +201,9 @@ def test_an_action_that_failed_did_not_help_though_others_did(night: Night) -> N
         if action.arguments["text"] == "same":
             raise CommandFailedError("no")
 
-    night.notebook.fail = fail_once
+    night.notebook.fail_before = fail_once
     first, _ = night.incident("same", "other", outcome=Outcome.RESOLVED)
-    night.notebook.fail = lambda _action: None
+    night.notebook.fail_before = lambda _action: None
 
     night.incident("other")
     night.incident("same")

@@ -139,7 +139,7 @@ def test_what_failed_counts_as_what_succeeded(world: World) -> None:
     def fail(_action: Action) -> None:
         raise CommandFailedError("no")
 
-    world.notebook.fail = fail
+    world.notebook.fail_before = fail
 
     execution = world.write(target("web1"), limits({"at_most": 1}), "1", "2")
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from uuid import uuid4
 
 import pytest
@@ -17,12 +18,13 @@ from sqlalchemy import text
 from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
-from nightshift.remediation.errors import CommandTimeoutError, LeaseLostError
+from nightshift.remediation.errors import CommandFailedError, CommandTimeoutError, ConnectionLostError, LeaseLostError
 from nightshift.remediation.gate import Gate, Status
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.leases import Held
 from nightshift.remediation.ledger.switches import Scope
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Risk, Severity, Target
 
@@ -189,6 +191,79 @@ def test_a_lost_answer_is_settled_by_looking(ledger: Ledger, keeper: ClaimKeeper
     assert execution.results[0].status is Status.DONE
 
 
+def test_a_no_is_not_believed_before_the_target_was_looked_at(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    def say_no(_action: Action) -> None:
+        raise CommandFailedError("it says that it failed")
+
+    notebook.fail = say_no
+    done = gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+    notebook.fail_before = say_no
+    failed = gate(ledger, keeper, notebook).carry_out(plan(line("two")), enough=not_enough)
+
+    assert notebook.lines == ["one"]
+    assert [result.status for result in (*done.results, *failed.results)] == [Status.DONE, Status.FAILED]
+
+
+def test_a_command_whose_answer_got_lost_is_given_its_time_before_it_counts_as_not_done(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    late = Timer(0.5, notebook.path.write_text, ["one\n"])
+
+    def lose_the_connection(_action: Action) -> None:
+        late.start()
+        raise ConnectionLostError
+
+    notebook.fail_before = lose_the_connection
+    execution = gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert execution.results[0].status is Status.DONE
+    late.join()
+
+
+def test_a_target_on_which_something_may_still_run_is_given_to_nobody_else(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim
+) -> None:
+    def crash(_action: Action) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    notebook.fail_before = crash
+    with pytest.raises(RuntimeError):
+        gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    other = replace(claim, token=uuid4())
+    assert isinstance(ledger.leases.acquire(other, TARGET, 1), Held)
+
+
+def test_measuring_longer_than_a_lease_lasts_does_not_end_the_run(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    def measure() -> bool:
+        time.sleep(0.3)
+        return False
+
+    execution = replace(gate(ledger, keeper, notebook), lease_margin=0.1).carry_out(
+        plan(line("one"), line("two")), enough=measure
+    )
+
+    assert [result.status for result in execution.results] == [Status.DONE, Status.DONE]
+
+
+def test_an_outcome_is_written_by_the_holder_of_the_lease_alone(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, incident: int
+) -> None:
+    def lose_the_lease(_action: Action) -> None:
+        with ledger.engine.begin() as connection:
+            connection.execute(text("delete from lease"))
+
+    notebook.fail = lose_the_lease
+    with pytest.raises(LeaseLostError):
+        gate(ledger, keeper, notebook).carry_out(plan(line("one")), enough=not_enough)
+
+    assert kinds_of(ledger, incident)[-1] is Kind.INTENT
+
+
 def test_an_action_done_by_an_earlier_attempt_is_not_repeated(
     ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
 ) -> None:
@@ -309,7 +384,8 @@ from nightshift.remediation.models import Mode
 ledger = Ledger.connect(sys.argv[1])
 claim = ledger.incidents.claim(int(sys.argv[2]), 1, uuid4(), 1)
 with ClaimKeeper(ledger, claim, 1) as keeper:
-    gate = Gate(ledger, keeper, "HighDiskUsage", Notebook(Path(sys.argv[3])).kinds, {}, Mode.AUTO, lambda _: None)
+    kinds = Notebook(Path(sys.argv[3])).kinds
+    gate = Gate(ledger, keeper, "HighDiskUsage", kinds, {}, Mode.AUTO, lambda _: None, lease_margin=1)
     gate.carry_out(plan(line("one"), line("two")), enough=lambda: False)
 """
 

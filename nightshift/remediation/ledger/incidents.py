@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from nightshift.remediation.ledger import schema
@@ -251,14 +251,17 @@ class Incidents:
 
     def renew(self, claim: Claim, seconds: float) -> bool:
         """Keep the claim alive; False when it was lost, and then the holder must stop."""
+        until = func.greatest(_TABLE.c.claimed_until, NOW + timedelta(seconds=seconds))
         with self._engine.begin() as connection:
-            return bool(
-                connection.execute(
-                    update(_TABLE)
-                    .where(*_held(claim), _TABLE.c.claimed_until > NOW)
-                    .values(claimed_until=NOW + timedelta(seconds=seconds))
-                ).rowcount
-            )
+            return self._hold_until(connection, claim, until)
+
+    def hold(self, connection: Connection, claim: Claim, seconds: float) -> bool:
+        """Let the claim last exactly this long, in the caller's transaction; False when it was lost."""
+        return self._hold_until(connection, claim, NOW + timedelta(seconds=seconds))
+
+    def _hold_until(self, connection: Connection, claim: Claim, until: ColumnElement[datetime]) -> bool:
+        held = update(_TABLE).where(*_held(claim), _TABLE.c.claimed_until > NOW).values(claimed_until=until)
+        return bool(connection.execute(held).rowcount)
 
     def move(self, claim: Claim, status: str) -> bool:
         """Change the state of a claimed incident; ``waiting`` gives the claim back."""

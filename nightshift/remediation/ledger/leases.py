@@ -95,11 +95,7 @@ class Leases:
         )
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back; a lease that went to somebody else stays theirs."""
+        """Give back what the holder of this lease has on its target; what went to somebody else stays theirs."""
         table = schema.lease
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(table).where(
-                    table.c.target == lease.target.key, table.c.token == lease.token, table.c.fence == lease.fence
-                )
-            )
+            connection.execute(delete(table).where(table.c.target == lease.target.key, table.c.token == lease.token))

@@ -38,7 +38,9 @@ def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": APPLICATION_NAME,
-            "options": "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=10000",
+            # A process that is frozen in a transaction must not keep its locks from everybody else.
+            "options": "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=10000"
+            " -c idle_in_transaction_session_timeout=9000",
         },
         hide_parameters=True,
     )
