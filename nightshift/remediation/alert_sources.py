@@ -6,6 +6,7 @@ object with ``url`` and what else it takes, or a list of either for the members 
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -61,3 +62,18 @@ AlertSources = dict[
     Annotated[tuple[AlertmanagerAddress, ...], BeforeValidator(_several), Field(min_length=1, max_length=16)],
 ]
 """The members of each source's cluster, usually one, by the source's name."""
+
+
+def as_setting(sources: AlertSources) -> str:
+    """The value of the setting that says the same, with its secrets: only for places that may hold them."""
+    return json.dumps({name: [_told(member) for member in members] for name, members in sources.items()})
+
+
+def _told(member: AlertmanagerAddress) -> dict[str, str]:
+    told = {"url": member.url, "user": member.user, "receiver": member.receiver}
+    told |= {"password": _revealed(member.password), "token": _revealed(member.token)}
+    return {name: value for name, value in told.items() if value}
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -12,13 +12,20 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from nightshift.remediation.alert_sources import as_setting
 from nightshift.remediation.errors import ConfigurationError, TemporaryError
 from nightshift.running.prefect_server import api_url
 from nightshift.running.private_files import write_private
 from nightshift.running.processes import DetachedProcess
 from nightshift.settings import ENV_FILE, Settings
 
-_HEAD = "# Written by `nightshift up`. A variable of the environment wins over the same one here.\n"
+_HEAD = """\
+# Written by `nightshift up`, which keeps here what it was started with, so that it comes up the same again.
+# A variable of the environment wins over the same one here. Remove a line to go back to the default.
+"""
+_FOUND = ("home", "postgres_port", "prefect_database_url")
+"""Settings that need not be told: the file lies in the home folder, the embedded PostgreSQL knows its port, and only
+``up`` has to do with Prefect's database."""
 _AMBIGUOUS = ("'", "\\", "\n", "\r", "${")
 """What shells and dotenv readers understand differently, even in single quotes."""
 
@@ -118,7 +125,16 @@ class Installation:
             "NIGHTSHIFT_WORK_POOL": settings.work_pool,
             "PREFECT_API_URL": self.prefect_api_url,
         }
-        return {name: value for name, value in variables.items() if value}
+        return {name: value for name, value in (self._chosen | variables).items() if value}
+
+    @property
+    def _chosen(self) -> dict[str, str | None]:
+        """Settings that are not at their defaults: whoever starts the parts again need not know them."""
+        return {
+            f"NIGHTSHIFT_{name.upper()}": _written(value)
+            for name, field in Settings.model_fields.items()
+            if name not in _FOUND and (value := getattr(self.settings, name)) != field.default
+        }
 
     def write_env_file(self) -> None:
         """Let later commands find the installation.
@@ -142,6 +158,14 @@ def code_version() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _written(value: object) -> str | None:
+    """A setting's value as its variable has it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    # The only setting that is JSON.
+    return as_setting(value) if isinstance(value, dict) else str(value)
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -35,6 +35,34 @@ def test_what_up_wrote_is_read_by_later_commands(home: Path) -> None:
     assert (home / "nightshift.env").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_bare_up_comes_up_with_every_setting_that_the_first_one_had(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {
+        "runbooks": str(home),
+        "database_url": "postgresql://u:p@h/d",
+        "prefect_database_url": "postgresql://u:p@h/prefect",
+        "prefect_api_url": "http://prefect.example/api",
+        "gateway_host": "0.0.0.0",  # noqa: S104 - compared, not listened on
+        "webhook_token": "t" * 32,
+        "alertmanagers": '{"eu": ["http://ada:p%40w@am1:9093", {"url": "http://am2", "token": "s", "receiver": "r"}]}',
+        "page_url": "json://127.0.0.1:1/x?a=b#c",
+        "work_pool": "elsewhere",
+    }
+    settled_elsewhere = {"home", "postgres_port", "own_prefect_api_url"}
+    for name, field in Settings.model_fields.items():
+        if name not in settled_elsewhere:
+            monkeypatch.setenv(f"NIGHTSHIFT_{name.upper()}", chosen.get(name) or str(field.default + 1))
+    first = Settings()
+    installed().write_env_file()
+    for name in Settings.model_fields.keys() - {"home"}:
+        monkeypatch.delenv(f"NIGHTSHIFT_{name.upper()}", raising=False)
+
+    assert Settings() == first
+    assert all(getattr(first, name) != Settings.model_fields[name].default for name in chosen)
+    assert installed().environment == Installation(first).environment
+
+
 @pytest.mark.usefixtures("home")
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(gateway_port=8421).write_env_file()

@@ -17,9 +17,11 @@ from nightshift.remediation.durations import format_duration
 
 if TYPE_CHECKING:
     from nightshift.running.status import PartStatus, Status, Work
+    from nightshift.settings import Settings
 
 commands = typer.Typer()
 
+_MOST_NAMES = 5
 _STYLES = {"running": "green", "not answering": "yellow", "stopped": "dim", "died": "bold red"}
 
 
@@ -47,6 +49,19 @@ def up(
     out.print(Text.assemble("Prefect UI       ", (ui_url(installation.prefect_api_url), "bold")))
     out.print(Text.assemble("Alerts go to     ", (f"{installation.settings.gateway_url}/alerts", "bold")))
     out.print(Text(f"Bearer token     in {installation.env_file}, NIGHTSHIFT_WEBHOOK_TOKEN"), soft_wrap=True)
+    _tell_unset(installation.settings)
+
+
+def _tell_unset(config: Settings) -> None:
+    """Name what the catalogue takes from the environment and did not find: a restart must not lose it unnoticed."""
+    from nightshift.catalogue import Catalogue
+    from nightshift.catalogue.secret_places import unset_variables
+
+    unset = unset_variables(Catalogue.load(config.runbooks).systems.values())
+    if unset:
+        more = f" and {len(unset) - _MOST_NAMES} more" if len(unset) > _MOST_NAMES else ""
+        names = ", ".join(unset[:_MOST_NAMES]) + more
+        err.print(Text(f"Not set          {names}: the catalogue names them, see `nightshift doctor`"), soft_wrap=True)
 
 
 @commands.command()
