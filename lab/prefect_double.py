@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +26,7 @@ class PrefectDouble:
         """By id, as the server keeps them."""
         self.runs: dict[UUID, dict[str, Any]] = {}
         """State of each flow run: ``type``, ``message``, ``digest`` of the plan that it waits with, ``answer``;
-        of those that have not started also ``parameters``, and ``since`` when."""
+        and where it matters ``parameters``, and ``since`` when it is in its state (if left out: for an hour)."""
         self.down = False
         """Answer 503 to everything."""
         self._lock = threading.Lock()
@@ -57,28 +58,38 @@ class PrefectDouble:
                     self.events.setdefault(event["id"], event)
                 return 204, None
             if (method, path) == ("POST", "/api/flow_runs/filter"):
-                return 200, self._not_started()[body["offset"] : body["offset"] + body["limit"]]
-            found = _RUN.fullmatch(path)
-            if found is None or UUID(found[1]) not in self.runs:
+                found = self._in_states(body["flow_runs"]["state"]["type"]["any_"])
+                return 200, found[body["offset"] : body["offset"] + body["limit"]]
+            one = _RUN.fullmatch(path)
+            if one is None or UUID(one[1]) not in self.runs:
                 return 404, {"detail": "Not found"}
-            return self._run(self.runs[UUID(found[1])], found[2], body)
+            return self._run(self.runs[UUID(one[1])], one[2], body)
 
-    def _not_started(self) -> list[dict[str, Any]]:
-        runs = [run for run in self.runs.values() if run["type"] in ("SCHEDULED", "PENDING") and "parameters" in run]
+    def _in_states(self, states: list[str]) -> list[dict[str, Any]]:
         return [
-            {"parameters": run["parameters"], "state": {"type": run["type"], "timestamp": run["since"]}} for run in runs
+            {
+                "id": str(number),
+                "parameters": run["parameters"],
+                "tags": [],
+                "state": {"type": run["type"], "timestamp": _since(run)},
+            }
+            for number, run in self.runs.items()
+            if run["type"] in states and "parameters" in run
         ]
 
     def _run(self, run: dict[str, Any], what: str | None, body: Any) -> tuple[int, Any]:
         if what is None:
             keys = {"response": f"suspended-{run['digest']}-response"} if "digest" in run else None
-            return 200, {"state": {"type": run["type"], "state_details": {"run_input_keyset": keys}}}
+            details = {"run_input_keyset": keys}
+            return 200, {"state": {"type": run["type"], "timestamp": _since(run), "state_details": details}}
         if what == "/set_state":
             run |= body["state"]
             return 201, {"status": "ACCEPT"}
         if run["type"] != "PAUSED":
             return 200, {"status": "ABORT"}
         form = body["run_input"]
+        if run.get("form") == "not stored yet":
+            return 200, {"status": "REJECT"}
         if set(form) != {"decision", "name", "comment"} or form["decision"] not in ("approve", "deny"):
             return 200, {"status": "REJECT"}
         run |= {"type": "SCHEDULED", "answer": form}
@@ -106,3 +117,9 @@ class PrefectDouble:
                 """Say nothing."""
 
         return Requests
+
+
+def _since(run: dict[str, Any]) -> str:
+    """Since when it is in its state."""
+    since: str = run.get("since") or (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    return since

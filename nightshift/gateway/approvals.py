@@ -18,6 +18,10 @@ from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER
 
 log = logging.getLogger(__name__)
 
+FORM_SECONDS = 30.0
+"""Prefect first suspends a run and then stores its form. In between, and for ever should the run die just there, no
+answer fits."""
+
 
 def expire(ledger: Ledger) -> int:
     """Approvals whose time has run out become a no; returns how many."""
@@ -43,6 +47,8 @@ def _deliver_one(ledger: Ledger, prefect: PrefectApi, attempts: Attempts, approv
         return False  # on its way to waiting, or answered in the Prefect form, or waiting for another answer by now
     decision = "approve" if approval.status == "approved" else "deny"
     answer = prefect.resume(run.id, {"decision": decision, "name": ANSWERED_IN_LEDGER, "comment": ""})
+    if answer is Resumed.REJECT and run.seconds < FORM_SECONDS:
+        return False
     if answer is Resumed.REJECT:
         log.error("Prefect refuses our answer to a form", extra={"incident": approval.incident_id})
         _next_attempt(ledger, attempts, approval, "The waiting run did not take the answer.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,8 @@ _PAGE = 200
 _MOST_PAGES = 10
 _PENDING_SECONDS = 120.0
 """A worker that took a run starts it within this time, or has died."""
+INCIDENT_TAG = "incident-"
+"""Each flow run tags itself with this and the number of its incident."""
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -46,6 +48,8 @@ class FlowRun:
     """Type of its state: RUNNING, PAUSED, …"""
     waits_for: str
     """Key of the form that it waits for, empty when it does not."""
+    seconds: float
+    """How long it has been in this state, by the server's clock."""
 
     @property
     def ended(self) -> bool:
@@ -56,6 +60,17 @@ class FlowRun:
     def paused(self) -> bool:
         """Whether it waits for an answer."""
         return self.state == "PAUSED"
+
+
+@dataclass(frozen=True)
+class UnendedRun:
+    """A flow run that a worker has taken and that shows no end."""
+
+    id: UUID
+    incident: int
+    attempt: int
+    seconds: float
+    """How long it has been in its state, by the server's clock."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,8 @@ class PrefectApi:
             return None
         state = _object(answer).get("state") or {}
         keys = (state.get("state_details") or {}).get("run_input_keyset") or {}
-        return FlowRun(flow_run_id, str(state.get("type", "")), str(keys.get("response", "")))
+        seconds = _seconds_in(state, _date(answer))
+        return FlowRun(flow_run_id, str(state.get("type", "")), str(keys.get("response", "")), seconds)
 
     def waiting(self, flows: Collection[str]) -> Waiting:
         """The runs of these flows that wait for a worker, or that one has just taken.
@@ -116,24 +132,31 @@ class PrefectApi:
         One that has been pending for long lost its worker in between, and will never start.
         """
         attempts: set[tuple[int, int]] = set()
-        for page in range(_MOST_PAGES):
-            answer = self._request(
-                "POST",
-                "flow_runs/filter",
-                json={
-                    "flows": {"name": {"any_": sorted(flows)}},
-                    "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}},
-                    "sort": "ID_DESC",
-                    "limit": _PAGE,
-                    "offset": page * _PAGE,
-                },
-            )
-            runs = _list(answer)
-            now = _date(answer)
-            attempts.update(attempt for run in runs if (attempt := _attempt(run, now)) is not None)
+        wanted = {"flows": {"name": {"any_": sorted(flows)}}, **_in_states("SCHEDULED", "PENDING")}
+        for runs, now in self._pages(wanted):
+            attempts.update(attempt for run in runs if (attempt := _startable(run, now)) is not None)
             if len(runs) < _PAGE:
                 return Waiting(frozenset(attempts), complete=True)
         return Waiting(frozenset(attempts), complete=False)
+
+    def unended(self, work_pool: str) -> list[UnendedRun]:
+        """Our runs in this pool that work, wait for an answer, or were just taken, as far as they can be read."""
+        wanted = {
+            "work_pools": {"name": {"any_": [work_pool]}},
+            **_in_states("PENDING", "RUNNING", "PAUSED", "CANCELLING"),
+        }
+        found = [_unended(run, now) for runs, now in self._pages(wanted) for run in runs]
+        return [run for run in found if run is not None]
+
+    def _pages(self, wanted: dict[str, Any]) -> Iterator[tuple[list[Any], datetime]]:
+        """Flow runs, newest first, with the server's time."""
+        for page in range(_MOST_PAGES):
+            body = {**wanted, "sort": "ID_DESC", "limit": _PAGE, "offset": page * _PAGE}
+            answer = self._request("POST", "flow_runs/filter", json=body)
+            runs = _list(answer)
+            yield runs, _date(answer)
+            if len(runs) < _PAGE:
+                return
 
     def resume(self, flow_run_id: UUID, run_input: dict[str, Any]) -> Resumed:
         """Answer the form of a waiting run."""
@@ -156,16 +179,38 @@ class PrefectApi:
         return answer
 
 
-def _attempt(run: Any, now: datetime) -> tuple[int, int] | None:
+def _in_states(*types: str) -> dict[str, Any]:
+    return {"flow_runs": {"state": {"type": {"any_": types}}}}
+
+
+def _startable(run: Any, now: datetime) -> tuple[int, int] | None:
     """Incident and attempt of a run that may still start."""
     try:
-        parameters, state = run["parameters"], run["state"]
-        attempt = int(parameters["incident"]), int(parameters.get("attempt") or 1)
-        since = datetime.fromisoformat(state["timestamp"])
+        attempt = _attempt(run)
+        is_lost = run["state"].get("type") == "PENDING" and _seconds_in(run["state"], now) > _PENDING_SECONDS
     except (KeyError, TypeError, ValueError):
         return None  # of another flow of that name, or started by hand without an incident
-    is_lost = state.get("type") == "PENDING" and (now - since).total_seconds() > _PENDING_SECONDS
     return None if is_lost else attempt
+
+
+def _unended(run: Any, now: datetime) -> UnendedRun | None:
+    try:
+        return UnendedRun(UUID(run["id"]), *_attempt(run), seconds=_seconds_in(run["state"], now))
+    except (KeyError, TypeError, ValueError):
+        return None  # as above
+
+
+def _attempt(run: Any) -> tuple[int, int]:
+    """Incident and attempt of a run: from its parameters; one by hand carries its incident as a tag."""
+    incident = run["parameters"].get("incident")
+    if incident is None:
+        (incident,) = (tag.removeprefix(INCIDENT_TAG) for tag in run["tags"] if tag.startswith(INCIDENT_TAG))
+    return int(incident), int(run["parameters"].get("attempt") or 1)
+
+
+def _seconds_in(state: dict[str, Any], now: datetime) -> float:
+    """How long a run has been in its state."""
+    return (now - datetime.fromisoformat(state["timestamp"])).total_seconds()
 
 
 def _date(answer: httpx.Response) -> datetime:

@@ -1,7 +1,8 @@
 """Reconciliation of incidents with the flow runs that should be working on them.
 
 Claims are judged by the ledger alone: a run that could not renew has stopped by itself. What a waiting run is doing,
-only Prefect knows; while it cannot be asked, nothing is concluded.
+only Prefect knows; while it cannot be asked, nothing is concluded. Runs that Prefect takes for alive although they
+have died are dealt with in ``dead_runs.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STARTING = {"SCHEDULED", "PENDING"}
 
 
 class Reconciler:
-    """Keeps between rounds only what Prefect still has to be told, and since when a run looks stuck."""
+    """Keeps between rounds only since when a run looks stuck."""
 
     def __init__(
         self,
@@ -39,7 +40,6 @@ class Reconciler:
         self._prefect = prefect
         self._attempts = attempts
         self._clock = clock
-        self._dead_runs: set[UUID] = set()
         self._strange_since: dict[UUID, float] = {}
 
     def reconcile(self) -> int:
@@ -48,10 +48,7 @@ class Reconciler:
         Raises:
             PrefectUnavailableError: lost claims were dealt with, waiting incidents were left as they are.
         """
-        moved = self._lost_claims()
-        for flow_run_id in list(self._dead_runs):
-            self._tell(flow_run_id)
-        return moved + self._waiting()
+        return self._lost_claims() + self._waiting()
 
     def _lost_claims(self) -> int:
         moved = 0
@@ -63,15 +60,7 @@ class Reconciler:
                     return moved
                 incident = lost[0]
                 self._attempts.next(connection, incident, _NO_ANSWER)
-            self._dead_runs.add(incident.flow_run_id)
             moved += 1
-
-    def _tell(self, flow_run_id: UUID) -> None:
-        """The dead run still shows as running; a person looking at Prefect should see the truth."""
-        run = self._prefect.flow_run(flow_run_id)
-        if run is not None and run.state == "RUNNING":
-            self._prefect.mark_crashed(flow_run_id, "Stopped renewing its claim in Nightshift's ledger.")
-        self._dead_runs.discard(flow_run_id)
 
     def _waiting(self) -> int:
         waiting = self._ledger.incidents.waiting()
@@ -85,11 +74,7 @@ class Reconciler:
         if why is None:
             return False
         with self._ledger.engine.begin() as connection:
-            if not self._attempts.next(connection, incident, why):
-                return False
-        if run is not None and not run.ended:
-            self._dead_runs.add(run.id)
-        return True
+            return self._attempts.next(connection, incident, why)
 
     def _trouble_of(self, run: FlowRun | None) -> str | None:
         """Why the run of a waiting incident will not come back; None when it may."""

@@ -20,6 +20,7 @@ from nightshift.gateway import approvals, logs
 from nightshift.gateway.alertmanagers import INTERVAL_SECONDS, AlertmanagerReconciler
 from nightshift.gateway.app import create_app
 from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.dead_runs import mark_dead_runs
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.escalation import escalate, page_unclaimed
 from nightshift.gateway.intake import take_in
@@ -84,6 +85,7 @@ class Gateway:
             "expire": (lambda: approvals.expire(self.ledger), 2.0),
             "approvals": (lambda: approvals.deliver(self.ledger, self.prefect, attempts), 1.0),
             "reconcile": (reconciler.reconcile, 5.0),
+            "dead runs": (self._mark_dead_runs, 10.0),
             "alertmanagers": (self.alertmanagers.reconcile, INTERVAL_SECONDS),
             "escalate": (self._escalate, 1.0),
             "unclaimed": (self._page_unclaimed, 5.0),
@@ -100,6 +102,9 @@ class Gateway:
 
     def _dispatch(self) -> int:
         return dispatch(self.ledger, self.prefect, self.metrics, self.settings.dispatch_in_flight)
+
+    def _mark_dead_runs(self) -> int:
+        return mark_dead_runs(self.ledger, self.prefect, self.settings.work_pool)
 
     def _escalate(self) -> int:
         return self._then_notify(escalate(self.ledger, self.catalogue))

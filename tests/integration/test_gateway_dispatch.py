@@ -15,6 +15,7 @@ from lab.prefect_double import PrefectDouble
 from nightshift.catalogue import Catalogue
 from nightshift.gateway import approvals
 from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.dead_runs import SETTLING_SECONDS, mark_dead_runs
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.escalation import page_unclaimed
 from nightshift.gateway.metrics import Metrics
@@ -24,7 +25,7 @@ from nightshift.remediation.ledger import Ledger, schema
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
-from nightshift.remediation.models import Plan, Severity, Target
+from nightshift.remediation.models import Outcome, Plan, Severity, Target
 
 MOST = 3
 
@@ -46,6 +47,9 @@ class Parts:
     def deliver(self) -> int:
         return approvals.deliver(self.ledger, self.prefect, self.attempts)
 
+    def mark_dead_runs(self) -> int:
+        return mark_dead_runs(self.ledger, self.prefect, "nightshift")
+
     def open(self, name: str = "web1") -> int:
         target = Target(system="shop", path=("host", name, "filesystem", "/data"))
         trouble = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", target, Severity.WARNING, "A disk is full")
@@ -59,7 +63,8 @@ class Parts:
 
     def work(self, incident: int, state: str = "RUNNING") -> Claim:
         run = uuid4()
-        self.double.runs[run] = {"type": state}
+        parameters = {"incident": incident, "attempt": self.row(incident).attempt}
+        self.double.runs[run] = {"type": state, "parameters": parameters}
         claim = self.ledger.incidents.claim(incident, self.row(incident).attempt, run, 30)
         assert claim is not None
         return claim
@@ -77,9 +82,10 @@ class Parts:
         decision = Decision("ada", "command line", approve, comment="{{ flow_run.name }}")
         assert self.ledger.approvals.decide(incident, plan.digest, decision) is None
 
-    def let_pass(self, column: str) -> None:
+    def let_pass(self, column: str, seconds: float = 1) -> None:
         with self.ledger.engine.begin() as connection:
-            connection.execute(update(schema.incident).values({column: text("now() - interval '1 second'")}))
+            past = text(f"now() - interval '{seconds} seconds'")
+            connection.execute(update(schema.incident).values({column: past}))
 
 
 @pytest.fixture
@@ -321,6 +327,33 @@ def test_a_decision_for_a_run_that_died_starts_another_one_that_finds_it(parts: 
     assert parts.ledger.approvals.approved_plans(incident) == [plan]
 
 
+def test_an_answer_that_comes_before_prefect_has_stored_the_form_is_told_again(parts: Parts) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    run = parts.double.runs[claim.flow_run_id]
+    parts.decide(incident, plan)
+
+    run |= {"form": "not stored yet", "since": datetime.now(UTC).isoformat()}
+    assert parts.deliver() == 0
+    assert (parts.row(incident).attempt, run["type"]) == (1, "PAUSED")
+    del run["form"]
+
+    assert parts.deliver() == 1
+    assert run["answer"]["decision"] == "approve"
+
+
+def test_a_run_that_died_before_its_form_was_stored_is_followed_by_another(parts: Parts) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    parts.double.runs[claim.flow_run_id]["form"] = "not stored yet"
+    parts.decide(incident, plan)
+
+    assert parts.deliver() == 0
+
+    assert (parts.row(incident).status, parts.row(incident).attempt) == ("open", 2)
+    assert parts.double.runs[claim.flow_run_id]["type"] == "CRASHED"
+
+
 def test_while_prefect_is_down_decisions_wait(parts: Parts) -> None:
     incident = parts.open()
     _, plan = parts.wait(incident)
@@ -348,6 +381,7 @@ def test_a_lost_claim_is_the_next_attempt_and_its_run_shows_as_crashed(parts: Pa
     row = parts.row(incident)
     assert (row.status, row.attempt, row.sends) == ("open", 2, 0)
     assert parts.dispatch() == 0  # only after a pause
+    assert parts.mark_dead_runs() == 1
     assert parts.double.runs[claim.flow_run_id]["type"] == "CRASHED"
     assert Kind.LOST in kinds(parts, incident)
 
@@ -358,11 +392,12 @@ def test_a_lost_claim_does_not_wait_for_prefect_which_is_told_later(parts: Parts
     parts.let_pass("claimed_until")
     parts.double.down = True
 
-    with pytest.raises(PrefectUnavailableError):
-        parts.reconciler.reconcile()
+    assert parts.reconciler.reconcile() == 1
     assert parts.row(incident).attempt == 2
+    with pytest.raises(PrefectUnavailableError):
+        parts.mark_dead_runs()
     parts.double.down = False
-    parts.reconciler.reconcile()
+    assert parts.mark_dead_runs() == 1
 
     assert parts.double.runs[claim.flow_run_id]["type"] == "CRASHED"
 
@@ -420,7 +455,7 @@ def test_a_run_that_died_between_asking_and_being_suspended_is_found(parts: Part
     parts.now[0] = STUCK_SECONDS + 1
 
     assert parts.reconciler.reconcile() == (0 if patient else 1)
-    parts.reconciler.reconcile()
+    parts.mark_dead_runs()
     assert parts.double.runs[claim.flow_run_id]["type"] == (state if patient else "CRASHED")
 
 
@@ -431,3 +466,48 @@ def test_a_run_deleted_by_its_claim_holder_is_no_error(parts: Parts) -> None:
     parts.let_pass("claimed_until")
 
     assert parts.reconciler.reconcile() == 1
+
+
+# --- runs that died
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "PAUSED", "CANCELLING"])
+def test_what_ended_its_incident_and_died_is_shown_as_crashed_after_a_moment_by_any_gateway(
+    parts: Parts, state: str
+) -> None:
+    claim = parts.work(parts.open())
+    assert parts.ledger.incidents.finish(claim, Outcome.RESOLVED, "all is well")
+    run = parts.double.runs[claim.flow_run_id]
+    run["type"] = state
+    assert parts.mark_dead_runs() == 0  # it may still leave its report
+
+    parts.let_pass("ended_at", SETTLING_SECONDS + 1)
+
+    assert parts.mark_dead_runs() == 1
+    assert run["type"] == "CRASHED"
+    assert parts.mark_dead_runs() == 0
+
+
+def test_runs_that_work_wait_or_may_still_claim_are_left_alone(parts: Parts) -> None:
+    working, waiting, opened = parts.open("web1"), parts.open("web2"), parts.open("web3")
+    parts.work(working)
+    parts.wait(waiting)
+    early = {"type": "RUNNING", "parameters": {"incident": opened, "attempt": 1}}
+    of_another_ledger = {"type": "RUNNING", "parameters": {"incident": 10_000, "attempt": 1}}
+    by_hand = {"type": "RUNNING", "parameters": {"target": "t"}}
+    for run in (early, of_another_ledger, by_hand):
+        parts.double.runs[uuid4()] = run
+
+    assert parts.mark_dead_runs() == 0
+
+
+def test_a_second_run_of_an_attempt_that_another_has_taken_is_shown_as_crashed(parts: Parts) -> None:
+    incident = parts.open()
+    parts.work(incident)
+    second = {"type": "PENDING", "parameters": {"incident": incident, "attempt": 1}}
+    parts.double.runs[uuid4()] = second | {"since": datetime.now(UTC).isoformat()}
+    assert parts.mark_dead_runs() == 0
+
+    parts.double.runs[uuid4()] = second
+
+    assert parts.mark_dead_runs() == 1

@@ -188,3 +188,30 @@ def test_runs_that_wait_for_a_worker_are_found_by_their_incident(server: Prefect
 
     assert (waiting.attempts, waiting.complete) == ({(1, 1), (2, 3)}, True)
     assert prefect.waiting(["another-flow"]).attempts == frozenset()
+
+
+def test_runs_without_an_end_are_found_in_their_pool_by_parameter_or_tag(
+    server: PrefectServer, prefect: PrefectApi
+) -> None:
+    pool = f"pool-{uuid4()}"
+    post(server, "work_pools/", {"name": pool, "type": "process"})
+    flow = post(server, "flows/", {"name": f"works-{uuid4()}"})
+    body = {"name": "nightshift", "flow_id": flow["id"], "enforce_parameter_schema": False, "work_pool_name": pool}
+    deployed = post(server, "deployments/", body)["id"]
+
+    def run(state: str, *tags: str, **parameters: Any) -> None:
+        new = {"parameters": parameters, "tags": tags}
+        number = post(server, f"deployments/{deployed}/create_flow_run", new)["id"]
+        post(server, f"flow_runs/{number}/set_state", {"state": {"type": state}, "force": True})
+
+    run("RUNNING", incident=1, attempt=2)
+    run("PENDING", incident=2)
+    run("RUNNING", "shop", "incident-3", target="by hand")
+    run("COMPLETED", incident=4)
+    run("RUNNING", target="by hand, and no incident yet")
+
+    found = prefect.unended(pool)
+
+    assert {(one.incident, one.attempt) for one in found} == {(1, 2), (2, 1), (3, 1)}
+    assert all(-2 < one.seconds < 60 for one in found)  # the server tells its time in whole seconds
+    assert prefect.unended("another-pool") == []

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from nightshift.catalogue import Catalogue
+from nightshift.catalogue.secret_places import unset_variables
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.running.installation import BusyError, Installation
 from nightshift.running.prefect_server import asyncpg_url, postgresql_url, server_environment
@@ -157,3 +159,18 @@ def test_only_the_servers_own_ui_may_call_it(tmp_path: Path) -> None:
     assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200,http://localhost:4200"
     assert environment["PREFECT_SERVER_API_HOST"] == "127.0.0.1"
     assert environment["PREFECT_API_KEY"] is None
+
+
+def test_what_the_catalogue_takes_from_the_environment_and_does_not_find_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = "{kind: slack, title: '#shop', url: {env: SHOP_URL}}"
+    database = "{type: postgres, url: {env: SHOP_DATABASE}}"
+    (tmp_path / "shop.yaml").write_text(
+        f"id: shop\ndisplay: Shop\ntitle: sells nothing\nchannels: {{oncall: {channel}}}\n"
+        f"severities: {{critical: {{notify: [oncall]}}, warning: {{}}, info: {{}}}}\nconnections: {{db: {database}}}\n"
+    )
+    monkeypatch.delenv("SHOP_URL", raising=False)
+    monkeypatch.setenv("SHOP_DATABASE", "postgresql://u:p@h/d")
+
+    assert unset_variables(Catalogue.load(tmp_path).systems.values()) == ["SHOP_URL"]

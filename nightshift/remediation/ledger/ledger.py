@@ -20,6 +20,7 @@ from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.leases import Leases
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
+from nightshift.remediation.ledger.standings import Standings
 from nightshift.remediation.ledger.switches import Switches
 
 APPLICATION_NAME = "nightshift"
@@ -96,6 +97,11 @@ class Ledger:
     def past(self) -> PastIncidents:
         """What earlier incidents changed, and whether it helped."""
         return PastIncidents(self.engine, self.journal)
+
+    @cached_property
+    def standings(self) -> Standings:
+        """How incidents stand, several at once."""
+        return Standings(self.engine)
 
     @cached_property
     def approvals(self) -> Approvals:
