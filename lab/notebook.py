@@ -6,14 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation, Undo
 from nightshift.remediation.errors import TargetChangedError
-from nightshift.remediation.models import Action, Plan, Quantity, Risk, Target
+from nightshift.remediation.models import Action, Plan, Quantity, Risk, Target, UndoWhen
 
 TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
 
 
-def line(text: str, *, risk: Risk = Risk.LOW, bound: int = 10, target: Target = TARGET) -> Action:
+def line(
+    text: str,
+    *,
+    risk: Risk = Risk.LOW,
+    bound: int = 10,
+    target: Target = TARGET,
+    undo_when: UndoWhen = UndoWhen.NONE,
+) -> Action:
     """The action that writes this line."""
     return Action(
         kind="write_line",
@@ -24,7 +31,17 @@ def line(text: str, *, risk: Risk = Risk.LOW, bound: int = 10, target: Target = 
         reason="the test wants it",
         risk=risk,
         bound=Quantity(amount=bound, unit="lines"),
-        undo="cannot be undone",
+        undo="erase it" if undo_when is not UndoWhen.NONE else "cannot be undone",
+        undo_when=undo_when,
+    )
+
+
+def erasing(written: Action, effect: Effect | None) -> Action:
+    """The action that takes a written line away again."""
+    text = str(written.arguments["text"])
+    known = "" if effect is None else f", line {effect.evidence.get('number', '')}"
+    return written.model_copy(
+        update={"kind": "erase_line", "title": f"Erase {text}{known}", "undo": "", "undo_when": UndoWhen.NONE}
     )
 
 
@@ -35,19 +52,34 @@ def plan(*actions: Action, target: Target = TARGET) -> Plan:
 
 @dataclass
 class Notebook:
-    """The file, and the one kind of action that there is. The line ``changed`` is never as it was diagnosed."""
+    """The file, and its two kinds of action. The line ``changed`` is never as it was diagnosed."""
 
     path: Path
     fail: Callable[[Action], None] = lambda _action: None
-    """Called after a line was written."""
+    """Called after a line was written or erased."""
     fail_before: Callable[[Action], None] = lambda _action: None
-    """Called before a line is written."""
+    """Called before a line is written or erased."""
     kinds: ActionKinds = field(default_factory=ActionKinds)
 
     def __post_init__(self) -> None:
         self.kinds.register(
             ActionKind(
-                name="write_line", timeout=1, act=self._act, observe=self._observe, precondition=self._check, undo=None
+                name="write_line",
+                timeout=1,
+                act=self._act,
+                observe=self._observe,
+                precondition=self._check,
+                undo=Undo(when=UndoWhen.INEFFECTIVE, action=erasing),
+            )
+        )
+        self.kinds.register(
+            ActionKind(
+                name="erase_line",
+                timeout=1,
+                act=self._erase,
+                observe=self._observe_erased,
+                precondition=self._check,
+                undo=None,
             )
         )
 
@@ -61,7 +93,26 @@ class Notebook:
         with self.path.open("a") as file:
             file.write(f"{action.arguments['text']}\n")
         self.fail(action)
-        return Effect(summary="written", amount=Quantity(amount=1, unit="lines"))
+        amount = Quantity(amount=1, unit="lines")
+        return Effect(summary="written", amount=amount, evidence={"number": len(self.lines)})
+
+    def _erase(self, action: Action, _connections: Connections) -> Effect:
+        self.fail_before(action)
+        left = [text for text in self.lines if text != action.arguments["text"]]
+        self.path.write_text("".join(f"{text}\n" for text in left))
+        with self.erased.open("a") as file:
+            file.write(f"{action.arguments['text']}\n")
+        self.fail(action)
+        return Effect(summary="erased", amount=Quantity(amount=1, unit="lines"))
+
+    @property
+    def erased(self) -> Path:
+        """Every line that was ever erased, in that order."""
+        return self.path.with_name(self.path.name + ".erased")
+
+    def _observe_erased(self, action: Action, connections: Connections) -> Observation:
+        there = self._observe(action, connections) is Observation.DONE
+        return Observation.NOT_DONE if there else Observation.DONE
 
     def _observe(self, action: Action, _connections: Connections) -> Observation:
         return Observation.DONE if action.arguments["text"] in self.lines else Observation.NOT_DONE

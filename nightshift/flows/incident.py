@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, TypeVar
@@ -17,14 +17,17 @@ from nightshift.remediation.actions import ACTION_KINDS, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
 from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.execution import Execution
 from nightshift.remediation.faults import point
-from nightshift.remediation.gate import Execution, Gate
+from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 from nightshift.remediation.permission import Limits
 from nightshift.remediation.text import counted
+from nightshift.remediation.undo_of_incident import Undoing
 
 P = TypeVar("P", bound=Value)
 C = TypeVar("C", bound=Value)
@@ -39,6 +42,11 @@ class Conclusion:
 
     outcome: Outcome
     reason: str
+
+
+def resolved(reason: str) -> Conclusion:
+    """The symptom is gone and stays gone."""
+    return Conclusion(Outcome.RESOLVED, reason)
 
 
 @dataclass
@@ -57,6 +65,8 @@ class Incident:
     ledger: Ledger
     keeper: ClaimKeeper
     flow_run_id: UUID
+    undoes: UndoRequest | None = None
+    """What a person asked to take back, where this incident is about that."""
     _execution: Execution = field(default_factory=Execution)
     _plan: Plan | None = None
 
@@ -135,10 +145,7 @@ class Incident:
         for approved in self.ledger.approvals.approved_plans(self.id):
             plan = plan.bounded_by(approved)
         plan = self._gate.permission(self.target).remember(plan)
-        self._plan = plan
-        self.ledger.approvals.keep_plan(self.id, plan)
-        entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
-        self.ledger.journal.record(self.id, Kind.PLANNED, entry)
+        self._show(plan)
         get_run_logger().info("Planned %s: %s", counted(len(plan.actions), "action"), plan.goal)
         self._execution = self._gate.carry_out(plan, enough=enough)
         for result in self._execution.results:
@@ -177,12 +184,40 @@ class Incident:
         self.ledger.incidents.move(self.keeper.claim, "verifying")
 
     def judged(self, verdict: Verdict, *, measured: str, chart: str = "") -> Conclusion:
-        """Record the verdict; success is the symptom gone and staying gone."""
+        """Record the verdict; success is the symptom gone and staying gone. What did not help is taken back."""
+        ended, before = self._execution.ended, self._execution.reason
         entry: dict[str, Any] = {**verdict.model_dump(mode="json"), "measured": measured, "chart": chart}
+        entry |= {"ended": ended, "before": before}
         self.ledger.journal.record(self.id, Kind.JUDGED, entry)
-        if self._execution.ended is not None:
-            return Conclusion(self._execution.ended, f"{self._execution.reason} {verdict.reason}")
-        return Conclusion(Outcome.RESOLVED if verdict.healthy else Outcome.ESCALATED, verdict.reason)
+        if verdict.healthy:
+            return Conclusion(ended, f"{before} {verdict.reason}") if ended else resolved(verdict.reason)
+        return self._without_success(entry)
+
+    def resumed(self) -> Conclusion | None:
+        """How it goes on when an earlier attempt found that the repair did not help: it goes on undoing."""
+        judged = [row.entry for row in self.ledger.journal.of(self.id) if row.kind is Kind.JUDGED]
+        return self._without_success(judged[-1]) if judged and not judged[-1]["healthy"] else None
+
+    def _without_success(self, judged: Mapping[str, Any]) -> Conclusion:
+        outcome = Outcome(judged["ended"] or Outcome.ESCALATED)
+        reason = f"{judged['before']} {judged['reason']}".strip()
+        undoing = Undoing(self.ledger, self.id, self._gate)
+        return Conclusion(outcome, " ".join([reason, *undoing.after_failure(self.target, judged)]))
+
+    def undo_as_asked(self) -> Conclusion:
+        """Take back what another incident did: the actions that a person named when opening this one."""
+        if self.undoes is None:
+            raise ConfigurationError("Nobody said what is to be undone.", remedy="Use `nightshift undo INCIDENT`.")
+        undone, words = Undoing(self.ledger, self.id, self._gate).of(
+            self.undoes.incident, self.undoes.actions, self._show
+        )
+        return Conclusion(Outcome.RESOLVED if undone else Outcome.ESCALATED, words)
+
+    def _show(self, plan: Plan) -> None:
+        self._plan = plan
+        self.ledger.approvals.keep_plan(self.id, plan)
+        entry = {"digest": plan.digest, "plan": plan.model_dump(mode="json")}
+        self.ledger.journal.record(self.id, Kind.PLANNED, entry)
 
     def _ask(self, plan: Plan) -> None:
         point("before_asking")

@@ -27,6 +27,7 @@ from nightshift.remediation.faults import point
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Outcome, Quantity, Severity, Target
 from nightshift.remediation.permission import Limits
 from nightshift.settings import settings
@@ -106,6 +107,7 @@ def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Inci
         ledger=ledger,
         keeper=keeper,
         flow_run_id=claim.flow_run_id,
+        undoes=UndoRequest.of(row.options),
     )
 
 
@@ -122,7 +124,7 @@ def _limits(system: System, *, dry_run: bool) -> Limits:
 
 def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
     try:
-        return procedure(incident)
+        return incident.resumed() or procedure(incident)
     except LeaseLostError:
         raise
     except NightshiftError as error:

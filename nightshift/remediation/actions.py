@@ -13,7 +13,7 @@ from enum import StrEnum
 from pydantic import Field, JsonValue
 
 from nightshift.remediation.connections import Connection
-from nightshift.remediation.models import Action, Quantity, Value
+from nightshift.remediation.models import Action, Quantity, UndoWhen, Value
 
 CANNOT_BE_UNDONE = "cannot be undone"
 
@@ -39,6 +39,22 @@ class Effect(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Undo:
+    """How actions of one kind are taken back: by an action of its own, which goes through the gate as any other."""
+
+    when: UndoWhen
+    """:attr:`UndoWhen.INEFFECTIVE` only where undoing cannot make things worse than they are, in any state that a
+    failed repair can leave behind; else :attr:`UndoWhen.BY_HAND`."""
+    action: Callable[[Action, Effect | None], Action]
+    """The opposite of an action that was done, from what it really did where that is known. Pure: asked again it gives
+    the same, so that an interrupted undoing goes on as it began."""
+
+    def __post_init__(self) -> None:
+        if self.when is UndoWhen.NONE:
+            raise TypeError("an undo says when it is carried out: by hand, or when the repair was ineffective")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActionKind:
     """One kind of change. All callables get the action and the connections of its system."""
 
@@ -51,8 +67,8 @@ class ActionKind:
     """Looks whether the change is in place."""
     precondition: Callable[[Action, Connections], None]
     """Raises TargetChangedError when the target no longer looks as in the diagnosis."""
-    undo: Callable[[Action, Effect, Connections], None] | None
-    """Reverts the effect; None: it cannot be undone, and its actions say so."""
+    undo: Undo | None
+    """How it is taken back; None: Nightshift cannot, and its actions say so."""
 
     def __post_init__(self) -> None:
         if not self.name or self.timeout <= 0:
@@ -60,6 +76,8 @@ class ActionKind:
         for part in ("act", "observe", "precondition"):
             if not callable(getattr(self, part)):
                 raise TypeError(f"action kind {self.name!r} lacks {part}")
+        if not (self.undo is None or isinstance(self.undo, Undo)):
+            raise TypeError(f"action kind {self.name!r}: undo is an Undo, or None where there is none")
 
 
 class ActionKinds:

@@ -34,6 +34,7 @@ KIND_NAMES = (
     "delete_files",
     "prune_docker",
     "release_deleted_file",
+    "restore_rows",
     "vacuum_journal",
 )
 """The kinds of action that exist, for budgets to name. A new kind adds one line; a test notices when it is missing."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.actions import ActionKind, ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.dead_man_switch import dead_man_switch
 from nightshift.remediation.errors import (
@@ -25,52 +24,18 @@ from nightshift.remediation.errors import (
     TargetChangedError,
     TargetUnreachableError,
 )
+from nightshift.remediation.execution import ActionResult, Execution, Status
 from nightshift.remediation.faults import point
+from nightshift.remediation.holding import LEASE_MARGIN_SECONDS, Holding
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
-from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target
+from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target, UndoWhen
 from nightshift.remediation.permission import Limits, Permission, Refused
+from nightshift.remediation.settling import Settling
 
-LEASE_MARGIN_SECONDS = 8.0
-"""A lease outlasts what may run under it by this much: a command that hangs gets 5 s to end after its time-out."""
 _MAX_LEASE_WAIT_SECONDS = 600.0
 """Longer than any lease that a run which died can have left behind."""
-
-
-class Status(StrEnum):
-    """What became of one action."""
-
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
-    NOT_NEEDED = "not_needed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class ActionResult:
-    """One action and what became of it."""
-
-    action: Action
-    status: Status
-    reason: str = ""
-    effect: Effect | None = None
-
-
-@dataclass
-class Execution:
-    """What became of a plan."""
-
-    results: list[ActionResult] = field(default_factory=list)
-    ended: Outcome | None = None
-    """Set when nothing more may be done and the incident is to end like this."""
-    reason: str = ""
-
-    def stop(self, outcome: Outcome, reason: str) -> Execution:
-        """End here."""
-        self.ended, self.reason = outcome, reason
-        return self
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: a guard that said no in the last moment
@@ -79,6 +44,10 @@ class _Stopped(Exception):  # noqa: N818 - not an error: a guard that said no in
     def __init__(self, refused: Refused) -> None:
         self.refused = refused
         super().__init__(refused.reason)
+
+
+def _never() -> bool:
+    return False
 
 
 Ask = Callable[[Plan], None]
@@ -117,16 +86,34 @@ class Gate:
         execution = Execution()
         if not plan.actions and not self.ledger.journal.unsettled(self._incident):
             return execution
+        if self.ledger.journal.judged_ineffective(self._incident):
+            return execution.stop(Outcome.ESCALATED, "The repair did not help; nothing more is done.")
         with self.ledger.engine.connect() as connection:
             mode = self.permission(plan.target).mode(connection)
         if mode is Mode.OBSERVE:
             return self._only_observed(plan, execution)
+        return self._with_lease(plan, execution, lambda lease: self._carry_out(plan, lease, enough, execution))
+
+    def undo(self, plan: Plan) -> Execution:
+        """Take back what the plan of :func:`~nightshift.remediation.undoing.undo_plan` says, in its order.
+
+        It ends with the first action that could not be taken back: those before it were done under other conditions.
+
+        Raises:
+            LeaseLostError: somebody else has taken over; nothing more was done.
+        """
+        execution = Execution()
+        return self._with_lease(
+            plan, execution, lambda lease: self._carry_out(plan, lease, _never, execution, whole=True)
+        )
+
+    def _with_lease(self, plan: Plan, execution: Execution, work: Callable[[Lease], Execution]) -> Execution:
         lease = self._acquire(plan.target, execution)
         if lease is None:
             return execution
         point("after_lease")
         try:
-            return self._carry_out(plan, lease, enough, execution)
+            return work(lease)
         finally:
             point("before_release")
             # What was begun and not seen to end may still run on the target: then the lease has to run out.
@@ -140,6 +127,14 @@ class Gate:
     @property
     def _incident(self) -> int:
         return self.keeper.claim.incident_id
+
+    @property
+    def _settling(self) -> Settling:
+        return Settling(self._holding, self.kinds, self.connections)
+
+    @property
+    def _holding(self) -> Holding:
+        return Holding(self.ledger, self.keeper, self.lease_margin)
 
     def _only_observed(self, plan: Plan, execution: Execution) -> Execution:
         for action in plan.actions:
@@ -166,8 +161,11 @@ class Gate:
     def _worth_waiting(held: Held, give_up_at: float) -> bool:
         return time.monotonic() + held.seconds_left <= give_up_at
 
-    def _carry_out(self, plan: Plan, lease: Lease, enough: Callable[[], bool], execution: Execution) -> Execution:
-        if (doubt := self._settle(lease)) is not None:
+    def _carry_out(
+        self, plan: Plan, lease: Lease, enough: Callable[[], bool], execution: Execution, *, whole: bool = False
+    ) -> Execution:
+        """Action after action; a plan that makes sense only as a whole ends with the first one that is not done."""
+        if (doubt := self._settling.settle(lease)) is not None:
             return execution.stop(Outcome.ESCALATED, doubt)
         for number, action in enumerate(plan.actions):
             point("before_approval")
@@ -188,7 +186,7 @@ class Gate:
             except _Stopped as stop:
                 return self._stop(action, stop.refused, execution)
             execution.results.append(result)
-            if result.status is Status.UNKNOWN:
+            if result.status is Status.UNKNOWN or (whole and result.status is not Status.DONE):
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
 
@@ -201,49 +199,6 @@ class Gate:
         execution.results.append(self._refuse(action, refused))
         return execution.stop(Outcome.ESCALATED, refused.reason)
 
-    def _settle(self, lease: Lease) -> str | None:
-        """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
-        for row in self.ledger.journal.unsettled(self._incident):
-            action = Action.model_validate(row.entry["action"])
-            point("before_observation")
-            lease = self._hold(lease, self.kinds[action.kind])
-            observation, reason = self._observe(action)
-            point("after_observation")
-            seen = {"observation": observation, "reason": reason, "title": action.title}
-            if observation is Observation.UNKNOWN:
-                self._record(lease, row.action_id, (Kind.OBSERVED, seen))
-                return f"It is not known whether this was done: {action.title}. {reason}"
-            kind = Kind.DONE if observation is Observation.DONE else Kind.FAILED
-            summary = "found done after an interruption" if kind is Kind.DONE else "interrupted before it was complete"
-            outcome = {"summary": summary, "title": action.title}
-            self._record(lease, row.action_id, (Kind.OBSERVED, seen), (kind, outcome))
-            point("after_settling")
-        return None
-
-    def _record(self, lease: Lease, action_id: UUID | None, *rows: tuple[Kind, dict[str, Any]]) -> None:
-        """Write what became of an action, as the holder of the lease; nothing runs on the target any more.
-
-        One who lost the lease must not: somebody else has looked since, and the last word counts.
-
-        Raises:
-            LeaseLostError: nothing was written.
-        """
-        with self.ledger.engine.begin() as connection:
-            # Should this process die, the next attempt need not wait long.
-            if not (self.keeper.hold(connection) and self.ledger.leases.renew(lease, self.lease_margin, connection)):
-                raise LeaseLostError
-            for kind, entry in rows:
-                self.ledger.journal.append(
-                    connection, self._incident, kind, entry, action_id=action_id, fence=lease.fence
-                )
-            point("in_outcome")
-
-    def _observe(self, action: Action) -> tuple[Observation, str]:
-        try:
-            return self.kinds[action.kind].observe(action, self.connections), ""
-        except NightshiftError as error:
-            return Observation.UNKNOWN, str(error)
-
     def _approved(self, action: Action, lease: Lease) -> bool:
         with self.ledger.engine.connect() as connection:
             if self.permission(lease.target).alone(connection, action):
@@ -251,8 +206,17 @@ class Gate:
         return self._approved_by_people(action)
 
     def _approved_by_people(self, action: Action) -> bool:
-        approved = self.ledger.approvals.approved_plans(self._incident)
-        return any(action.within(other) for plan in approved for other in plan.actions)
+        plans = self.ledger.approvals.approved_plans(self._incident)
+        approved = [other for plan in plans for other in plan.actions]
+        return any(action.within(other) for other in approved) or self._undo_announced(action, approved)
+
+    def _undo_announced(self, undo: Action, approved: list[Action]) -> bool:
+        """Whether people approved what this takes back, and were shown then that it may be taken back."""
+        if undo.undoes is None:
+            return False
+        undone = self.ledger.journal.intended(self._incident, undo.undoes)
+        announced = (other for other in approved if other.undo_when is UndoWhen.INEFFECTIVE)
+        return undone is not None and any(undone.within(other) for other in announced)
 
     def _refusal_of_people(self, plan: Plan, number: int, lease: Lease) -> str | None:
         """Why people keep this action of the plan from being done, after they were asked; None when nobody does."""
@@ -278,7 +242,7 @@ class Gate:
         kind = self.kinds[action.kind]
         action_id = action.id_in(self._incident)
         try:
-            lease = self._hold(lease, kind)
+            lease = self._holding.hold(lease, kind)
             point("before_precondition")
             kind.precondition(action, self.connections)
         except TargetChangedError as change:
@@ -293,27 +257,10 @@ class Gate:
         entry: dict[str, Any] = {"title": action.title, "summary": result.reason}
         if result.effect is not None:
             entry |= {"summary": result.effect.summary, "effect": result.effect.model_dump(mode="json")}
-        self._record(lease, action_id, (Kind(result.status.value), entry))
+        self._holding.record(lease, action_id, (Kind(result.status.value), entry))
         self._under_way = False
         point("after_outcome")
         return result
-
-    def _hold(self, lease: Lease, kind: ActionKind) -> Lease:
-        """Make sure that nobody else can act before this action has certainly stopped.
-
-        Measuring may have taken longer than the lease; if nobody else came meanwhile, there is a new one.
-        """
-        self.keeper.check()
-        if self.ledger.leases.renew(lease, self._lease_seconds(kind)):
-            return lease
-        again = self.ledger.leases.acquire(self.keeper.claim, lease.target, self._lease_seconds(kind))
-        if not isinstance(again, Lease):
-            raise LeaseLostError
-        return again
-
-    def _lease_seconds(self, kind: ActionKind) -> float:
-        """Twice what an action takes: what a process sends just before its switch ends it needs the time-out again."""
-        return 2 * (kind.timeout + self.lease_margin)
 
     def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> float:
         """Write the intent, in one transaction with the last look at every guard and with holding the lease.
@@ -329,7 +276,7 @@ class Gate:
             if not approved and not permission.alone(connection, action):
                 raise _Stopped(Refused("mode", "Meanwhile this needs an approval, and nobody has given one."))
             point("in_intent")
-            seconds = self._lease_seconds(kind)
+            seconds = self._holding.lease_seconds(kind)
             # Nobody may take the incident over, or give it up and page a person, while something is under way.
             if not (self.keeper.hold(connection, seconds) and self.ledger.leases.renew(lease, seconds, connection)):
                 raise LeaseLostError
@@ -353,23 +300,9 @@ class Gate:
         except LeaseLostError:
             raise
         except OutcomeUnknownError as error:
-            return self._by_looking(action, f"not done: {error}", may_run_until)
+            return self._settling.by_looking(action, f"not done: {error}", may_run_until)
         except NightshiftError as error:
-            return self._by_looking(action, str(error), 0)
-
-    def _by_looking(self, action: Action, why: str, may_run_until: float) -> ActionResult:
-        """The answer got lost, or was a no: look at the target instead of believing it or trying again."""
-        observation, reason = self._observe(action)
-        if observation is not Observation.DONE and (left := may_run_until - time.monotonic()) > 0:
-            time.sleep(left)  # a command whose answer got lost may still be at work
-            observation, reason = self._observe(action)
-        if observation is Observation.DONE:
-            return ActionResult(
-                action, Status.DONE, effect=Effect(summary=f"done, as seen on the target (answer: {why})")
-            )
-        if observation is Observation.NOT_DONE:
-            return ActionResult(action, Status.FAILED, why)
-        return ActionResult(action, Status.UNKNOWN, f"outcome not known: {why} {reason}".strip())
+            return self._settling.by_looking(action, str(error), 0)
 
     def _refuse(self, action: Action, refused: Refused) -> ActionResult:
         entry = {"title": action.title, "guard": refused.guard, "reason": refused.reason}

@@ -71,6 +71,17 @@ class Mode(StrEnum):
         return self is Mode.AUTO or (self is Mode.ASSIST and risk is Risk.LOW)
 
 
+class UndoWhen(StrEnum):
+    """When Nightshift takes an action back."""
+
+    NONE = "none"
+    """Never: it has no undo of its own. The words beside it say what people can do, or that nothing can be done."""
+    BY_HAND = "by_hand"
+    """Only when a person says so (``nightshift undo``): by itself it could make things worse."""
+    INEFFECTIVE = "ineffective"
+    """By itself, as soon as it was measured that the repair did not help: keeping it would be useless or harmful."""
+
+
 class Target(Value):
     """The one thing a runbook acts on, as a path in the tree of its system.
 
@@ -166,16 +177,24 @@ class Action(Value):
     """What it is expected to bring; None where that cannot be known."""
     undo: str
     """How it is undone, or the words "cannot be undone"."""
+    undo_when: UndoWhen = UndoWhen.NONE
+    """Who undoes it: approving the action approves an undo that it announces here."""
+    undoes: UUID | None = None
+    """The action that this one takes back; its id."""
 
     def id_in(self, incident_id: int) -> UUID:
         """The action's id within an incident: the same step of a re-run is the same action."""
-        return uuid5(ACTION_NAMESPACE, canonical_json([incident_id, self.kind, self.target.key, self.arguments]))
+        parts: list[Any] = [incident_id, self.kind, self.target.key, self.arguments]
+        if self.undoes is not None:  # ids of other actions are as they were before there was undoing
+            parts.append(str(self.undoes))
+        return uuid5(ACTION_NAMESPACE, canonical_json(parts))
 
     def within(self, approved: Action) -> bool:
         """Whether carrying this out stays inside what was approved with another, earlier action."""
         return (
             self.kind == approved.kind
             and self.target == approved.target
+            and self.undoes == approved.undoes
             and self.risk.rank <= approved.risk.rank
             and set(self.items) <= set(approved.items)
             and self.bound.unit == approved.bound.unit
@@ -266,6 +285,8 @@ class Verdict(Value):
     healthy: bool
     reason: str
     findings: tuple[Finding, ...] = ()
+    inconclusive: bool = False
+    """It could not be measured. That counts as no help, but it is no reason to undo what may have helped."""
 
 
 def canonical_json(value: Any) -> str:

@@ -100,13 +100,18 @@ class Permission:
         now: datetime = connection.execute(select(NOW)).scalar_one()
         if (window := frozen(self.limits.freezes, self.runbook, now)) is not None:
             yield Refused("freeze", f"Changes are frozen {window}")
+        if action.undoes is None:
+            yield from self._repeats(connection, action)
+        if (why := self.ledger.budgets.refusing(connection, self.limits.budgets, action)) is not None:
+            yield Refused("budget", why)
+
+    def _repeats(self, connection: Connection, action: Action) -> Iterator[Refused]:
+        """What keeps a repair from being tried again and again; taking one back is no new try."""
         if (why := self._breaker(connection)) is not None:
             yield Refused("breaker", why)
         why = self.ledger.budgets.cooling(connection, action, self.incident_id, self.limits.cooldown)
         if why is not None:
             yield Refused("cool-down", why)
-        if (why := self.ledger.budgets.refusing(connection, self.limits.budgets, action)) is not None:
-            yield Refused("budget", why)
 
     def _breaker(self, connection: Connection) -> str | None:
         rule = self.limits.breaker

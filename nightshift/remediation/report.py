@@ -13,8 +13,9 @@ from typing import Any
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger.journal import Kind, Row
-from nightshift.remediation.models import Action, Plan, Target, format_bytes
+from nightshift.remediation.models import Action, Plan, Target, UndoWhen, format_bytes
 from nightshift.remediation.text import counted, listed, printable
+from nightshift.remediation.undoing import Done, done_actions
 
 HEADLINES = {
     "resolved": "✅ Resolved",
@@ -88,7 +89,7 @@ def _numbered(number: int, action: Action) -> str:
     files = [printable(path, _PATH_WIDTH) for path in paths]
     parts = (
         f"{number}. **{action.title}**",
-        f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {action.undo}.*",
+        f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {undo_in_words(action)}.*",
         f"Touches {listed(files)}." if len(files) > 1 else "",  # a title names a single file
     )
     return "\n   ".join(part for part in parts if part)
@@ -141,6 +142,7 @@ def _measurements(rows: Sequence[Row]) -> str:
 
 def _actions(rows: Sequence[Row]) -> str:
     ended = [row for row in rows if row.kind in (Kind.DONE, Kind.FAILED, Kind.UNKNOWN, Kind.REFUSED)]
+    undo = {one.id: _undo_command(one, row.incident_id) for row in rows[:1] for one in done_actions(rows)}
     if not ended:
         return ""
     # A list, no table: its cells would not wrap in the Prefect UI.
@@ -151,10 +153,24 @@ def _actions(rows: Sequence[Row]) -> str:
         result = row.entry.get("summary") or row.entry.get("reason", "")
         lines.append(
             f"{number}. {row.at:%H:%M:%S} **{row.entry.get('title', '')}**\n   {row.kind}: {printable(result, 400)}"
+            + (undo.get(row.action_id, "") if row.kind is Kind.DONE and row.action_id else "")
         )
     if freed:
         lines.append(f"\n**{format_bytes(freed)} freed in all.**")
     return "\n".join(lines)
+
+
+def _undo_command(done: Done, incident_id: int | None) -> str:
+    if done.action.undo_when is UndoWhen.NONE:
+        return ""
+    return f"\n   To take it back: `nightshift undo {incident_id} {done.short_id}` ({done.action.undo})"
+
+
+def undo_in_words(action: Action) -> str:
+    """What becomes of a change that does not help: shown before it is approved, since approving it approves that."""
+    if action.undo_when is UndoWhen.INEFFECTIVE:
+        return f"if it does not help: {action.undo}"
+    return f"{action.undo}, when a person says so" if action.undo_when is UndoWhen.BY_HAND else action.undo
 
 
 def _approvals(rows: Sequence[Row]) -> str:
@@ -242,6 +258,14 @@ def _ended_action(row: Row) -> str:
     return f"{row.kind}: {row.entry.get('title', '')}" + (f" — {note}" if note else "")
 
 
+def _undoing(row: Row) -> str:
+    what = counted(len(row.entry["actions"]), "action")
+    if "author" not in row.entry:
+        return f"takes back {what} that did not help"
+    author, incident = printable(row.entry["author"]), row.entry["incident"]
+    return f"{author} asked to take back {what}, in incident {incident}: {_note(row)}"
+
+
 _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.ALERT: lambda row: f"alert {row.entry.get('status', '')} {_note(row)}".rstrip(),
     Kind.OPENED: lambda row: f"incident opened: {row.entry['title']}",
@@ -259,6 +283,7 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.FAILED: _ended_action,
     Kind.UNKNOWN: _ended_action,
     Kind.REFUSED: _ended_action,
+    Kind.UNDOING: _undoing,
     Kind.OBSERVED: lambda row: f"looked whether this was done: {row.entry['title']} → {row.entry['observation']}",
     Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
     Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",

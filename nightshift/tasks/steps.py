@@ -14,7 +14,7 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from nightshift.remediation.actions import ACTION_KINDS, ActionKind, Connections, Effect, Observation
+from nightshift.remediation.actions import ACTION_KINDS, ActionKind, Connections, Effect, Observation, Undo
 from nightshift.remediation.errors import CommandTimeoutError, TemporaryError
 from nightshift.remediation.models import Action
 
@@ -64,7 +64,7 @@ def action(
     timeout: float,
     observe: Callable[[Action, Connections], Observation],
     precondition: Callable[[Action, Connections], None],
-    undo: Callable[[Action, Effect, Connections], None] | None,
+    undo: Undo | None,
 ) -> Callable[[Callable[[Action, Connections], Effect]], ActionKind]:
     """Declare a step that changes something. What comes back is no function: only the gate can carry it out.
 

@@ -15,8 +15,9 @@ from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import CommandFailedError
+from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.freezes import Freeze
-from nightshift.remediation.gate import Execution, Gate, Status
+from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble

@@ -24,7 +24,8 @@ from lab.notebook import Notebook, line, plan
 from nightshift.remediation.budgets import Budget
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import CommandFailedError
-from nightshift.remediation.gate import Execution, Gate, Status
+from nightshift.remediation.execution import Execution, Status
+from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.budgets import uses_of
 from nightshift.remediation.ledger.incidents import Trouble

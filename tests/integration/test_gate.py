@@ -19,7 +19,8 @@ from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import CommandFailedError, CommandTimeoutError, ConnectionLostError, LeaseLostError
-from nightshift.remediation.gate import Gate, Status
+from nightshift.remediation.execution import Status
+from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble

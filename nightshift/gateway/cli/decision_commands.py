@@ -100,7 +100,7 @@ def _decide(ledger: Ledger, incident_id: int, *, approve: bool, comment: str, ye
 
     person = login()
     digest = _show_what_waits(ledger, incident_id, plan)
-    _require_right(ledger, incident_id, person)
+    require_right(ledger, incident_id, person)
     _confirm(approve, yes)
     decision = Decision(person, via_command_line(person), approve, comment)
     refused = ledger.approvals.decide(incident_id, digest, decision)
@@ -148,7 +148,7 @@ def _why_none(ledger: Ledger, incident_id: int) -> str:
     return f"It is {row.status}."
 
 
-def _require_right(ledger: Ledger, incident_id: int, person: str) -> None:
+def require_right(ledger: Ledger, incident_id: int, person: str) -> None:
     """Check the catalogue's rule of who may decide.
 
     Raises:

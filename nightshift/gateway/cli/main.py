@@ -22,6 +22,7 @@ from nightshift.gateway.cli import (
     runbook_commands,
     running_commands,
     switch_commands,
+    undo_commands,
 )
 from nightshift.gateway.cli.output import out, print_error
 from nightshift.remediation.errors import NightshiftError
@@ -43,6 +44,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     doctor_commands.commands,  # doctor
     incident_commands.commands,  # incidents, report
     decision_commands.commands,  # approve, deny
+    undo_commands.commands,  # undo
     switch_commands.commands,  # stop, start, stops
     mode_commands.commands,  # mode
     breaker_commands.commands,  # breaker

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nightshift.gateway.cli.texts import from_markdown
 from nightshift.remediation.models import Plan, Risk
+from nightshift.remediation.report import undo_in_words
 
 _RISK_STYLES = {Risk.LOW: "green", Risk.MEDIUM: "yellow", Risk.HIGH: "bold red"}
 
@@ -46,6 +47,6 @@ def _actions(plan: Plan) -> Table:
             from_markdown(action.reason),
             Text(action.risk.value, style=_RISK_STYLES[action.risk]),
             from_markdown(str(action.bound)),
-            from_markdown(action.undo),
+            from_markdown(undo_in_words(action)),
         )
     return table

@@ -24,7 +24,7 @@ from nightshift.remediation.clients.database_tables import RowTable, old_rows_le
 from nightshift.remediation.clients.postgres import Session, committing, limit_statements, translated
 from nightshift.remediation.clients.row_archive import Batch, BatchState, RunFolder, begin_run, runs_of, table_folder
 from nightshift.remediation.clients.row_settling import rows_deleted, settle
-from nightshift.remediation.disk_space.arguments import ArchiveRows
+from nightshift.remediation.disk_space.arguments import ArchiveRows, RestoreRows
 from nightshift.remediation.errors import (
     ConnectionLostError,
     NightshiftError,
@@ -47,6 +47,8 @@ class Archived:
 
     table: RowTable
     folder: str
+    rows_in_folder: int
+    """Those of an interrupted attempt included."""
     rows: int
     files: int
     left: bool
@@ -79,7 +81,7 @@ def check_table(session: Session, arguments: ArchiveRows) -> RowTable:
     return table
 
 
-def archive_folder(session: Session, arguments: ArchiveRows) -> Path:
+def archive_folder(session: Session, arguments: ArchiveRows | RestoreRows) -> Path:
     """Where the archives of this table on this server are."""
     row = session.execute("select system_identifier::text, current_database() from pg_control_system()").fetchone()
     server, database = row or ("", "")
@@ -96,7 +98,7 @@ def archive_rows(session: Session, server: str, arguments: ArchiveRows, seconds:
         NightshiftError: it failed otherwise; what was committed is archived, the rest is untouched.
     """
     table = check_table(session, arguments)
-    _lock(session, table)
+    hold_archives(session, table)
     run = _begin(session, table, arguments)
     work = _Archiving(session, server, arguments, table, run, time.monotonic() + seconds)
     try:
@@ -146,10 +148,15 @@ def _begin(session: Session, table: RowTable, arguments: ArchiveRows) -> RunFold
     return begin_run(folder, arguments.before, arguments.rows)
 
 
-def _lock(session: Session, table: RowTable) -> None:
+def hold_archives(session: Session, table: RowTable) -> None:
+    """Be the only one that archives or restores rows of this table, for as long as the session lasts.
+
+    Raises:
+        TemporaryError: somebody else is at it, perhaps the session of a run that died.
+    """
     row = session.execute("select pg_try_advisory_lock(%s, %s::oid::int4)", [_LOCK, table.oid]).fetchone()
     if row is None or not row[0]:
-        raise TemporaryError("Another session is still archiving rows of this table.")
+        raise TemporaryError("Another session is still archiving or restoring rows of this table.")
 
 
 @dataclass
@@ -179,7 +186,7 @@ class _Archiving:
         limit_statements(self.session, 20)
         left = old_rows_left(self.session, self.table, self.arguments.before)
         why = (why or "more was not asked for") if left else ""
-        return Archived(self.table, str(self.run.path), self.rows, self.files, left, why)
+        return Archived(self.table, str(self.run.path), self.run.rows_deleted, self.rows, self.files, left, why)
 
     def _next_batch(self, most: int) -> int:
         for attempt in range(1, _CONFLICTS + 1):

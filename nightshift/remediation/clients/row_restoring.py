@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from psycopg import sql
 
 from nightshift.remediation.clients.database_tables import RowTable, read_table
-from nightshift.remediation.clients.postgres import Session
+from nightshift.remediation.clients.postgres import Session, limit_statements
 from nightshift.remediation.clients.row_archive import Batch, BatchState, RunFolder, read_run
-from nightshift.remediation.errors import PermanentError, TargetChangedError
+from nightshift.remediation.errors import CommandFailedError, PermanentError, TargetChangedError
+from nightshift.remediation.faults import point
 from nightshift.remediation.text import counted, listed, printable
 
 _BLOCK = 1 << 16
 
 
-def restore_rows(session: Session, folder: str) -> int:
+def restore_rows(session: Session, folder: str, seconds: float = 600.0) -> int:
     """Insert the rows of a run that are not in the table; returns how many rows of it are there now.
 
     A row whose primary key is taken by another row meanwhile is not written over: the batch is left out and named.
+    Batches that were restored before stay as they are, whatever became of their rows since.
+
+    Args:
+        session: on the database of the rows.
+        folder: of the run.
+        seconds: no batch is begun after so long.
 
     Raises:
+        CommandFailedError: the time is over; what is said to be restored is.
         TargetChangedError: the table cannot take the rows as they are.
         CommandFailedError: a file is damaged; nothing of it was inserted.
         psycopg.Error: the server refused; batches before that are in.
     """
     run = read_run(Path(folder))
-    restored = 0
-    for batch in run.batches:
-        table = _table_of(session, batch)
+    restored, until, batches = 0, time.monotonic() + seconds, run.batches
+    for batch in batches:
+        if batch.state is BatchState.RESTORED:
+            restored += batch.rows
+            continue
+        if time.monotonic() >= until:
+            whole = sum(one.rows for one in batches)
+            raise CommandFailedError(f"The time is over: {restored:,} of {whole:,} rows are restored. Undo it again.")
+        limit_statements(session, until - time.monotonic())
+        table = table_of(session, batch)
         with session.transaction():
             _load(session, table, run, batch)
             session.execute(_insert(table, batch))
@@ -38,6 +54,8 @@ def restore_rows(session: Session, folder: str) -> int:
                 raise PermanentError(
                     f"{missing} of {batch.file} cannot be restored: other rows have taken their place."
                 )
+            point("restore_inserted")
+        point("restore_committed")
         run.mark(batch, BatchState.RESTORED)
         restored += present
     return restored
@@ -50,7 +68,12 @@ def rows_in_table(session: Session, table: RowTable, run: RunFolder, batch: Batc
         return _count_present(session, table, batch)
 
 
-def _table_of(session: Session, batch: Batch) -> RowTable:
+def table_of(session: Session, batch: Batch) -> RowTable:
+    """The table of a batch, if it can take the rows as they are.
+
+    Raises:
+        TargetChangedError: it cannot, and why.
+    """
     name = printable(f"{batch.table_schema}.{batch.table_name}")
     table = read_table(session, batch.table_schema, batch.table_name, batch.time_column)
     if table is None:

@@ -175,3 +175,18 @@ class ArchiveRows(ActionArguments):
     """At most so many, the oldest."""
     to: str
     batch_rows: int
+
+
+class RestoreRows(ActionArguments):
+    """Insert archived rows again, each only where no other row has taken its place; the undo of ``archive_rows``."""
+
+    KIND: ClassVar[str] = "restore_rows"
+    table_schema: str
+    table_name: str
+    time_column: str
+    before: str
+    """The cut-off with which they were archived."""
+    to: str
+    """The directory of the archives."""
+    archive: str | None
+    """Folder of the files; None when the archiving was interrupted before it said so: then the only one that fits."""

@@ -10,6 +10,8 @@ class RowsArchived(Value):
     """The measured effect of one ``archive_rows`` action."""
 
     rows: int
+    in_archive: int = 0
+    """Rows in its folder: more than ``rows`` when an interrupted attempt began it."""
     files: int
     archive: str
     """Folder of its files and manifests, on the worker."""

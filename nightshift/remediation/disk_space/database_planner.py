@@ -17,7 +17,7 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.remediation.disk_space.database_proposals import compression, expansion, vacuum, write_ahead_log
 from nightshift.remediation.disk_space.planner import NOTHING_TO_DO
 from nightshift.remediation.disk_space.proposals import blindness
-from nightshift.remediation.models import Action, Plan, Quantity, Refusal, Risk, Target, format_bytes
+from nightshift.remediation.models import Action, Plan, Quantity, Refusal, Risk, Target, UndoWhen, format_bytes
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 
 WAL_ROOM = 64 * 2**20
@@ -113,6 +113,7 @@ def _archive_rows(target: Target, found: OldRows, rule: RowArchiveRule) -> Actio
         risk=Risk.HIGH,
         bound=Quantity(amount=rows, unit="rows"),
         undo=f"insert the rows again from the archive in {to}",
+        undo_when=UndoWhen.BY_HAND,
     )
 
 

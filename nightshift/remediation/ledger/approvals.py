@@ -64,8 +64,15 @@ class Approvals:
             raise KeyError(digest)
         return Plan.model_validate(body)
 
-    def ask(self, incident_id: int, plan: Plan, flow_run_id: UUID, seconds: float) -> Row[Any]:
-        """The open approval for this plan. One that was open for another plan is superseded: the world has changed."""
+    def ask(self, incident_id: int, plan: Plan, flow_run_id: UUID | None, seconds: float) -> Row[Any]:
+        """The open approval for this plan. One that was open for another plan is superseded: the world has changed.
+
+        Args:
+            incident_id: the incident.
+            plan: what is asked about.
+            flow_run_id: the run that waits for the answer; None: who asks does not wait.
+            seconds: until silence becomes a no.
+        """
         self.keep_plan(incident_id, plan)
         with self._engine.begin() as connection:
             connection.execute(
@@ -84,7 +91,7 @@ class Approvals:
                 .on_conflict_do_nothing(index_elements=[_TABLE.c.incident_id], index_where=OPEN)
                 .returning(_TABLE.c.id)
             ).scalar()
-            if is_new is None:
+            if is_new is None and flow_run_id is not None:
                 connection.execute(
                     update(_TABLE)
                     .where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")

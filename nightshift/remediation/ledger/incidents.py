@@ -15,6 +15,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import LIVE, NOW
+from nightshift.remediation.ledger.undo_request import UNDO
 from nightshift.remediation.models import Outcome, Severity, Target
 
 _TABLE = schema.incident
@@ -350,8 +351,9 @@ class Incidents:
         self._deliveries.withdraw(connection, incident_id)
 
     def _hand_back_alerts(self, connection: Connection, incident_id: int) -> None:
-        """Alerts that joined a dry run are still to be answered: intake looks at them again."""
-        dry_run = exists().where(_TABLE.c.id == incident_id, _TABLE.c.options.contains(_DRY_RUN))
+        """Alerts that joined a dry run, or an undoing, are still to be answered: intake looks at them again."""
+        not_about_them = _TABLE.c.options.contains(_DRY_RUN) | _TABLE.c.options.has_key(UNDO)
+        dry_run = exists().where(_TABLE.c.id == incident_id, not_about_them)
         alert = schema.alert.c
         connection.execute(
             update(schema.alert)

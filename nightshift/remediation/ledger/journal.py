@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
-from nightshift.remediation.models import canonical_json
+from nightshift.remediation.models import Action, canonical_json
 
 FIRST_HASH = "0" * 64
 _CHAIN_LOCK = 0x6E73_6A6F
@@ -44,6 +44,8 @@ class Kind(StrEnum):
     """Whether the action happened is not known."""
     OBSERVED = "observed"
     """The target was looked at to settle an action whose outcome was not known."""
+    UNDOING = "undoing"
+    """It was decided to take back what was done."""
     MEASURED = "measured"
     JUDGED = "judged"
     PAGED = "paged"
@@ -204,6 +206,21 @@ class Journal:
         with self._engine.connect() as connection:
             kind = connection.execute(query).scalar()
         return Kind(kind) if kind else None
+
+    def intended(self, incident_id: int, action_id: UUID) -> Action | None:
+        """An action that was begun, as it was written down before; None when there is none."""
+        table = schema.journal
+        query = select(table.c.entry["action"]).where(
+            table.c.incident_id == incident_id, table.c.action_id == action_id, table.c.kind == str(Kind.INTENT)
+        )
+        with self._engine.connect() as connection:
+            action = connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).scalar()
+        return Action.model_validate(action) if action else None
+
+    def judged_ineffective(self, incident_id: int) -> bool:
+        """Whether the repair was already found not to have helped."""
+        with self._engine.connect() as connection:
+            return self.has(connection, incident_id, Kind.JUDGED, {"healthy": False})
 
     def unsettled(self, incident_id: int) -> Sequence[Row]:
         """Intents whose outcome is missing or unknown: their targets must be observed before anything else is done."""

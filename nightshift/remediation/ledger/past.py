@@ -11,6 +11,7 @@ from nightshift.remediation.breaker import BreakerRule, Past, Try
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import IS_INTENT, NOW, intent_kind, intent_target
+from nightshift.remediation.ledger.undo_request import UNDO_FLOW
 from nightshift.remediation.models import Action, Outcome, Target
 
 _INCIDENT, _JOURNAL, _REARM = schema.incident, schema.journal, schema.rearm
@@ -20,6 +21,8 @@ _ALERT = _JOURNAL.alias("alert_row")
 _CAME_BACK: ColumnElement[bool] = exists().where(
     _ALERT.c.incident_id == _INCIDENT.c.id, _ALERT.c.kind == str(Kind.ALERT), _ALERT.c.entry.contains(CAME_BACK)
 )
+_NO_UNDOING = _INCIDENT.c.flow.is_distinct_from(UNDO_FLOW)
+"""Taking a repair back is no try at one."""
 _CHANGED = exists().where(_JOURNAL.c.incident_id == _INCIDENT.c.id, IS_INTENT)
 
 
@@ -38,6 +41,7 @@ class PastIncidents:
             _INCIDENT.c.target == target.key,
             _INCIDENT.c.ended_at > NOW - timedelta(seconds=rule.within),
             _CHANGED,
+            _NO_UNDOING,
         )
         since = self._rearmed_at(connection, runbook, target)
         if since is not None:
