@@ -27,6 +27,7 @@ from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.webhook import BodyRefusedError
 from nightshift.remediation.errors import ConfigurationError, LedgerUnavailableError
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.sessions import answers_within
 from nightshift.remediation.text import counted
 from nightshift.settings import Settings
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 LEDGER_SECONDS = 5.0
 """Longest wait for the ledger; then 503, and Alertmanager comes again."""
+READY_SECONDS = 3.0
+"""Longest wait of who asks whether alerts can be taken in."""
 BODY_SECONDS = 20.0
 """Longest wait for a body."""
 _MOST_WAITING = 16
@@ -87,7 +90,8 @@ def create_app(settings: Settings, ledger: Ledger, catalogue: Catalogue, metrics
     def readyz() -> JSONResponse:
         """Alerts can be taken in."""
         try:
-            ledger.ping()
+            with answers_within(READY_SECONDS):
+                ledger.ping()
         except (LedgerUnavailableError, SQLAlchemyError) as error:
             remedy = getattr(error, "remedy", None) or "Start the ledger's PostgreSQL."
             return JSONResponse({"error": "The ledger does not answer or is not migrated.", "remedy": remedy}, 503)

@@ -16,12 +16,15 @@ from sqlalchemy import Row
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.sessions import outlast
 from nightshift.remediation.models import Target
 from nightshift.remediation.text import printable
 
 EVENT = "incident.opened"
 _NAMESPACE = UUID("2c7f3d0e-6a55-5f0e-8a0a-4b9a3b0a7e61")
 _SENDS_PER_ID = 2
+_PREFECT_SECONDS = 90.0
+"""Longest time for Prefect to take the events; until then other gateways leave these incidents alone."""
 
 
 def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: int) -> int:
@@ -39,6 +42,7 @@ def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: i
         if not incidents:
             return 0
         try:
+            outlast(connection, _PREFECT_SECONDS)
             unstarted = _unstarted(prefect, incidents)
             sending = [incident for incident in incidents if incident.id not in unstarted]
             prefect.send_events([event(incident) for incident in sending])

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.errors import TemporaryError
 from nightshift.remediation.ledger.inbox import NEW_ALERTS
+from nightshift.remediation.ledger.sessions import KEEPALIVES
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Listener:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5)
+                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=5, **KEEPALIVES)
                 self._connection.execute(f"listen {NEW_ALERTS}")
                 self._wake()  # something may have come while nobody listened
             for _ in self._connection.notifies(timeout=1.0, stop_after=1):

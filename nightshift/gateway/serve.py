@@ -86,6 +86,7 @@ class Gateway:
             "approvals": (lambda: approvals.deliver(self.ledger, self.prefect, attempts), 1.0),
             "reconcile": (reconciler.reconcile, 5.0),
             "dead runs": (self._mark_dead_runs, 10.0),
+            "leases": (self.ledger.leases.end_silent, 1.0),
             "alertmanagers": (self.alertmanagers.reconcile, INTERVAL_SECONDS),
             "escalate": (self._escalate, 1.0),
             "unclaimed": (self._page_unclaimed, 5.0),

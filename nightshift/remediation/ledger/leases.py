@@ -1,22 +1,32 @@
-"""Leases: at most one holder acts on a target, on anything below it, or on anything above it."""
+"""Leases: at most one holder acts on a target, on anything below it, or on anything above it.
+
+A lease is there until it is given back, or until somebody who watched it saw it unrenewed for as long as was promised,
+by the watcher's own clock (:mod:`nightshift.remediation.silence`). Gateways watch all leases, whoever waits for one
+watches that. The clock of the database has no say: set forward by an hour, it would end leases whose holders act.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, delete, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Text, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.models import Target
+from nightshift.remediation.silence import Silence
 
 _LOCK = 0x6E73_6C65
 """First key of the advisory lock under which leases of one system are granted."""
+_TABLE = schema.lease
+_VERSION = literal_column("lease.xmin::text", Text)
+"""The transaction that granted or renewed it last: another one after each renewal, whatever a clock says."""
 
 
 @dataclass(frozen=True)
@@ -35,67 +45,92 @@ class Held:
     target: str
     incident_id: int
     seconds_left: float
+    """Until it is free, if it is watched on and not renewed."""
 
 
 class Leases:
-    """Grants, renews and returns."""
+    """Grants, renews and returns; and ends what nobody renews."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, silence: Silence | None = None) -> None:
         self._engine = engine
+        self._silence = silence or Silence()
 
     def acquire(self, claim: Claim, target: Target, seconds: float) -> Lease | Held:
         """A lease for the holder of this claim, or who is in the way."""
-        table, key = schema.lease, target.key
+        asked = self._silence.clock()
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(target.system))))
-            overlaps = or_(
-                table.c.target == key,
-                func.starts_with(table.c.target, key + "/"),
-                func.starts_with(key, func.concat(table.c.target, "/")),
-            )
-            other = connection.execute(
-                select(table, func.extract("epoch", table.c.until - NOW).label("left"))
-                .where(overlaps, table.c.until > NOW, table.c.token != claim.token)
-                .limit(1)
-            ).first()
-            if other is not None:
-                return Held(other.target, other.incident_id, float(other.left))
+            for other in self._overlapping(connection, target, claim):
+                left = self._seconds_left(other, asked)
+                if left > 0 or not self._end(connection, other):
+                    return Held(other.target, other.incident_id, left)
             fence = connection.execute(select(schema.fence.next_value())).scalar_one()
             values: dict[str, Any] = {
                 "system": target.system,
                 "incident_id": claim.incident_id,
                 "token": claim.token,
                 "fence": fence,
-                "until": NOW + timedelta(seconds=seconds),
+                **_promise(seconds),
             }
-            statement = insert(table).values(target=key, **values)
-            connection.execute(statement.on_conflict_do_update(index_elements=[table.c.target], set_=values))
+            statement = insert(_TABLE).values(target=target.key, **values)
+            connection.execute(statement.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values))
         return Lease(target, claim.token, fence)
 
     def renew(self, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
-        """Extend a lease that has not run out; False when it is lost, and then nothing more may be done.
+        """Promise to renew it again within so many seconds; False when it is lost: then nothing more may be done.
 
         With the caller's transaction, what else is written in it is written only by the holder.
         """
         if connection is None:
             with self._engine.begin() as own:
                 return self.renew(lease, seconds, own)
-        table = schema.lease
-        return bool(
-            connection.execute(
-                update(table)
-                .where(
-                    table.c.target == lease.target.key,
-                    table.c.token == lease.token,
-                    table.c.fence == lease.fence,
-                    table.c.until > NOW,
-                )
-                .values(until=NOW + timedelta(seconds=seconds))
-            ).rowcount
-        )
+        return bool(connection.execute(update(_TABLE).where(*_is(lease)).values(_promise(seconds))).rowcount)
 
     def release(self, lease: Lease) -> None:
         """Give back what the holder of this lease has on its target; what went to somebody else stays theirs."""
-        table = schema.lease
         with self._engine.begin() as connection:
-            connection.execute(delete(table).where(table.c.target == lease.target.key, table.c.token == lease.token))
+            connection.execute(delete(_TABLE).where(_TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token))
+
+    def end_silent(self) -> int:
+        """End the leases that were not renewed for as long as was promised; returns how many. For whoever watches.
+
+        Called every second or so, it ends them when their time is over; called for the first time it ends none.
+        """
+        asked = self._silence.clock()
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_TABLE, _VERSION.label("version"))).all()
+        silent = [row for row in rows if self._seconds_left(row, asked) <= 0]
+        self._silence.forget_others({row.target for row in rows})
+        ended = 0
+        for row in silent:
+            with self._engine.begin() as connection:
+                ended += self._end(connection, row)
+        return ended
+
+    def _overlapping(self, connection: Connection, target: Target, claim: Claim) -> Sequence[Row[Any]]:
+        key = target.key
+        overlaps = or_(
+            _TABLE.c.target == key,
+            func.starts_with(_TABLE.c.target, key + "/"),
+            func.starts_with(key, func.concat(_TABLE.c.target, "/")),
+        )
+        query = select(_TABLE, _VERSION.label("version")).where(overlaps, _TABLE.c.token != claim.token)
+        return connection.execute(query.order_by(_TABLE.c.target)).all()
+
+    def _seconds_left(self, row: Row[Any], asked: float) -> float:
+        silent = self._silence.of(row.target, (row.fence, row.version), asked=asked)
+        return max(0.0, float(row.seconds) - silent)
+
+    @staticmethod
+    def _end(connection: Connection, row: Row[Any]) -> bool:
+        """Take it away, unless it was renewed or returned since it was read."""
+        unchanged = (_TABLE.c.target == row.target, _TABLE.c.fence == row.fence, row.version == _VERSION)
+        return bool(connection.execute(delete(_TABLE).where(*unchanged)).rowcount)
+
+
+def _promise(seconds: float) -> dict[str, Any]:
+    return {"seconds": seconds, "until": NOW + timedelta(seconds=seconds)}
+
+
+def _is(lease: Lease) -> tuple[Any, ...]:
+    return _TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token, _TABLE.c.fence == lease.fence

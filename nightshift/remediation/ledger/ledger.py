@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Self
 
-from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nightshift.remediation.errors import LedgerUnavailableError
@@ -20,31 +19,9 @@ from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.leases import Leases
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
+from nightshift.remediation.ledger.sessions import engine_for
 from nightshift.remediation.ledger.standings import Standings
 from nightshift.remediation.ledger.switches import Switches
-
-APPLICATION_NAME = "nightshift"
-"""Shown in pg_stat_activity, so that our own sessions are recognised and never ended by a runbook."""
-
-
-def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
-    """A pool that notices dead connections, bounds its waits and stays in UTC."""
-    url = make_url(database_url).set(drivername="postgresql+psycopg")
-    return create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        pool_timeout=5,
-        connect_args={
-            "connect_timeout": 5,
-            "application_name": APPLICATION_NAME,
-            # A process that is frozen in a transaction must not keep its locks from everybody else.
-            "options": "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=10000"
-            " -c idle_in_transaction_session_timeout=9000",
-        },
-        hide_parameters=True,
-    )
 
 
 class Ledger:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
 from nightshift.remediation.errors import LedgerUnavailableError
-from nightshift.remediation.ledger.ledger import engine_for
+from nightshift.remediation.ledger.sessions import engine_for
 
 _LOCK = 0x6E73_6D69
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -126,7 +127,8 @@ lease = Table(
     Column("incident_id", BigInteger, ForeignKey("incident.id"), nullable=False),
     Column("token", UUID(as_uuid=True), nullable=False),
     Column("fence", BigInteger, nullable=False),
-    Column("until", Moment, nullable=False),
+    Column("seconds", Double, nullable=False, comment="It is free when nobody renewed it for so long"),
+    Column("until", Moment, nullable=False, comment="For people: by a clock that may be set nothing is decided"),
 )
 
 plan = Table(

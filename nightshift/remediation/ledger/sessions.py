@@ -1,0 +1,128 @@
+"""Sessions with the ledger's database that neither wait nor are waited for without end, whatever the network does.
+
+A connection whose bytes stop coming, while it stays open, is noticed by no keepalive and by no time-out of the
+server: only the client's own clock ends such a wait. And whoever is cut off in the middle of a transaction holds the
+journal's chain, which everybody needs, until the server ends it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+
+APPLICATION_NAME = "nightshift"
+"""Shown in pg_stat_activity, so that our own sessions are recognised and never ended by a runbook."""
+_LOCK_SECONDS = 10
+_STATEMENT_SECONDS = 15
+_ANSWER_SECONDS = 20.0
+"""Longer than any statement may take: then it is not the database that is slow."""
+_IDLE_SECONDS = 8
+"""How long a transaction may do nothing: shorter than others wait for what it has locked."""
+_CONNECT_SECONDS = 5
+_SERVER_OPTIONS = {
+    "timezone": "UTC",
+    "statement_timeout": f"{_STATEMENT_SECONDS}s",
+    "lock_timeout": f"{_LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS}s",
+    # A client that vanished without a word is noticed within half a minute, also while it is idle.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+}
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""The same for a server that vanished; of use to sessions that only listen, too."""
+
+RV = TypeVar("RV")
+_answers_by: ContextVar[float] = ContextVar("answers_by", default=math.inf)
+
+
+@contextmanager
+def answers_within(seconds: float) -> Iterator[None]:
+    """Everything asked of the ledger inside is answered within this time altogether, or fails.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: it was not answered; whether it was done is not known.
+    """
+    token = _answers_by.set(min(_answers_by.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _answers_by.reset(token)
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is closed when the server does not answer in time."""
+
+    def wait(self, gen: PQGen[RV], *arguments: Any, **options: Any) -> RV:
+        """As psycopg waits for everything after connecting, but no longer than allowed.
+
+        Raises:
+            psycopg.OperationalError: no answer came; the connection cannot be used any more.
+        """
+        until = min(time.monotonic() + _ANSWER_SECONDS, _answers_by.get())
+        try:
+            return super().wait(_until(gen, until), *arguments, **options)
+        except _NoAnswerError:
+            self.pgconn.finish()
+            raise
+
+
+class _NoAnswerError(psycopg.OperationalError):
+    """The ledger's database did not answer in time."""
+
+
+def _until(gen: PQGen[RV], until: float) -> Generator[Any, Any, RV]:
+    """The same conversation with the server, given up at this moment; psycopg looks in ten times a second."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= until:
+                raise _NoAnswerError("the ledger's database did not answer in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: RV = end.value
+        return result
+
+
+def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
+    """A pool that notices dead connections, bounds its waits and stays in UTC."""
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    options = " ".join(f"-c {name}={value}" for name, value in _SERVER_OPTIONS.items())
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={"application_name": APPLICATION_NAME, "options": options, **KEEPALIVES},
+        hide_parameters=True,
+    )
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> BoundedConnection:
+    left = max(1.0, min(_CONNECT_SECONDS, _answers_by.get() - time.monotonic()))
+    return BoundedConnection.connect(*arguments, **{**parameters, "connect_timeout": math.ceil(left)})
+
+
+def outlast(connection: Connection, seconds: float) -> None:
+    """Let this transaction do nothing for so long: it waits for somebody else, and holds nothing that all need."""
+    value = f"{math.ceil(seconds)}s"
+    connection.execute(text("select set_config('idle_in_transaction_session_timeout', :value, true)"), {"value": value})
