@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System, TargetPart
-from nightshift.catalogue.references import instances_of
 from nightshift.remediation.models import Alert, Mode, Severity, Target
 from nightshift.remediation.mount_points import mount_point
 from nightshift.remediation.text import printable
@@ -57,7 +56,7 @@ class SystemIndex:
                 first = next(iter(labels.items()))
                 self._by_label.setdefault(first, []).append((labels, system.id))
         self._names = {
-            (system.id, kind): _names_of(kind, system) for system in systems.values() for kind in CONNECTED_KINDS
+            (system.id, kind): system.names_of(kind) for system in systems.values() for kind in CONNECTED_KINDS
         }
 
     def match(self, alert: Alert) -> Match | NoMatch:
@@ -128,16 +127,6 @@ def _runbook(alert: Alert, system: System) -> Runbook:
     if runbook is None:
         raise _UnmatchedError(f"{system.display} has no runbook for the alert {_quoted(alert.name)}")
     return runbook
-
-
-def _names_of(kind: str, system: System) -> dict[str, str]:
-    """Label values that mean a connection of this kind, with the connection's name."""
-    return {
-        value: name
-        for name, connection in system.connections.items()
-        if connection.type in CONNECTED_KINDS[kind]
-        for value in instances_of(name, connection)
-    }
 
 
 def _claimed_severity(alert: Alert) -> Severity:

@@ -22,6 +22,7 @@ from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
 from nightshift.remediation.connections import Connection, SecretReference
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.fleet import Fleet, FleetOfSystem
 from nightshift.remediation.flow_policies import FLOW_POLICIES
 from nightshift.remediation.freezes import Freeze, TimeZone
 from nightshift.remediation.models import Mode, Severity, Value
@@ -275,6 +276,8 @@ class System(Value):
     """When a runbook that does not help a target is no longer tried there."""
     freezes: tuple[Freeze, ...] = ()
     """Times in which nothing is changed."""
+    fleets: dict[Name, Fleet] = Field(default={})
+    """Targets that stand in for each other, by name: how many may be missing, and when there are too many."""
     connections: dict[Name, Connection] = Field(default={})
     """How its parts are reached, by name."""
     runbooks: dict[AlertName, Runbook] = Field(default={})
@@ -295,6 +298,22 @@ class System(Value):
     def local_freezes(self) -> tuple[Freeze, ...]:
         """The freezes, each with its time zone."""
         return tuple(f.model_copy(update={"time_zone": f.time_zone or self.time_zone}) for f in self.freezes)
+
+    @property
+    def fleets_of_system(self) -> tuple[FleetOfSystem, ...]:
+        """The fleets, each with its name and the members that the catalogue names."""
+        return tuple(
+            FleetOfSystem(self.id, name, fleet, self.names_of(fleet.kind), self.names_of(fleet.below or ""))
+            for name, fleet in self.fleets.items()
+        )
+
+    def names_of(self, kind: str) -> dict[str, str]:
+        """Label values that mean a declared thing of this kind, with its name; for hosts and databases several each."""
+        if kind in CONNECTED_KINDS:
+            of_kind = [(name, c) for name, c in self.connections.items() if c.type in CONNECTED_KINDS[kind]]
+            return {value: name for name, c in of_kind for value in (name, *getattr(c, "instances", ()))}
+        parts = (part for runbook in self.runbooks.values() if (part := runbook.target.get(kind)) is not None)
+        return {name: name for part in parts for name in part.among}
 
     def approval_of(self, runbook: Runbook) -> ApprovalRule:
         """Who may approve this runbook's plans here."""

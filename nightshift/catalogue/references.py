@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from nightshift.catalogue.documents import Document, Trail, dotted
 from nightshift.catalogue.explain import KEPT_ELSEWHERE
 from nightshift.catalogue.mistakes import Mistake, did_you_mean
-from nightshift.catalogue.models import CONNECTED_KINDS, ApprovalRule, EscalationStep, Runbook, System
+from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, ApprovalRule, EscalationStep, Runbook, System
 from nightshift.remediation.connections import Connection, ConnectionOf
+from nightshift.remediation.fleet import PLATFORM_KINDS
+from nightshift.remediation.fleet_rules import leaves_no_room
 from nightshift.remediation.flow_policies import KIND_NAMES
 from nightshift.remediation.models import Value
 
@@ -68,6 +70,7 @@ class References:
         yield from self._ladder(("escalation",), system.escalation)
         yield from self._approval(("approval",), system.approval)
         yield from self._limits()
+        yield from self._fleets()
         yield from self._instances()
         for name, runbook in system.runbooks.items():
             yield from self._runbook(("runbooks", name), runbook)
@@ -96,6 +99,26 @@ class References:
                 yield from self._one(("budgets", index, "kind"), budget.kind, KIND_NAMES, "kind of action")
         for index, freeze in enumerate(self.system.freezes):
             yield from self._each(("freezes", index, "runbooks"), freeze.runbooks, self.system.runbooks, "runbook")
+
+    def _fleets(self) -> Iterator[Mistake]:
+        """A fleet of a kind that does not exist would hold for nothing; one without room for a change, for ever."""
+        acted_on = {kind for runbook in self.system.runbooks.values() for kind in runbook.target}
+        kinds = sorted({*CONNECTED_KINDS, FILESYSTEM, *PLATFORM_KINDS, *acted_on})
+        for fleet in self.system.fleets_of_system:
+            trail: Trail = ("fleets", fleet.name)
+            for field in ("kind", "below"):
+                if (kind := getattr(fleet.rule, field)) is not None:
+                    yield from self._one((*trail, field), kind, kinds, "kind of target")
+            if fleet.rule.prometheus is not None:
+                known = self._connections("http")
+                yield from self._one((*trail, "prometheus"), fleet.rule.prometheus, known, "connection of type http")
+            if fleet.rule.members is not None or self.lost:
+                continue
+            if not fleet.declared:
+                remedy = "Write members, a Prometheus query that names them"
+                yield self.document.mistake(trail, f"no {fleet.rule.kind} of this system is known by name", remedy)
+            elif (why := leaves_no_room(fleet, len(fleet.declared))) is not None:
+                yield self.document.mistake(trail, f"nothing could ever be done: {why}", "Allow one to be missing")
 
     def _connections(self, *types: str) -> list[str]:
         return [name for name, connection in self.system.connections.items() if connection.type in types]

@@ -118,6 +118,7 @@ def _limits(system: System, *, dry_run: bool) -> Limits:
         cooldown=system.cooldown,
         breaker=system.breaker,
         freezes=system.local_freezes,
+        fleets=system.fleets_of_system,
         dry_run=dry_run,
     )
 

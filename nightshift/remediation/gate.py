@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from nightshift.remediation.errors import (
 )
 from nightshift.remediation.execution import ActionResult, Execution, Status
 from nightshift.remediation.faults import point
+from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.holding import LEASE_MARGIN_SECONDS, Holding
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
@@ -72,6 +74,10 @@ class Gate:
     """Seconds by which a lease outlasts what may run under it."""
     _under_way: bool = field(default=False, init=False)
     """Whether something was begun on the target and has not been seen to end."""
+    _fleet: FleetGuard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fleet = FleetGuard(self.ledger, self.limits.fleets, self.connections)
 
     def carry_out(self, plan: Plan, *, enough: Callable[[], bool]) -> Execution:
         """Do what the plan says, as far as it is allowed, and no more than is needed.
@@ -122,7 +128,7 @@ class Gate:
 
     def permission(self, target: Target) -> Permission:
         """Everything that can say no to actions of this incident."""
-        return Permission(self.ledger, self._incident, self.runbook, target, self.mode, self.limits)
+        return Permission(self.ledger, self._incident, self.runbook, target, self.mode, self.limits, self._fleet)
 
     @property
     def _incident(self) -> int:
@@ -192,6 +198,7 @@ class Gate:
 
     def _refusing(self, action: Action, lease: Lease) -> Refused | None:
         """Who says no; asked for first, so that nobody is woken up to approve what may not be done."""
+        self._fleet.look()
         with self.ledger.engine.connect() as connection:
             return self.permission(lease.target).refusing(connection, action)
 
@@ -200,13 +207,16 @@ class Gate:
         return execution.stop(Outcome.ESCALATED, refused.reason)
 
     def _approved(self, action: Action, lease: Lease) -> bool:
+        self._fleet.look()
+        permission = self.permission(lease.target)
         with self.ledger.engine.connect() as connection:
-            if self.permission(lease.target).alone(connection, action):
+            if permission.alone(connection, action):
                 return True
-        return self._approved_by_people(action)
+            since = permission.asked_since(connection, action)
+        return self._approved_by_people(action, since)
 
-    def _approved_by_people(self, action: Action) -> bool:
-        plans = self.ledger.approvals.approved_plans(self._incident)
+    def _approved_by_people(self, action: Action, asked_since: datetime | None) -> bool:
+        plans = self.ledger.approvals.approved_plans(self._incident, asked_since)
         approved = [other for plan in plans for other in plan.actions]
         return any(action.within(other) for other in approved) or self._undo_announced(action, approved)
 
@@ -226,7 +236,8 @@ class Gate:
         if (no := self._no()) is not None:
             return no
         # Asking usually ends this process; when it returns, the answer is in the ledger.
-        self.ask(plan.model_copy(update={"actions": plan.actions[number:]}))
+        rest = plan.model_copy(update={"actions": plan.actions[number:]})
+        self.ask(self.permission(lease.target).remember(rest))
         return None if self._approved(action, lease) else self._no() or "Nobody answered."
 
     def _no(self) -> str | None:
@@ -267,14 +278,19 @@ class Gate:
 
         Returns the moment of this process's monotonic clock after which nothing may be begun any more.
         """
+        self._fleet.look(anew=True)
         self.keeper.check()
-        asked = time.monotonic()
-        permission, approved = self.permission(lease.target), self._approved_by_people(action)
+        asked, permission = time.monotonic(), self.permission(lease.target)
+        with self.ledger.engine.connect() as connection:
+            since = permission.asked_since(connection, action)
+        approved = self._approved_by_people(action, since)
         with self.ledger.engine.begin() as connection:
             if (refused := permission.refusing_at_last(connection, action)) is not None:
                 raise _Stopped(refused)
+            # An approval does not count either when meanwhile something is known that the approver was not told.
+            approved = approved and permission.asked_since(connection, action) == since
             if not approved and not permission.alone(connection, action):
-                raise _Stopped(Refused("mode", "Meanwhile this needs an approval, and nobody has given one."))
+                raise _Stopped(permission.unapproved(connection, action))
             point("in_intent")
             seconds = self._holding.lease_seconds(kind)
             # Nobody may take the incident over, or give it up and page a person, while something is under way.

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, select
 
 from nightshift.remediation.breaker import BreakerRule, why_doubted, why_open
 from nightshift.remediation.budgets import Budget
+from nightshift.remediation.fleet import FleetOfSystem
+from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.freezes import Freeze, frozen
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.schema import NOW
@@ -29,6 +31,7 @@ class Limits:
     """Seconds for which no other incident does the same kind of action to the same target."""
     breaker: BreakerRule | None = None
     freezes: tuple[Freeze, ...] = ()
+    fleets: tuple[FleetOfSystem, ...] = ()
     dry_run: bool = False
     """Nothing is changed, whatever else is said."""
 
@@ -53,6 +56,7 @@ class Permission:
     """Of the incident; actions may be about something below it."""
     catalogue_mode: Mode
     limits: Limits
+    fleet: FleetGuard
 
     def mode(self, connection: Connection) -> Mode:
         """How much may be done without asking, at this moment."""
@@ -67,6 +71,7 @@ class Permission:
     def refusing_at_last(self, connection: Connection, action: Action) -> Refused | None:
         """The same in the transaction of the intent: from here to its end nobody else draws on the same budgets."""
         self.ledger.budgets.lock(connection, self.limits.budgets, action)
+        self.fleet.lock(connection, action)
         return self.refusing(connection, action)
 
     def alone(self, connection: Connection, action: Action) -> bool:
@@ -74,7 +79,24 @@ class Permission:
         return self.mode(connection).may_do_alone(action.risk) and self.doubt(connection, action) is None
 
     def doubt(self, connection: Connection, action: Action) -> str | None:
-        """Why a person has to decide about this action in any mode: it was tried before and did not help."""
+        """Why a person has to decide about this action in any mode: its fleet is not well, or it did not help."""
+        of_fleet = [doubt.reason for doubt in self.fleet.doubts(connection, action)]
+        tried = self._tried_before(connection, action)
+        return " ".join([*of_fleet, *([tried] if tried else [])]) or None
+
+    def asked_since(self, connection: Connection, action: Action) -> datetime | None:
+        """Who was asked before this moment did not know why a person has to decide; None: every approval counts."""
+        known = (doubt.since for doubt in self.fleet.doubts(connection, action))
+        return max((since for since in known if since is not None), default=None)
+
+    def unapproved(self, connection: Connection, action: Action) -> Refused:
+        """Who keeps an action that nobody approved from being done."""
+        doubts = self.fleet.doubts(connection, action)
+        if doubts:
+            return Refused("fleet", " ".join(doubt.reason for doubt in doubts))
+        return Refused("mode", "Meanwhile this needs an approval, and nobody has given one.")
+
+    def _tried_before(self, connection: Connection, action: Action) -> str | None:
         rule = self.limits.breaker
         if rule is None:
             return None
@@ -84,10 +106,14 @@ class Permission:
 
     def remember(self, plan: Plan) -> Plan:
         """The plan with what is known of earlier tries in the reasons of its actions, for who decides and who reads."""
+        if plan.actions:
+            self.fleet.look()
         with self.ledger.engine.connect() as connection:
             doubts = [(action, self.doubt(connection, action)) for action in plan.actions]
         actions = tuple(
-            action.model_copy(update={"reason": f"{action.reason.rstrip('.')}. {doubt}"}) if doubt else action
+            action.model_copy(update={"reason": f"{action.reason.rstrip('.')}. {doubt}"})
+            if doubt and doubt not in action.reason
+            else action
             for action, doubt in doubts
         )
         return plan.model_copy(update={"actions": actions})
@@ -102,6 +128,8 @@ class Permission:
             yield Refused("freeze", f"Changes are frozen {window}")
         if action.undoes is None:
             yield from self._repeats(connection, action)
+        if (why := self.fleet.refusing(connection, action)) is not None:
+            yield Refused("fleet", why)
         if (why := self.ledger.budgets.refusing(connection, self.limits.budgets, action)) is not None:
             yield Refused("budget", why)
 

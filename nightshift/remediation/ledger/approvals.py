@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -173,9 +173,11 @@ class Approvals:
             query = select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
             return connection.execute(query).all()
 
-    def approved_plans(self, incident_id: int) -> list[Plan]:
-        """Plans people have approved for this incident."""
-        return [self.plan(incident_id, row.digest) for row in self.of(incident_id) if row.status == "approved"]
+    def approved_plans(self, incident_id: int, asked_since: datetime | None = None) -> list[Plan]:
+        """Plans people have approved for this incident; with a time only those they were asked about after it."""
+        approved = (row for row in self.of(incident_id) if row.status == "approved")
+        counting = (row for row in approved if asked_since is None or row.requested_at > asked_since)
+        return [self.plan(incident_id, row.digest) for row in counting]
 
     def expire(self) -> list[int]:
         """Turn approvals whose time has run out into "no"; returns their incidents."""

@@ -66,6 +66,14 @@ class Kind(StrEnum):
     """From here on the catalogue's mode holds again."""
     REARMED = "rearmed"
     """A person closed a breaker again."""
+    FLEET_SICK = "fleet_sick"
+    """So many members of a fleet were unhealthy at once that nothing is done by itself."""
+    FLEET_WELL = "fleet_well"
+    """After a storm a fleet was seen well again: its cool-down begins."""
+    MAINTENANCE_STARTED = "maintenance_started"
+    """A person announced maintenance of a system: until its end nothing is done there by itself."""
+    MAINTENANCE_ENDED = "maintenance_ended"
+    """A person ended it early."""
 
 
 @dataclass(frozen=True)

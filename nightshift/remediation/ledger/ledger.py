@@ -13,10 +13,12 @@ from nightshift.remediation.ledger.approvals import Approvals
 from nightshift.remediation.ledger.budgets import Budgets
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.escalations import Escalations
+from nightshift.remediation.ledger.fleets import Fleets
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
 from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.leases import Leases
+from nightshift.remediation.ledger.maintenance import Maintenances
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
 from nightshift.remediation.ledger.sessions import engine_for
@@ -69,6 +71,16 @@ class Ledger:
     def budgets(self) -> Budgets:
         """How much was begun of late."""
         return Budgets()
+
+    @cached_property
+    def fleets(self) -> Fleets:
+        """What is known of fleets: members in trouble and under change, storms and their cool-downs."""
+        return Fleets(self.engine, self.journal)
+
+    @cached_property
+    def maintenances(self) -> Maintenances:
+        """Planned upgrades that people have announced."""
+        return Maintenances(self.engine, self.journal)
 
     @cached_property
     def past(self) -> PastIncidents:

@@ -277,3 +277,35 @@ rearm = Table(
     Column("at", Moment, nullable=False, server_default=NOW),
     Index("ix_rearm", "system", "runbook", "target", "at"),
 )
+
+fleet = Table(
+    "fleet",
+    metadata,
+    # What was seen of a fleet's health when somebody last looked: a storm's cool-down outlives every process.
+    Column("system", Text, primary_key=True),
+    Column("name", Text, primary_key=True, comment="In the catalogue"),
+    Column("parent", Text, primary_key=True, server_default="", comment="What its members belong to, with 'below'"),
+    Column("seen_at", Moment, nullable=False),
+    Column("sick_since", Moment, comment="Begin of the storm that is not over, its cool-down included"),
+    Column("well_since", Moment, comment="When it was first seen well again after the storm"),
+    Column("unknown_since", Moment, comment="Since when its health cannot be told"),
+    Column("upgrade_since", Moment, comment="Since when an upgrade is under way"),
+    Column("members", Integer, comment="How many; null: not known"),
+    Column("unhealthy", JSONB, comment="Names of unhealthy members; null: not known"),
+    Column("unknown", Text, comment="What could not be told, and why"),
+)
+
+maintenance = Table(
+    "maintenance",
+    metadata,
+    # A planned upgrade of a system that a person has announced; kept for ever.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("since", Moment, nullable=False, server_default=NOW),
+    Column("until", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("ended_by", Text),
+    Index("ix_maintenance_in_force", "system", "until", postgresql_where=text("ended_at is null")),
+)
