@@ -20,10 +20,11 @@ from lab.ports import free_port
 
 
 class PrometheusProcess:
-    """Starts on a free port of 127.0.0.1 and scrapes ``page`` every second; its folder is removed at the end."""
+    """Starts on a free port of 127.0.0.1 and scrapes ``page`` again and again; its folder is removed at the end."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str, *, every_ms: int = 1000) -> None:
         self.page = page
+        self._every_ms = every_ms
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="nightshift-prometheus-"))
@@ -35,12 +36,12 @@ class PrometheusProcess:
         self._thread.start()
         scrape = {
             "job_name": "lab",
-            "scrape_timeout": "900ms",
+            "scrape_timeout": f"{self._every_ms}ms",
             "honor_labels": True,
             "static_configs": [{"targets": [f"127.0.0.1:{self._exporter.server_port}"]}],
         }
         # JSON is YAML, and needs no quoting rules of our own.
-        configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
+        configuration = {"global": {"scrape_interval": f"{self._every_ms}ms"}, "scrape_configs": [scrape]}
         (self._folder / "prometheus.yml").write_text(json.dumps(configuration))
         self._start()
         return self

@@ -117,7 +117,8 @@ class Fleets:
     ) -> None:
         key = {"system": fleet.system, "name": fleet.name, "parent": parent}
         here = (_TABLE.c.system == fleet.system, _TABLE.c.name == fleet.name, _TABLE.c.parent == parent)
-        is_first = connection.execute(insert(_TABLE).values(seen_at=at, **key).on_conflict_do_nothing()).rowcount
+        first = insert(_TABLE).values(seen_at=at, **key).on_conflict_do_nothing().returning(_TABLE.c.name)
+        is_first = connection.execute(first).first() is not None
         row = connection.execute(select(_TABLE).where(*here).with_for_update()).one()
         before = None if is_first else _condition(row)
         measured = sight.of(parent)
