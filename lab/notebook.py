@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation, Undo
 from nightshift.remediation.errors import TargetChangedError
 from nightshift.remediation.models import Action, Plan, Quantity, Risk, Target, UndoWhen
+from nightshift.remediation.privileges import Lack
 
 TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
 
@@ -59,6 +60,8 @@ class Notebook:
     """Called after a line was written or erased."""
     fail_before: Callable[[Action], None] = lambda _action: None
     """Called before a line is written or erased."""
+    permitted: Callable[[Action], Sequence[Lack]] = lambda _action: ()
+    """What is lacking, for each action that is looked at."""
     kinds: ActionKinds = field(default_factory=ActionKinds)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class Notebook:
                 act=self._act,
                 observe=self._observe,
                 precondition=self._check,
+                permitted=self._lacks,
                 undo=Undo(when=UndoWhen.INEFFECTIVE, action=erasing),
             )
         )
@@ -79,6 +83,7 @@ class Notebook:
                 act=self._erase,
                 observe=self._observe_erased,
                 precondition=self._check,
+                permitted=self._lacks,
                 undo=None,
             )
         )
@@ -116,6 +121,9 @@ class Notebook:
 
     def _observe(self, action: Action, _connections: Connections) -> Observation:
         return Observation.DONE if action.arguments["text"] in self.lines else Observation.NOT_DONE
+
+    def _lacks(self, action: Action, _connections: Connections) -> Sequence[Lack]:
+        return self.permitted(action)
 
     def _check(self, action: Action, _connections: Connections) -> None:
         if action.arguments["text"] == "changed":

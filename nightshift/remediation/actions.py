@@ -1,7 +1,7 @@
 """Action kinds: everything Nightshift can change in the world, each with what makes it safe to automate.
 
-A kind that lacks its time-out, its way to observe whether it was done, its precondition, or a word about undoing
-does not register. Only the gate (:mod:`nightshift.remediation.gate`) calls :attr:`ActionKind.act`.
+A kind that lacks its time-out, its way to observe whether it was done, its precondition, its permissions, or a word
+about undoing does not register. Only the gate (:mod:`nightshift.remediation.gate`) calls :attr:`ActionKind.act`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 
 from nightshift.remediation.connections import Connection
 from nightshift.remediation.models import Action, Quantity, UndoWhen, Value
+from nightshift.remediation.privileges import NothingNeeded, Permitted
 
 CANNOT_BE_UNDONE = "cannot be undone"
 
@@ -67,6 +68,8 @@ class ActionKind:
     """Looks whether the change is in place."""
     precondition: Callable[[Action, Connections], None]
     """Raises TargetChangedError when the target no longer looks as in the diagnosis."""
+    permitted: Permitted
+    """Looks at whether the account may do it, before anyone is asked; or says why nothing is needed."""
     undo: Undo | None
     """How it is taken back; None: Nightshift cannot, and its actions say so."""
 
@@ -76,6 +79,8 @@ class ActionKind:
         for part in ("act", "observe", "precondition"):
             if not callable(getattr(self, part)):
                 raise TypeError(f"action kind {self.name!r} lacks {part}")
+        if not (callable(self.permitted) or (isinstance(self.permitted, NothingNeeded) and self.permitted.why)):
+            raise TypeError(f"action kind {self.name!r} lacks permitted: how its permissions are looked at")
         if not (self.undo is None or isinstance(self.undo, Undo)):
             raise TypeError(f"action kind {self.name!r}: undo is an Undo, or None where there is none")
 

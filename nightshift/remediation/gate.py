@@ -1,8 +1,10 @@
 """The gate: the one place from which Nightshift changes the world.
 
-For each action of a plan, in this order: lease held → not done by an earlier attempt → permitted (stops, mode, freezes,
-breaker, cool-down, budgets: :mod:`nightshift.remediation.permission`) → approved, within bounds → not yet enough →
-target still as diagnosed → permitted at last, and intent written in the same transaction → act → outcome written.
+For each action of a plan, in this order: lease held → the account may do it on the target
+(:mod:`nightshift.remediation.privileges`) → not done by an earlier attempt → permitted (stops, mode, freezes, breaker,
+cool-down, budgets: :mod:`nightshift.remediation.permission`) → approved, within bounds → not yet enough → target still
+as diagnosed → permitted at last, and intent written in the same transaction → act → outcome written. What an action
+says of its undo goes the same way (:meth:`Gate.undo`).
 See ``docs/architecture.md`` and ``docs/safety.md``.
 """
 
@@ -32,8 +34,9 @@ from nightshift.remediation.holding import LEASE_MARGIN_SECONDS, Holding
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
-from nightshift.remediation.models import Action, Mode, Outcome, Plan, Target, UndoWhen
+from nightshift.remediation.models import Action, Mode, Outcome, Plan, Refusal, Target, UndoWhen
 from nightshift.remediation.permission import Limits, Permission, Refused
+from nightshift.remediation.privileges import lacking
 from nightshift.remediation.settling import Settling
 
 _MAX_LEASE_WAIT_SECONDS = 600.0
@@ -173,6 +176,9 @@ class Gate:
         """Action after action; a plan that makes sense only as a whole ends with the first one that is not done."""
         if (doubt := self._settling.settle(lease)) is not None:
             return execution.stop(Outcome.ESCALATED, doubt)
+        asked_for, plan = plan, self._permitted_part(plan, execution)
+        if whole and plan != asked_for:
+            return execution.stop(Outcome.ESCALATED, "Nothing of it was done.")
         for number, action in enumerate(plan.actions):
             point("before_approval")
             if self.ledger.journal.outcome_of(self._incident, action.id_in(self._incident)) is Kind.DONE:
@@ -195,6 +201,19 @@ class Gate:
             if result.status is Status.UNKNOWN or (whole and result.status is not Status.DONE):
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
+
+    def _permitted_part(self, plan: Plan, execution: Execution) -> Plan:
+        """The plan without what the account may not do on the target: that is refused, and nobody is asked about it."""
+        permitted, refusals = [], []
+        for action in plan.actions:
+            done = self.ledger.journal.outcome_of(self._incident, action.id_in(self._incident)) is Kind.DONE
+            why = None if done else lacking(self.kinds[action.kind].permitted, action, self.connections)
+            if why is None:
+                permitted.append(action)
+                continue
+            refusals.append(Refusal(what=action.title, reason=why))
+            execution.results.append(self._refuse(action, Refused("permission", why)))
+        return plan.model_copy(update={"actions": tuple(permitted), "refusals": (*plan.refusals, *refusals)})
 
     def _refusing(self, action: Action, lease: Lease) -> Refused | None:
         """Who says no; asked for first, so that nobody is woken up to approve what may not be done."""
@@ -322,5 +341,6 @@ class Gate:
 
     def _refuse(self, action: Action, refused: Refused) -> ActionResult:
         entry = {"title": action.title, "guard": refused.guard, "reason": refused.reason}
-        self.ledger.journal.record(self._incident, Kind.REFUSED, entry)
+        with self.ledger.engine.begin() as connection:  # the next attempt need not say it again
+            self.ledger.journal.append_once(connection, self._incident, Kind.REFUSED, entry)
         return ActionResult(action, Status.REFUSED, refused.reason)

@@ -12,12 +12,14 @@ from nightshift.remediation.actions import Connections, Effect, Observation, Und
 from nightshift.remediation.clients import row_archiving
 from nightshift.remediation.clients.postgres import Session, open_postgres
 from nightshift.remediation.clients.row_undoing import check_restorable, observe_restored, restore
+from nightshift.remediation.clients.table_privileges import archive_lacks, table_lacks
 from nightshift.remediation.clients.table_vacuum import table_bytes, vacuum_table
 from nightshift.remediation.connections import PostgresConnection
 from nightshift.remediation.disk_space.arguments import ArchiveRows, RestoreRows
 from nightshift.remediation.disk_space.database_effects import RowsArchived
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Action, Quantity, Risk, UndoWhen
+from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import counted, printable
 from nightshift.tasks.steps import action
 
@@ -43,6 +45,23 @@ def _database_of(action: Action, connections: Connections) -> Iterator[tuple[str
 def _still_fit(action: Action, connections: Connections) -> None:
     with _database_of(action, connections) as (_, session):
         row_archiving.check_table(session, ArchiveRows.from_json(action.arguments))
+
+
+def _may_archive(action: Action, connections: Connections) -> list[Lack]:
+    arguments = ArchiveRows.from_json(action.arguments)
+    with _database_of(action, connections) as (_, session):
+        place = (arguments.table_schema, arguments.table_name)
+        # To lock a row takes the privilege to update it.
+        lacks = table_lacks(session, *place, ("select", "update", "delete"), temporary=False)
+    return [*lacks, *archive_lacks(arguments.to)]
+
+
+def _may_restore(action: Action, connections: Connections) -> list[Lack]:
+    arguments = RestoreRows.from_json(action.arguments)
+    with _database_of(action, connections) as (_, session):
+        place = (arguments.table_schema, arguments.table_name)
+        lacks = table_lacks(session, *place, ("select", "insert"), temporary=True)
+    return [*lacks, *archive_lacks(arguments.archive or arguments.to)]
 
 
 def _observe(action: Action, connections: Connections) -> Observation:
@@ -90,6 +109,7 @@ def _observe_restored(action: Action, connections: Connections) -> Observation:
     timeout=RESTORE_TIMEOUT_SECONDS,
     precondition=_still_restorable,
     observe=_observe_restored,
+    permitted=_may_restore,
     undo=None,
 )
 def restore_archived_rows(action: Action, connections: Connections) -> Effect:
@@ -109,6 +129,7 @@ def restore_archived_rows(action: Action, connections: Connections) -> Effect:
     timeout=TIMEOUT_SECONDS,
     precondition=_still_fit,
     observe=_observe,
+    permitted=_may_archive,
     undo=Undo(when=UndoWhen.BY_HAND, action=_rows_back),  # by itself it would fill a volume that is full
 )
 def archive_rows(action: Action, connections: Connections) -> Effect:

@@ -6,18 +6,19 @@ Only the gate carries these out. Every kind touches what its arguments list and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 from nightshift.remediation.actions import Connections, Effect, Observation
 from nightshift.remediation.clients.host import Host, open_host
-from nightshift.remediation.clients.host_probe import disk_changes
+from nightshift.remediation.clients.host_probe import disk_changes, permissions
 from nightshift.remediation.clients.host_probe.asking import ends_within
 from nightshift.remediation.connections import LocalConnection, SshConnection
 from nightshift.remediation.disk_space import arguments as disk
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Action
+from nightshift.remediation.privileges import Lack, Permitted
 from nightshift.tasks.steps import action
 
 QUICK_SECONDS = 15.0
@@ -63,6 +64,16 @@ def _look(kind: type[A], function: Callable[[Host, A], Observation]) -> Callable
     return observe
 
 
+def _lacks(kind: type[A], needs: Callable[[A], Iterable[permissions.Need]]) -> Permitted:
+    """The permissions that typed arguments need as those that an action needs."""
+
+    def lacks(action: Action, connections: Connections) -> Sequence[Lack]:
+        with host_of(action, connections) as host:
+            return permissions.lacks(host, needs(kind.from_json(action.arguments)))
+
+    return lacks
+
+
 def _nothing_to_check(_action: Action, _connections: Connections) -> None:
     """The change itself compares every listed thing with the diagnosis in the moment it touches it."""
 
@@ -73,6 +84,7 @@ def _nothing_to_check(_action: Action, _connections: Connections) -> None:
     timeout=ends_within(QUICK_SECONDS),
     precondition=_on_host(disk.DeleteFiles, disk_changes.check_files),
     observe=_look(disk.DeleteFiles, disk_changes.observe_files),
+    permitted=_lacks(disk.DeleteFiles, permissions.to_delete),
     undo=None,
 )
 def delete_files(action: Action, connections: Connections) -> Effect:
@@ -89,6 +101,7 @@ def delete_files(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(COPY_SECONDS),
     precondition=_on_host(disk.ArchiveFiles, disk_changes.check_archive),
     observe=_look(disk.ArchiveFiles, disk_changes.observe_files),
+    permitted=_lacks(disk.ArchiveFiles, permissions.to_archive),
     undo=None,
 )
 def archive_files(action: Action, connections: Connections) -> Effect:
@@ -105,6 +118,7 @@ def archive_files(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(COPY_SECONDS),
     precondition=_on_host(disk.ApplyBackupRetention, disk_changes.check_backups),
     observe=_look(disk.ApplyBackupRetention, disk_changes.observe_files),
+    permitted=_lacks(disk.ApplyBackupRetention, permissions.to_retain),
     undo=None,
 )
 def apply_backup_retention(action: Action, connections: Connections) -> Effect:
@@ -123,6 +137,7 @@ def apply_backup_retention(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(COPY_SECONDS),
     precondition=_on_host(disk.CutLog, disk_changes.check_log),
     observe=_look(disk.CutLog, disk_changes.observe_log),
+    permitted=_lacks(disk.CutLog, permissions.to_cut),
     undo=None,
 )
 def cut_log(action: Action, connections: Connections) -> Effect:
@@ -146,6 +161,7 @@ def _observe_release(action: Action, connections: Connections) -> Observation:
     timeout=ends_within(QUICK_SECONDS),
     precondition=_nothing_to_check,
     observe=_observe_release,
+    permitted=_lacks(disk.ReleaseDeletedFile, permissions.to_release),
     undo=None,
 )
 def release_deleted_file(action: Action, connections: Connections) -> Effect:
@@ -162,6 +178,7 @@ def release_deleted_file(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(QUICK_SECONDS),
     precondition=_nothing_to_check,
     observe=_look(disk.VacuumJournal, disk_changes.observe_journal),
+    permitted=_lacks(disk.VacuumJournal, permissions.to_vacuum),
     undo=None,
 )
 def vacuum_journal(action: Action, connections: Connections) -> Effect:
@@ -178,6 +195,7 @@ def vacuum_journal(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(QUICK_SECONDS),
     precondition=_nothing_to_check,
     observe=_look(disk.CleanPackageCache, disk_changes.observe_package_cache),
+    permitted=_lacks(disk.CleanPackageCache, permissions.to_clean),
     undo=None,
 )
 def clean_package_cache(action: Action, connections: Connections) -> Effect:
@@ -194,6 +212,7 @@ def clean_package_cache(action: Action, connections: Connections) -> Effect:
     timeout=ends_within(COPY_SECONDS),
     precondition=_nothing_to_check,
     observe=_look(disk.PruneDocker, disk_changes.observe_docker),
+    permitted=_lacks(disk.PruneDocker, permissions.to_prune),
     undo=None,
 )
 def prune_docker(action: Action, connections: Connections) -> Effect:

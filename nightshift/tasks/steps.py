@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from nightshift.remediation.actions import ACTION_KINDS, ActionKind, Connections, Effect, Observation, Undo
 from nightshift.remediation.errors import CommandTimeoutError, TemporaryError
 from nightshift.remediation.models import Action
+from nightshift.remediation.privileges import Permitted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +65,7 @@ def action(
     timeout: float,
     observe: Callable[[Action, Connections], Observation],
     precondition: Callable[[Action, Connections], None],
+    permitted: Permitted,
     undo: Undo | None,
 ) -> Callable[[Callable[[Action, Connections], Effect]], ActionKind]:
     """Declare a step that changes something. What comes back is no function: only the gate can carry it out.
@@ -81,7 +83,15 @@ def action(
             retries=0,
         )
         return ACTION_KINDS.register(
-            ActionKind(name=kind, timeout=timeout, act=declared, observe=observe, precondition=precondition, undo=undo)
+            ActionKind(
+                name=kind,
+                timeout=timeout,
+                act=declared,
+                observe=observe,
+                precondition=precondition,
+                permitted=permitted,
+                undo=undo,
+            )
         )
 
     return declare

@@ -39,6 +39,7 @@ _MODULES = (
     "keeping",
     "cutting",
     "cleaning",
+    "permissions",
     "main",
 )
 """In the order in which they import each other."""

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Dict
 
-from . import cleaning, cutting, keeping, looking, mounts, removing
+from . import cleaning, cutting, keeping, looking, mounts, permissions, removing
 from .wire import Gone, Refused, absolute, refusal_of
 
 
@@ -46,6 +46,7 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "package_cache": _package_cache,
     "prune_docker": cleaning.prune_docker,
     "docker_left": cleaning.docker_left,
+    "lacks": permissions.lacks,
 }
 
 

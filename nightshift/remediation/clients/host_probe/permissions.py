@@ -1,0 +1,98 @@
+"""Whether the account on a host may do what an action needs, asked where it would be done and as who would do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from nightshift.remediation.clients.host import Host
+from nightshift.remediation.clients.host_probe.asking import ask
+from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, path_text
+from nightshift.remediation.disk_space import arguments as disk
+from nightshift.remediation.privileges import Lack
+from nightshift.remediation.text import printable
+
+Need = tuple[str, str]
+"""A sort of permission, as the probe knows it, and what it is about."""
+
+_WORDS: Mapping[str, str] = {
+    "remove": "remove files from {why}",
+    "directory": "write in {why}",
+    "read": "read {why}",
+    "write": "write {why}",
+    "descriptor": "look into the open files of {why}",
+    "program": "run {why}, which is not installed",
+    "docker": "use Docker ({why})",
+}
+_AS_ROOT = "become: sudo in the host's connection, with a NOPASSWD rule in sudoers"
+_GRANTS: Mapping[str, str] = {
+    "remove": "setfacl -m u:{user}:rwx {why}, or " + _AS_ROOT,
+    "directory": "setfacl -m u:{user}:rwx {why}, or " + _AS_ROOT,
+    "read": "setfacl -m u:{user}:rX {why}, or " + _AS_ROOT,
+    "write": "setfacl -m u:{user}:rw {why}, or " + _AS_ROOT,
+    "descriptor": _AS_ROOT,
+    "program": "install {subject}",
+    "docker": "usermod -aG docker {user}, and see that the engine runs",
+}
+
+
+def lacks(host: Host, needs: Iterable[Need]) -> list[Lack]:
+    """What the account may not do of all this.
+
+    Raises:
+        NightshiftError: as :func:`ask`.
+    """
+    answer = ask(host, "look at the permissions", "lacks", seconds=MEASURING_SECONDS, needs=[list(n) for n in needs])
+    user = str(answer["user"])
+    return [Lack(what=_filled(_WORDS, one, user), grant=_filled(_GRANTS, one, user)) for one in answer["lacks"]]
+
+
+def _filled(words: Mapping[str, str], lack: Mapping[str, str], user: str) -> str:
+    why, subject = printable(lack["why"], 120), printable(lack["subject"], 120)
+    return words[lack["need"]].format(why=why, subject=subject, user=printable(user))
+
+
+def to_delete(arguments: disk.DeleteFiles) -> Iterator[Need]:
+    """Deleting files, by rule or by retention."""
+    yield from (("remove", file.path) for file in arguments.files)
+
+
+def to_retain(arguments: disk.ApplyBackupRetention) -> Iterator[Need]:
+    """Deleting backups after those that stay were read and proven."""
+    yield from to_delete(arguments)
+    yield from (("read", file.path) for file in arguments.keep)
+
+
+def to_archive(arguments: disk.ArchiveFiles) -> Iterator[Need]:
+    """Copying files and deleting them."""
+    yield from to_delete(arguments)
+    yield from (("read", file.path) for file in arguments.files)
+    yield "directory", path_text(arguments.to)
+
+
+def to_cut(arguments: disk.CutLog) -> Iterator[Need]:
+    """Cutting a log, perhaps after saving it."""
+    yield "write", arguments.file.path
+    if arguments.save_to is not None:
+        yield "directory", path_text(arguments.save_to)
+
+
+def to_release(arguments: disk.ReleaseDeletedFile) -> Iterator[Need]:
+    """Reaching a deleted file through the process that holds it."""
+    yield "descriptor", f"{arguments.pid}/{arguments.descriptor}"
+
+
+def to_vacuum(arguments: disk.VacuumJournal) -> Iterator[Need]:
+    """Removing files of the journal with its own command."""
+    yield "program", "journalctl"
+    yield "directory", arguments.directory
+
+
+def to_clean(arguments: disk.CleanPackageCache) -> Iterator[Need]:
+    """Emptying a package manager's cache with its own command."""
+    yield "program", "apt-get"
+    yield "directory", arguments.directory
+
+
+def to_prune(arguments: disk.PruneDocker) -> Iterator[Need]:
+    """Speaking with the Docker engine."""
+    yield "docker", arguments.host
