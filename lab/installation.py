@@ -27,6 +27,7 @@ from lab.ports import free_port
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.running.warm.forkserver import TITLE
 from nightshift.settings import Settings
 
 NIGHTSHIFT = str(Path(sys.executable).parent / "nightshift")
@@ -118,9 +119,7 @@ class Installation:
             return None
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # of another user, or gone meanwhile: not ours
-                run = process.environ().get("PREFECT__FLOW_RUN_ID")
-                # What the flow itself starts has the same environment.
-                if run == str(row.flow_run_id) and "prefect" in " ".join(process.cmdline()):
+                if " ".join(process.cmdline()).strip() == f"{TITLE} {row.flow_run_id}":
                     return process
         return None
 

@@ -67,8 +67,8 @@ def client_environment(home: Path, url: str) -> dict[str, str | None]:
 
 
 def worker_command(pool: str, name: str) -> list[str]:
-    """A worker that runs each flow run as a child process."""
-    return [*_prefect(), "worker", "start", "--pool", pool, "--name", name, "--type", "process"]
+    """A worker that runs each flow run as a process of its own, forked with everything loaded."""
+    return [*_prefect(), "worker", "start", "--pool", pool, "--name", name, "--type", "nightshift"]
 
 
 def deploy_command(prefect_file: Path) -> list[str]:

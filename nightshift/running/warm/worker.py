@@ -1,0 +1,132 @@
+"""A Prefect worker whose flow runs start warm, and at once: ``prefect worker start --type nightshift``.
+
+It is Prefect's process worker with two differences. The command of a run is the launcher, which gets a forked process
+with everything loaded instead of a new Python; and new runs are noticed by their events, the poll being the fallback.
+Everything else (signals, output, cancellation, heartbeats, crash hooks, exit codes) is Prefect's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.settings import get_current_settings
+from prefect.utilities.processutils import command_to_string
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+from nightshift.running.warm import forkserver, launcher
+
+STOCK_COMMANDS = (None, "python -m prefect.engine", "python3 -m prefect.engine")
+"""What a job says that has no command of its own."""
+NEW_RUNS = ("prefect.flow-run.Scheduled", "prefect.flow-run.Resuming", "prefect.flow-run.AwaitingRetry")
+_PAUSE_SECONDS = 5.0
+"""Before a forkserver that ended is started again, or events are listened to anew."""
+_LONGEST_FOLDER = 60
+"""Paths of sockets may have 107 bytes, elsewhere 103."""
+_SOCKET = "NIGHTSHIFT_FORKSERVER"
+
+
+def launch_command() -> str | None:
+    """The launcher with this process's forkserver; None where there is none."""
+    socket = os.environ.get(_SOCKET)
+    if socket is None:
+        return None
+    # -I and -S: nothing but the standard library is loaded, so it starts in a hundredth of a second.
+    return command_to_string([sys.executable, "-I", "-S", str(launcher.__file__), socket])
+
+
+class WarmJobConfiguration(ProcessJobConfiguration):
+    """A job without a command of its own gets the launcher."""
+
+    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+        """As for any process worker."""
+        if self.command in STOCK_COMMANDS:
+            self.command = launch_command() or self.command
+        super().prepare_for_flow_run(*args, **kwargs)
+
+
+class WarmWorker(ProcessWorker):
+    """Prefect's process worker, with warm starts, and events besides polls."""
+
+    type = "nightshift"
+    job_configuration = WarmJobConfiguration
+    _description = "Runs flows as forks of a process that has everything loaded, as soon as they are scheduled."
+    _display_name = "Nightshift"
+
+    _new_runs: asyncio.Event
+    _beside: list[asyncio.Task[None]]
+    _folder: tempfile.TemporaryDirectory[str]
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        temporary = None if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of our own
+        self._folder = tempfile.TemporaryDirectory(prefix="nightshift-worker-", dir=temporary)
+        self._new_runs = asyncio.Event()
+        self._beside = [asyncio.create_task(loop()) for loop in (self._keep_forkserver, self._listen, self._submit)]
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await super().__aexit__(*error)
+        self._folder.cleanup()
+
+    async def _keep_forkserver(self) -> None:
+        """Have one forkserver; a new one when it ended, as it does when the code has changed."""
+        path = Path(self._folder.name) / "forkserver"
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        while True:
+            # Its end of the pipe tells it that this worker lives.
+            server = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                forkserver.__name__,
+                str(path),
+                stdin=subprocess.PIPE,
+                # The title in a list of processes must not overwrite the environment, by which we know our processes.
+                env={**os.environ, **settings, "SPT_NOENV": "1"},
+                start_new_session=True,
+            )
+            os.environ[_SOCKET] = str(path)
+            try:
+                await server.wait()
+            finally:
+                os.environ.pop(_SOCKET, None)
+                if server.stdin is not None:
+                    server.stdin.close()
+            self._logger.warning("The forkserver ended (%s); a new one starts.", server.returncode)
+            path.unlink(missing_ok=True)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
+        """Hear of new runs of this pool as they are scheduled."""
+        while True:
+            with contextlib.suppress(Exception):  # whatever it is, polls go on and so do we
+                await self._hear()
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _hear(self) -> None:
+        pool = EventAnyResourceFilter(id=[f"prefect.work-pool.{self.work_pool.id}"])
+        wanted = EventFilter(event=EventNameFilter(name=list(NEW_RUNS)), any_resource=pool)
+        async with get_events_subscriber(filter=wanted) as events:
+            async for _ in events:
+                self._new_runs.set()
+
+    async def _submit(self) -> None:
+        """Ask for new runs when one was heard of; many at once are one question."""
+        while True:
+            await self._new_runs.wait()
+            self._new_runs.clear()
+            try:
+                await self.get_and_submit_flow_runs()
+            except Exception as error:  # noqa: BLE001 - the next poll asks again, and it has the pauses
+                self._logger.debug("New runs could not be fetched: %s", error)
