@@ -74,9 +74,9 @@ class PrefectApi:
             return False
         return True
 
-    def ensure_work_pool(self, name: str) -> None:
-        """Make the work pool of type process; one that is there is left as it is."""
-        pool = {"name": name, "type": "process", "base_job_template": _POOL_TEMPLATE}
+    def ensure_work_pool(self, name: str, kind: str = "nightshift") -> None:
+        """Make the work pool for workers of this type; one that is there is left as it is."""
+        pool = {"name": name, "type": kind, "base_job_template": _POOL_TEMPLATE}
         self._ask("POST", "/work_pools/", pool, also=(409,))
 
     def worker_is_online(self, pool: str, name: str, *, since: float) -> bool:

@@ -7,6 +7,7 @@ the reason, what a fork cannot do as a new Python would: other settings of Prefe
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -45,6 +46,7 @@ TITLE = "nightshift: prefect flow run"
 """What a list of processes shows, with the id of the flow run."""
 _LARGEST_REQUEST_BYTES = 4 * 2**20
 _REQUEST_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
 _WORKER_GONE = 0
 """Standard input: a pipe whose other end the worker holds, and nobody writes into."""
 
@@ -243,8 +245,17 @@ def preload() -> None:
     gc.freeze()  # what is loaded stays shared: the collector does not write into it
 
 
+def end_with_parent() -> None:
+    """Be killed when the forkserver is: nobody would tell Prefect how this process ends (Linux, prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() == 1:  # it was killed just before
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def become(request: Request) -> None:
     """Be, in a fork, the engine of the run: as ``python -m prefect.engine`` with this environment would."""
+    end_with_parent()
     for number in PASSED_ON:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     for standard, given in enumerate(request.outputs):

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 
 ENGINE = "prefect.engine"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-_ANSWER_SECONDS = 10.0
-"""A forkserver that does not answer for so long has lost its way; a fork takes milliseconds."""
+_ANSWER_SECONDS = 30.0
+"""A forkserver that does not answer for so long has lost its way: a fork takes milliseconds, loading everything two
+seconds on a quiet machine."""
 
 
 class NoWarmStart(Exception):  # noqa: N818 - not an error: Python is started anew

@@ -34,13 +34,10 @@ _LONGEST_FOLDER = 60
 _SOCKET = "NIGHTSHIFT_FORKSERVER"
 
 
-def launch_command() -> str | None:
-    """The launcher with this process's forkserver; None where there is none."""
-    socket = os.environ.get(_SOCKET)
-    if socket is None:
-        return None
+def launch_command() -> str:
+    """The launcher, which finds the forkserver of this process, or does without."""
     # -I and -S: nothing but the standard library is loaded, so it starts in a hundredth of a second.
-    return command_to_string([sys.executable, "-I", "-S", str(launcher.__file__), socket])
+    return command_to_string([sys.executable, "-I", "-S", str(launcher.__file__), os.environ.get(_SOCKET, "")])
 
 
 class WarmJobConfiguration(ProcessJobConfiguration):
@@ -49,7 +46,7 @@ class WarmJobConfiguration(ProcessJobConfiguration):
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
         """As for any process worker."""
         if self.command in STOCK_COMMANDS:
-            self.command = launch_command() or self.command
+            self.command = launch_command()
         super().prepare_for_flow_run(*args, **kwargs)
 
 
@@ -69,6 +66,7 @@ class WarmWorker(ProcessWorker):
         await super().__aenter__()
         temporary = None if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 - a folder of our own
         self._folder = tempfile.TemporaryDirectory(prefix="nightshift-worker-", dir=temporary)
+        os.environ[_SOCKET] = str(Path(self._folder.name) / "forkserver")
         self._new_runs = asyncio.Event()
         self._beside = [asyncio.create_task(loop()) for loop in (self._keep_forkserver, self._listen, self._submit)]
         return self
@@ -82,7 +80,7 @@ class WarmWorker(ProcessWorker):
 
     async def _keep_forkserver(self) -> None:
         """Have one forkserver; a new one when it ended, as it does when the code has changed."""
-        path = Path(self._folder.name) / "forkserver"
+        path = Path(os.environ[_SOCKET])
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         while True:
             # Its end of the pipe tells it that this worker lives.
@@ -96,11 +94,9 @@ class WarmWorker(ProcessWorker):
                 env={**os.environ, **settings, "SPT_NOENV": "1"},
                 start_new_session=True,
             )
-            os.environ[_SOCKET] = str(path)
             try:
                 await server.wait()
             finally:
-                os.environ.pop(_SOCKET, None)
                 if server.stdin is not None:
                     server.stdin.close()
             self._logger.warning("The forkserver ended (%s); a new one starts.", server.returncode)
