@@ -45,16 +45,16 @@ class Worker:
         self.environment = os.environ | {name: value for name, value in given.items() if value is not None}
         # The command of a stock process worker's run is whatever python3 is on the path.
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.start()
-        PrefectApi(server.url, own=True).ensure_work_pool(kind, kind)
+        self.pool = folder.name  # of its own, or workers of other tests take its runs
+        PrefectApi(server.url, own=True).ensure_work_pool(self.pool, kind)
         self.start()
         flow = self.ask("POST", "/flows/", {"name": "act"})["id"]
-        pool = {"work_pool_name": kind, "path": str(Path(__file__).parents[2])}
-        deployment = {"name": kind, "flow_id": flow, "entrypoint": "lab.worker_flows.act", "pull_steps": [], **pool}
+        pool = {"work_pool_name": self.pool, "path": str(Path(__file__).parents[2])}
+        deployment = {"name": self.pool, "flow_id": flow, "entrypoint": "lab.worker_flows.act", "pull_steps": [], **pool}
         self.deployment = self.ask("POST", "/deployments/", deployment)["id"]
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.kind, "--type", self.kind]
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.pool, "--type", self.kind]
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
