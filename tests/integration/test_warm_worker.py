@@ -50,7 +50,13 @@ class Worker:
         self.start()
         flow = self.ask("POST", "/flows/", {"name": "act"})["id"]
         pool = {"work_pool_name": self.pool, "path": str(Path(__file__).parents[2])}
-        deployment = {"name": self.pool, "flow_id": flow, "entrypoint": "lab.worker_flows.act", "pull_steps": [], **pool}
+        deployment = {
+            "name": self.pool,
+            "flow_id": flow,
+            "entrypoint": "lab.worker_flows.act",
+            "pull_steps": [],
+            **pool,
+        }
         self.deployment = self.ask("POST", "/deployments/", deployment)["id"]
 
     def start(self) -> None:
