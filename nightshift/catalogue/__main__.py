@@ -1,4 +1,8 @@
-"""Print the JSON schema of the catalogue: ``python -m nightshift.catalogue > runbooks/schema.json``."""
+"""Print the JSON schemas of the catalogue.
+
+``python -m nightshift.catalogue > runbooks/schema.json``, and with the argument ``correlation`` that of
+``correlation.yaml``.
+"""
 
 from __future__ import annotations
 
@@ -6,4 +10,4 @@ import sys
 
 from nightshift.catalogue.schema import schema_text
 
-sys.stdout.write(schema_text())
+sys.stdout.write(schema_text(correlation=sys.argv[1:] == ["correlation"]))

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from nightshift.catalogue.correlation import Correlation
+from nightshift.catalogue.correlation_file import CORRELATION_FILE, read_correlation
 from nightshift.catalogue.documents import Document
 from nightshift.catalogue.explain import explain, salvaged
 from nightshift.catalogue.matching import Match, NoMatch, SystemIndex
@@ -20,9 +22,10 @@ from nightshift.remediation.models import Alert
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Systems by id."""
+    """Systems by id, and the rules by which their alerts belong together."""
 
     systems: Mapping[str, System]
+    correlation: Correlation = field(default_factory=Correlation)
     _index: SystemIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -31,12 +34,14 @@ class Catalogue:
 
     @classmethod
     def load(cls, folder: Path) -> Catalogue:
-        """Every ``*.yaml`` file of a folder, one system each.
+        """Every ``*.yaml`` file of a folder, one system each, beside ``correlation.yaml``.
 
         Raises:
             CatalogueError: with all mistakes of all files.
         """
         files = sorted(path for path in folder.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+        rules = next((file for file in files if file.name == CORRELATION_FILE), None)
+        files = [file for file in files if file != rules]
         if not files:
             remedy = "Set NIGHTSHIFT_RUNBOOKS to a folder with one YAML file per system"
             raise CatalogueError([Mistake(folder, 0, 0, "", "there is no catalogue file in this folder", remedy)])
@@ -53,9 +58,11 @@ class Catalogue:
                     continue
                 documents[system.id], systems[system.id] = document, system
         mistakes += matchers_of(documents, systems)
+        # Names are looked up in what could be read: a system with mistakes has not lost its alerts.
+        correlation = read_correlation(rules, systems, mistakes) if rules is not None else Correlation()
         if mistakes:
             raise CatalogueError(mistakes)
-        return cls(systems)
+        return cls(systems, correlation)
 
     def match(self, alert: Alert) -> Match | NoMatch:
         """The runbook and the target of an alert, or why there is none. Pure, and fast."""

@@ -28,10 +28,19 @@ _SHAPES = {
 KEPT_ELSEWHERE = "Write env: NAME, file: PATH or prefect_block: NAME here, and keep the secret there"
 
 
-def explain(document: Document, error: ValidationError) -> Iterator[Mistake]:
-    """Every mistake pydantic found; what stands in the file is repeated only for names and choices."""
+Schema = Mapping[str, Any]
+
+
+def explain(document: Document, error: ValidationError, schema: Schema | None = None) -> Iterator[Mistake]:
+    """Every mistake pydantic found; what stands in the file is repeated only for names and choices.
+
+    Args:
+        document: the file.
+        error: what pydantic says.
+        schema: of the whole document; without one, it is a system's.
+    """
     for detail in error.errors(include_url=False):
-        yield _explain_one(document, detail)
+        yield _explain_one(document, detail, schema or catalogue_schema())
 
 
 def salvaged(document: Document, error: ValidationError) -> tuple[System | None, frozenset[str]]:
@@ -53,14 +62,14 @@ def salvaged(document: Document, error: ValidationError) -> tuple[System | None,
         return None, frozenset()
 
 
-def _explain_one(document: Document, detail: Mapping[str, Any]) -> Mistake:
+def _explain_one(document: Document, detail: Mapping[str, Any], root: Schema) -> Mistake:
     location, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     trail = document.known_path(location)
     if kind == "missing":
         return document.mistake(trail, f"{str(location[-1])!r} is missing", of_key=True)
     if kind == "extra_forbidden":
         return document.mistake(
-            trail, "is not known here", did_you_mean(str(trail[-1]), _keys(document, trail[:-1])), of_key=True
+            trail, "is not known here", did_you_mean(str(trail[-1]), _keys(document, trail[:-1], root)), of_key=True
         )
     if kind in ("model_type", "model_attributes_type") and context.get("class_name") == "SecretReference":
         return document.mistake(trail, "a secret is written in the file", KEPT_ELSEWHERE)
@@ -70,14 +79,14 @@ def _explain_one(document: Document, detail: Mapping[str, Any]) -> Mistake:
             trail, f"{_shown(detail['input'])} is not one of its values", did_you_mean(str(detail["input"]), choices)
         )
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _explain_tag(document, trail, detail)
+        return _explain_tag(document, trail, detail, root)
     of_key = location[-1:] == ("[key]",)
     return document.mistake(trail, *_in_words(detail), of_key=of_key)
 
 
-def _explain_tag(document: Document, trail: Trail, detail: Mapping[str, Any]) -> Mistake:
+def _explain_tag(document: Document, trail: Trail, detail: Mapping[str, Any], root: Schema) -> Mistake:
     """A value that chooses between several forms, such as the type of a connection, is missing or unknown."""
-    candidates = list(_alternatives({"$ref": "#"}, document, trail, narrow=False))
+    candidates = list(_alternatives(root, document, trail, narrow=False))
     consts: dict[str, list[str]] = {}
     for candidate in candidates:
         for key, schema in candidate.get("properties", {}).items():
@@ -112,37 +121,35 @@ def _shown(value: object) -> str:
     return f"'{printable(str(value), 60)}'"
 
 
-def _keys(document: Document, trail: Trail) -> Sequence[str]:
+def _keys(document: Document, trail: Trail, root: Schema) -> Sequence[str]:
     """The keys that may stand in the mapping at a trail."""
-    alternatives = _alternatives({"$ref": "#"}, document, trail, narrow=True)
+    alternatives = _alternatives(root, document, trail, narrow=True)
     return sorted({key for schema in alternatives for key in schema.get("properties", {})})
 
 
-def _alternatives(
-    schema: Mapping[str, Any], document: Document, trail: Trail, *, narrow: bool
-) -> Iterator[Mapping[str, Any]]:
+def _alternatives(root: Schema, document: Document, trail: Trail, *, narrow: bool) -> Iterator[Schema]:
     """The schemas that the value at a trail may follow; narrowed by its constants, those it is meant to follow."""
-    current, value = list(_expanded(schema)), document.value
+    current, value = list(_expanded({"$ref": "#"}, root)), document.value
     for part in trail:
-        current = [inner for option in _fitting(current, value) for inner in _inside(option, part)]
+        current = [inner for option in _fitting(current, value) for inner in _inside(option, part, root)]
         value = value[part]  # type: ignore[index]
     yield from _fitting(current, value) if narrow else current
 
 
-def _expanded(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _expanded(schema: Schema, root: Schema) -> Iterator[Schema]:
     """The schema with references followed and alternatives taken apart."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix("#").removeprefix("/$defs/")
-        root = catalogue_schema()
-        yield from _expanded({k: v for k, v in (root["$defs"][name] if name else root).items() if k != "$defs"})
+        named = root["$defs"][name] if name else root
+        yield from _expanded({k: v for k, v in named.items() if k != "$defs"}, root)
     elif options := schema.get("anyOf") or schema.get("oneOf"):
         for option in options:
-            yield from _expanded(option)
+            yield from _expanded(option, root)
     else:
         yield schema
 
 
-def _fitting(options: Sequence[Mapping[str, Any]], value: object) -> list[Mapping[str, Any]]:
+def _fitting(options: Sequence[Schema], value: object) -> list[Schema]:
     """The options whose constants do not contradict the value."""
     if not isinstance(value, dict):
         return list(options)
@@ -157,7 +164,7 @@ def _fitting(options: Sequence[Mapping[str, Any]], value: object) -> list[Mappin
     ]
 
 
-def _inside(schema: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
+def _inside(schema: Schema, part: str | int, root: Schema) -> Iterator[Schema]:
     """What the schema says about one item or one key."""
     if isinstance(part, int):
         inner = [schema.get("items")]
@@ -167,4 +174,4 @@ def _inside(schema: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str,
         inner = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
     for option in inner:
         if isinstance(option, Mapping):
-            yield from _expanded(option)
+            yield from _expanded(option, root)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema
 
+from nightshift.catalogue.correlation import Correlation
 from nightshift.catalogue.models import System
 from nightshift.remediation.flow_policies import FLOW_POLICIES
 
@@ -36,6 +37,14 @@ def catalogue_schema() -> dict[str, Any]:
     return schema | {"$defs": definitions}
 
 
-def schema_text() -> str:
-    """As kept in ``runbooks/schema.json``; ``python -m nightshift.catalogue`` prints it."""
-    return json.dumps(catalogue_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+@lru_cache
+def correlation_schema() -> dict[str, Any]:
+    """The schema of ``correlation.yaml``."""
+    title = "Which alerts are effects of which, for Nightshift"
+    return {"$schema": _DIALECT, **Correlation.model_json_schema(), "title": title}
+
+
+def schema_text(*, correlation: bool = False) -> str:
+    """As kept in ``runbooks/schema.json`` and ``runbooks/correlation.schema.json``."""
+    schema = correlation_schema() if correlation else catalogue_schema()
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
