@@ -22,7 +22,7 @@ from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
-from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError
+from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError, WaitsForCauseError
 from nightshift.remediation.faults import point
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
@@ -41,6 +41,8 @@ STATE_NAMES = {
     Outcome.NOT_APPROVED: "Not approved",
     Outcome.ESCALATED: "Escalated",
 }
+_GOOD_ENDS = (Outcome.RESOLVED, Outcome.EXPECTED)
+"""Nobody needs to be called."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
         run_id = UUID(str(flow_run.get_id()))
         incident_id = request.incident or _open_by_hand(ledger, catalogue, request)
         claim = ledger.incidents.claim(incident_id, request.attempt, run_id, config.claim_seconds)
+        if claim is None and (cause := _cause_of(ledger, incident_id)) is not None:
+            return _waiting(cause)
         if claim is None:
             message = f"Incident {incident_id} has ended or is worked on by another run."
             return Completed(name="Not needed", message=message)
@@ -81,7 +85,11 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
             incident = _incident(ledger, catalogue, keeper)
             _label(incident)
             incident.take_answer()
-            conclusion = _conclude(procedure, incident)
+            try:
+                conclusion = _conclude(procedure, incident)
+                _wait_instead(incident, conclusion)
+            except WaitsForCauseError as waits:
+                return _released(incident, claim, waits.cause)
             return _finish(incident, claim, conclusion)
     finally:
         ledger.close()
@@ -126,7 +134,7 @@ def _limits(system: System, *, dry_run: bool) -> Limits:
 def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
     try:
         return incident.resumed() or procedure(incident)
-    except LeaseLostError:
+    except (LeaseLostError, WaitsForCauseError):
         raise
     except NightshiftError as error:
         return Conclusion(Outcome.ESCALATED, str(error))
@@ -139,8 +147,37 @@ def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
         )
 
 
+def _cause_of(ledger: Ledger, incident_id: int) -> int | None:
+    with ledger.engine.connect() as connection:
+        return ledger.causes.of(connection, incident_id)
+
+
+def _wait_instead(incident: Incident, conclusion: Conclusion) -> None:
+    """What did not help while the cause is open is no reason to call anybody about the effect.
+
+    Raises:
+        WaitsForCauseError: there is such a cause.
+    """
+    if conclusion.outcome in _GOOD_ENDS:
+        return
+    if (cause := _cause_of(incident.ledger, incident.id)) is not None:
+        raise WaitsForCauseError(cause)
+
+
+def _released(incident: Incident, claim: Claim, cause: int) -> State[str]:
+    """Give the incident back; the next attempt looks again when the cause is over."""
+    if not incident.ledger.causes.release(claim, cause):
+        raise LeaseLostError
+    return _waiting(cause)
+
+
+def _waiting(cause: int) -> State[str]:
+    message = f"Incident {cause} is its cause. When that is over, another run looks whether anything is left to do."
+    return Completed(name=f"Waits for incident {cause}", message=message)
+
+
 def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
-    pages = [] if conclusion.outcome in (Outcome.RESOLVED, Outcome.EXPECTED) else _pages(incident, conclusion)
+    pages = [] if conclusion.outcome in _GOOD_ENDS else _pages(incident, conclusion)
     point("before_finish")
     if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages):
         raise LeaseLostError

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from nightshift.catalogue import Catalogue, Match, NoMatch, System
 from nightshift.catalogue.ladder import call_key, more_to_call
 from nightshift.gateway.channels import UNKNOWN_SYSTEM, channels_for
+from nightshift.gateway.effects import Effects
 from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.inbox import alert_of
@@ -30,28 +31,36 @@ COOL_DOWN_SECONDS = 3600.0
 SHIFT_SECONDS = 8 * 3600.0
 """For this long whoever acknowledged an incident is not called again about an alert of it that just fires on."""
 BATCH = 50
-"""Alerts per transaction: it holds the journal's chain, which everybody needs."""
+"""Alerts per transaction that are dealt with one by one: it holds the journal's chain, which everybody needs."""
+STORM = 500
+"""Alerts per transaction that are looked at: effects of one cause join it all at once."""
 MOST_UNANSWERED = 20
 """Different alerts of one system without runbook that are paged one by one within the cool-down; then together."""
-_LOCK = 0x6E73_696E
+INTAKE_LOCK = 0x6E73_696E
 """Advisory lock: one intake at a time over all gateways, so that alerts are joined in the order they came."""
 
 
 def take_in(ledger: Ledger, catalogue: Catalogue, metrics: Metrics, *, limit: int = BATCH) -> int:
-    """Deal with up to ``limit`` new alerts; returns how many. 0 also while another gateway is at it.
+    """Deal with new alerts: up to ``limit`` by themselves, and with the effects of open causes that are among them.
+
+    Returns how many there were. 0 also while another gateway is at it.
 
     Raises:
         OperationalError: the ledger does not answer; nothing of this batch was done.
     """
     with ledger.engine.begin() as connection:
-        if not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one():
+        if not connection.execute(select(func.pg_try_advisory_xact_lock(INTAKE_LOCK))).scalar_one():
             return 0
-        rows = ledger.inbox.new(connection, limit)
-        for row in rows:
-            _deal_with(_Intake(ledger, catalogue, connection), row, metrics)
-    for row in rows:
+        rows = ledger.inbox.new(connection, STORM)
+        intake, effects = _Intake(ledger, catalogue, connection), Effects(ledger, catalogue, connection)
+        dealt_with = effects.sort(rows)[:limit]
+        for row in dealt_with:
+            effects.dealt_with(row, _deal_with(intake, row, metrics))
+        dealt_with += effects.join(intake.more_urgent)
+        settled = len(dealt_with) + effects.put_off
+    for row in dealt_with:
         metrics.intake_seconds.observe(max(0.0, (datetime.now(UTC) - row.last_seen).total_seconds()))
-    return len(rows)
+    return settled
 
 
 def page_unreadable(ledger: Ledger, source: str, summary: str) -> None:
@@ -68,11 +77,13 @@ def page_unreadable(ledger: Ledger, source: str, summary: str) -> None:
         intake.unanswered(trouble, None, summary)
 
 
-def _deal_with(intake: _Intake, row: Row[Any], metrics: Metrics) -> None:
+def _deal_with(intake: _Intake, row: Row[Any], metrics: Metrics) -> int | None:
+    """The incident it has now."""
     try:
         with intake.connection.begin_nested():
             note, incident = intake.take(row)
             intake.ledger.inbox.taken_in(intake.connection, row, note=note, incident_id=incident)
+            return incident
     except OperationalError:
         raise
     except Exception as error:  # whatever is wrong with one alert must not keep the others waiting
@@ -81,6 +92,7 @@ def _deal_with(intake: _Intake, row: Row[Any], metrics: Metrics) -> None:
         with intake.connection.begin_nested():
             note, incident = intake.failed(row, error)
             intake.ledger.inbox.taken_in(intake.connection, row, note=note, incident_id=incident)
+            return incident
 
 
 class _Intake:
@@ -188,8 +200,7 @@ class _Intake:
             self._note(ended.id, row)
         if trouble.severity.urgency < Severity(ended.severity).urgency:
             self.ledger.incidents.raise_severity(self.connection, ended, trouble.severity)
-            subject = f"[{ended.system}] Now {trouble.severity}: {ended.title}"
-            self._page(ended.id, system, trouble.severity, subject, f"It was {ended.severity} when it ended {ago} ago.")
+            self._now_more_urgent(ended, trouble.severity, system, ago)
             return f"More urgent than incident {ended.id}, which ended {ago} ago; a person was paged.", ended.id
         if ended.outcome != Outcome.RESOLVED:
             return (
@@ -201,6 +212,21 @@ class _Intake:
         if self._came_back(ended, system, ago):
             return f"Came back {ago} after the repair of incident {ended.id}; a person was paged.", ended.id
         return f"Came back after the repair of incident {ended.id}, as a person was told already.", ended.id
+
+    def more_urgent(self, incident: int, severity: Severity) -> None:
+        """An effect joined; where it is more urgent than its cause was taken to be, that counts for the cause."""
+        row = self.ledger.incidents.of(self.connection, incident)
+        if severity.urgency >= Severity(row.severity).urgency:
+            return
+        self.ledger.incidents.raise_severity(self.connection, row, severity)
+        # A live one climbs its ladder anew; what was repaired and verified needs nobody.
+        if row.outcome in (Outcome.ESCALATED, Outcome.NOT_APPROVED) and row.acknowledged_at is None:
+            ago = age_in_words((datetime.now(UTC) - row.ended_at).total_seconds())
+            self._now_more_urgent(row, severity, self.catalogue.systems.get(row.system), ago)
+
+    def _now_more_urgent(self, ended: Row[Any], severity: Severity, system: System | None, ago: str) -> None:
+        subject = f"[{ended.system}] Now {severity}: {ended.title}"
+        self._page(ended.id, system, severity, subject, f"It was {ended.severity} when it ended {ago} ago.")
 
     def _came_back(self, ended: Row[Any], system: System | None, ago: str) -> bool:
         """Page, once per incident, that a repair did not last."""
@@ -227,7 +253,7 @@ class _Intake:
 
     def _held_by_a_person(self, row: Row[Any]) -> str | None:
         """Who works on the incident of this very alert since less than a shift."""
-        if row.incident_id is None:
+        if row.incident_id is None or row.cause_rule is not None:
             return None
         return self.ledger.escalations.acknowledged_by(self.connection, row.incident_id, SHIFT_SECONDS)
 

@@ -20,6 +20,7 @@ from nightshift.gateway import approvals, logs
 from nightshift.gateway.alertmanagers import INTERVAL_SECONDS, AlertmanagerReconciler
 from nightshift.gateway.app import create_app
 from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.causes import correlate, end_overtaken_runs
 from nightshift.gateway.dead_runs import mark_dead_runs
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.escalation import escalate, page_unclaimed
@@ -81,6 +82,8 @@ class Gateway:
         work = {
             "listen": (self.listener.listen, 1.0),
             "intake": (self._take_in, 1.0),
+            "causes": (lambda: correlate(self.ledger, self.catalogue), 2.0),
+            "overtaken": (lambda: end_overtaken_runs(self.ledger, self.prefect), 2.0),
             "dispatch": (self._dispatch, 1.0),
             "expire": (lambda: approvals.expire(self.ledger), 2.0),
             "approvals": (lambda: approvals.deliver(self.ledger, self.prefect, attempts), 1.0),
@@ -97,6 +100,7 @@ class Gateway:
     def _take_in(self) -> int:
         taken = take_in(self.ledger, self.catalogue, self.metrics)
         if taken:
+            self.loops["causes"].wake()
             self.loops["dispatch"].wake()
             self.loops["notify"].wake()
         return taken

@@ -80,5 +80,13 @@ class LeaseLostError(PermanentError):
     """The lease on the target ran out or went to another holder; this run must not act any more."""
 
 
+class WaitsForCauseError(PermanentError):
+    """This incident is an effect of another one: nothing more is done about it until that is over."""
+
+    def __init__(self, cause: int) -> None:
+        self.cause = cause
+        super().__init__(f"Waits for incident {cause}, which is its cause.")
+
+
 class LedgerUnavailableError(TemporaryError):
     """The ledger's database does not answer."""

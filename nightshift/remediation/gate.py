@@ -157,6 +157,9 @@ class Gate:
         while True:
             point("before_lease")
             self.keeper.check()
+            with self.ledger.engine.connect() as connection:
+                # It may be the cause's repair that holds the target.
+                self.permission(target).wait_for_cause(connection)
             lease = self.ledger.leases.acquire(self.keeper.claim, target, self.lease_margin)
             if isinstance(lease, Lease):
                 return lease

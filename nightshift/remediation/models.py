@@ -277,6 +277,8 @@ class Outcome(StrEnum):
     """A person said no, or nobody answered in time."""
     ESCALATED = "escalated"
     """Handed to a person."""
+    JOINED = "joined"
+    """An effect of another incident, which has its alerts now; nothing was done about it by itself."""
 
 
 class Verdict(Value):

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from nightshift.remediation.breaker import BreakerRule, why_doubted, why_open
 from nightshift.remediation.budgets import Budget
+from nightshift.remediation.errors import WaitsForCauseError
 from nightshift.remediation.fleet import FleetOfSystem
 from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.freezes import Freeze, frozen
@@ -65,7 +66,12 @@ class Permission:
         return self.ledger.modes.of(connection, self.target.system, self.runbook) or self.catalogue_mode
 
     def refusing(self, connection: Connection, action: Action) -> Refused | None:
-        """Who says no to this action; None when nobody does."""
+        """Who says no to this action; None when nobody does.
+
+        Raises:
+            WaitsForCauseError: another incident is the cause of this one, so this one waits.
+        """
+        self.wait_for_cause(connection)
         return next(self._noes(connection, action), None)
 
     def refusing_at_last(self, connection: Connection, action: Action) -> Refused | None:
@@ -73,6 +79,15 @@ class Permission:
         self.ledger.budgets.lock(connection, self.limits.budgets, action)
         self.fleet.lock(connection, action)
         return self.refusing(connection, action)
+
+    def wait_for_cause(self, connection: Connection) -> None:
+        """Go on only while no other incident is the cause of this one.
+
+        Raises:
+            WaitsForCauseError: one is.
+        """
+        if (cause := self.ledger.causes.of(connection, self.incident_id)) is not None:
+            raise WaitsForCauseError(cause)
 
     def alone(self, connection: Connection, action: Action) -> bool:
         """Whether this action needs nobody's approval."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from nightshift.remediation.durations import format_duration
@@ -22,14 +23,48 @@ HEADLINES = {
     "expected": "☑️ Nothing to do",
     "not_approved": "✋ Not approved",
     "escalated": "📟 Escalated to a person",
+    "joined": "↪️ Effect of another incident",
     None: "⏳ In progress",
 }
+_EFFECT_STATES = {"open": "waits", "joined": "swallowed", "not_approved": "not approved"}
 _DEVICE_AND_INODE = re.compile(r"#\d+:\d+$")
 """End of a file's identity among the items of an action."""
 _SYSTEM = re.compile(r"^\[[\w.-]+\] ")
 """What the subject of a message begins with; in a report it is known."""
+_MOST_ALERTS = 3
+"""Alerts in a row that are told one by one in the timeline."""
 _PATH_WIDTH = 56
 """Letters of a path that fit on a line of Prefect's form, which does not wrap words."""
+
+
+@dataclass(frozen=True)
+class AlertKind:
+    """The alerts of one name in an incident."""
+
+    name: str
+    rule: str | None
+    """By which they joined as effects; None: what the incident is about."""
+    alerts: int
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The incident that this one is, or was, an effect of."""
+
+    id: int
+    rule: str
+    open: bool
+    """Whether it stands for this one still."""
+
+
+@dataclass(frozen=True)
+class CausedIncident:
+    """An incident that this one caused."""
+
+    id: int
+    title: str
+    state: str
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -48,13 +83,25 @@ class IncidentFacts:
     opened_at: datetime
     ended_at: datetime | None
     attempt: int
-    alerts: int
+    kinds: tuple[AlertKind, ...] = ()
+    """Its alerts, counted."""
+    cause: Cause | None = None
+    effects: tuple[CausedIncident, ...] = ()
+    """Incidents that had begun by themselves."""
+
+    @property
+    def alerts(self) -> str:
+        """How many, in words."""
+        number = counted(sum(kind.alerts for kind in self.kinds), "alert")
+        names = len({kind.name for kind in self.kinds})
+        return f"{number}, {counted(names, 'kind')}" if names > 1 else number
 
 
 def render_report(incident: IncidentFacts, rows: Sequence[Row]) -> str:
     """The report as Markdown; everything the target or the alert controls is escaped."""
     parts = [
         _headline(incident),
+        _section("Cause and effects", _correlation(incident)),
         _measurements(rows),
         _section("What was done", _actions(rows)),
         _section("Approval", _approvals(rows)),
@@ -107,7 +154,7 @@ def _headline(incident: IncidentFacts) -> str:
                 printable(incident.runbook),
                 f"**{printable(Target.from_key(incident.target).label)}**",
                 incident.severity,
-                counted(incident.alerts, "alert"),
+                incident.alerts,
             )
         ),
         "",
@@ -116,6 +163,25 @@ def _headline(incident: IncidentFacts) -> str:
     if incident.reason:
         lines += ["", f"> {incident.reason}"]
     return "\n".join(lines)
+
+
+def _correlation(incident: IncidentFacts) -> str:
+    lines = []
+    if incident.cause is not None:
+        state = "which stands for it" if incident.cause.open else "which is over"
+        rule = printable(incident.cause.rule)
+        lines.append(f"Caused by incident {incident.cause.id}, {state} (rule {rule}).")
+    swallowed = [kind for kind in incident.kinds if kind.rule is not None]
+    if swallowed:
+        number = counted(sum(kind.alerts for kind in swallowed), "alert")
+        lines.append(f"Swallowed: {number}, which are effects; nothing was done about them by themselves.")
+    lines += [f"- {kind.alerts:,} {printable(kind.name)} (rule {printable(kind.rule or '')})" for kind in swallowed]
+    lines += [
+        f"- incident {effect.id}, {effect.title}: {_EFFECT_STATES.get(effect.state, effect.state)}"
+        f" (rule {printable(effect.rule)})"
+        for effect in incident.effects
+    ]
+    return "\n".join(lines).replace(").\nSwallowed", ").\n\nSwallowed").replace("themselves.\n-", "themselves.\n\n-")
 
 
 def _section(title: str, body: str) -> str:
@@ -241,7 +307,16 @@ def _evidence(rows: Sequence[Row]) -> str:
 
 
 def _timeline(rows: Iterable[Row]) -> str:
-    return "\n".join(f"- `{row.at:%H:%M:%S}` {describe(row)}" for row in rows)
+    """Line by line; alerts that came one after the other are counted."""
+    lines = []
+    for (kind, status), together in groupby(rows, lambda row: (row.kind, row.entry.get("status"))):
+        group = list(together)
+        if kind is Kind.ALERT and len(group) > _MOST_ALERTS:
+            words = [f"{len(group):,} alerts {printable(str(status))}, until {group[-1].at:%H:%M:%S}"]
+        else:
+            words = [describe(row) for row in group]
+        lines += [f"- `{row.at:%H:%M:%S}` {line}" for row, line in zip(group, words, strict=False)]
+    return "\n".join(lines)
 
 
 def describe(row: Row) -> str:
@@ -264,6 +339,18 @@ def _undoing(row: Row) -> str:
         return f"takes back {what} that did not help"
     author, incident = printable(row.entry["author"]), row.entry["incident"]
     return f"{author} asked to take back {what}, in incident {incident}: {_note(row)}"
+
+
+def _swallowed(row: Row) -> str:
+    entry = row.entry
+    if "incident" in entry:
+        return f"swallowed incident {entry['incident']}: {_why(row)}"
+    kinds = ", ".join(f"{number:,} {printable(name)}" for name, number in entry["kinds"].items())
+    return f"swallowed {counted(entry['alerts'], 'alert')} ({kinds}): {_why(row)}"
+
+
+def _why(row: Row) -> str:
+    return f"{printable(row.entry['why'], 300)} (rule {printable(row.entry['rule'])})"
 
 
 _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
@@ -299,6 +386,12 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.MODE_SET: lambda row: f"{row.entry['author']} set the mode {row.entry['mode']}: {_note(row)}",
     Kind.MODE_RESET: lambda row: f"{row.entry['author']} reset the mode",
     Kind.REARMED: lambda row: f"{row.entry['author']} re-armed the breaker: {_note(row)}",
+    Kind.SWALLOWED: _swallowed,
+    Kind.JOINED: lambda row: f"is an effect of incident {row.entry['cause']}: {_why(row)}",
+    Kind.PAUSED: lambda row: f"pauses until incident {row.entry['cause']} is over, its cause: {_why(row)}",
+    Kind.RELEASED: lambda row: f"attempt {row.entry['attempt']} ended, to wait for incident {row.entry['cause']}",
+    Kind.WENT_ON: lambda row: f"goes on, as incident {row.entry['cause']} is over (attempt {row.entry['attempt']})",
+    Kind.HANDED_BACK: lambda row: f"{counted(row.entry['alerts'], 'effect')} fired on and went back to be looked at",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
 

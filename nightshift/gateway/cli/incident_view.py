@@ -33,6 +33,7 @@ STYLES = {
     "expected": "green",
     "not_approved": "magenta",
     "escalated": "red",
+    "joined": "dim",
 }
 _ROW_STYLES = {
     Kind.DONE: "green",
@@ -45,6 +46,8 @@ _ROW_STYLES = {
     Kind.ENDED: "bold",
 }
 _LOOK_AGAIN_SECONDS = 0.5
+_MOST_ALERTS = 10
+"""Alerts of one incident that are shown to people one by one."""
 
 
 def summary(row: Row[Any]) -> dict[str, Any]:
@@ -60,6 +63,9 @@ def summary(row: Row[Any]) -> dict[str, Any]:
         "acknowledged_by": row.acknowledged_by,
         "acknowledged_at": iso(row.acknowledged_at),
         "flow_run_url": flow_run_url(row.flow_run_id),
+        "cause": row.cause_id,
+        "cause_rule": row.cause_rule,
+        "under_cause_since": iso(row.under_cause_since),
     }
 
 
@@ -88,6 +94,8 @@ def waits_for(row: Row[Any], approval: Row[Any] | None) -> str:
     """What has to happen next, in words."""
     command = f"nightshift approve {row.id}"
     match row.status:
+        case "open" if row.under_cause_since is not None:
+            return f"the end of incident {row.cause_id}, its cause"
         case "open" if row.sends:
             return f"a worker to start its flow run (sent {counted(row.sends, 'time')})"
         case "open" if row.attempt > 1:
@@ -118,6 +126,8 @@ def details(ledger: Ledger, incident_id: int) -> dict[str, Any]:
         "waits_for": waits_for(row, approval),
         "breaker": breaker_view.in_words(ledger, row),
         "alerts": [_alert(alert) for alert in ledger.inbox.of(incident_id)],
+        "alert_kinds": [dict(kind._mapping) for kind in ledger.causes.kinds_of(incident_id)],  # noqa: SLF001 - its name
+        "effects": [summary(effect) for effect in ledger.causes.waiting_for(incident_id)],
         "plan": plan.model_dump(mode="json") | {"digest": plan.digest} if plan else None,
         "approval": _approval(approval) if approval else None,
         "decisions": [{"at": iso(entry.at), **entry.entry} for entry in journal if entry.kind is Kind.DECIDED],
@@ -139,6 +149,7 @@ def page(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
             "System": Text(f"{row.system}, {row.severity}"),
             "Alert": shown(row.runbook),
             "Target": shown(Target.from_key(row.target).label),
+            "Caused by": Text(_cause(row)),
             "Breaker": Text(inert(breaker_view.in_words(ledger, row))),
             "Flow": Text(f"{row.flow}, attempt {row.attempt}" if row.flow else "none: a person was paged"),
             "Dry run": Text("yes: nothing will be changed" if row.options.get("dry_run") else ""),
@@ -148,9 +159,10 @@ def page(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
             "Prefect": Text(flow_run_url(row.flow_run_id) or ""),
         }
     )
-    if alerts := ledger.inbox.of(incident_id):
-        yield Text("\nAlerts", style="bold")
-        yield from (_alert_line(alert) for alert in alerts)
+    yield from _alerts(ledger, incident_id)
+    if effects := ledger.causes.waiting_for(incident_id):
+        yield Text("\nIncidents that it caused", style="bold")
+        yield table(effects)
     if plan := _plan(journal):
         yield Text("\nPlan", style="bold")
         yield from plan_view(plan)
@@ -229,11 +241,38 @@ def _alert(alert: Row[Any]) -> dict[str, Any]:
     names = ("source", "fingerprint", "status", "labels", "annotations", "generator_url", "deliveries", "note")
     return {
         **{name: getattr(alert, name) for name in names},
+        "cause_rule": alert.cause_rule,
         "starts_at": iso(alert.starts_at),
         "ends_at": iso(alert.ends_at),
         "first_seen": iso(alert.first_seen),
         "last_seen": iso(alert.last_seen),
     }
+
+
+def _cause(row: Row[Any]) -> str:
+    if row.cause_id is None:
+        return ""
+    state = "" if row.under_cause_since is not None else "; that is over"
+    return f"incident {row.cause_id}, by the rule {row.cause_rule}{state}"
+
+
+def _alerts(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
+    """One by one while they are few, else counted by name."""
+    kinds = ledger.causes.kinds_of(incident_id)
+    total = sum(kind.alerts for kind in kinds)
+    if not total:
+        return
+    names = len({kind.name for kind in kinds})
+    head = f"\n{counted(total, 'alert')}, {counted(names, 'kind')}" if total > _MOST_ALERTS else "\nAlerts"
+    yield Text(head, style="bold")
+    if total > _MOST_ALERTS:
+        for kind in kinds:
+            role = f"effects, by the rule {kind.rule}" if kind.rule else "what it is about"
+            name = shown(kind.name or "(no name)", limit=100)
+            yield Text(f"{kind.alerts:>7,}  ").append_text(name).append(f"  {kind.firing:,} firing; {role}", "dim")
+    yield from (_alert_line(alert) for alert in ledger.inbox.of(incident_id, limit=_MOST_ALERTS))
+    if total > _MOST_ALERTS:
+        yield Text(f"… and {total - _MOST_ALERTS:,} more: nightshift incidents show {incident_id} --json", style="dim")
 
 
 def _alert_line(alert: Row[Any]) -> Text:

@@ -193,6 +193,22 @@ class Approvals:
                 self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)
         return [row.incident_id for row in rows]
 
+    def overtaken(self) -> Sequence[Row[Any]]:
+        """Approvals that nobody needs to give, since the incident waits for its cause, and whose run was not told."""
+        query = (
+            select(_TABLE)
+            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
+            .where(
+                _TABLE.c.status == "superseded",
+                _TABLE.c.delivered_at.is_(None),
+                _TABLE.c.flow_run_id.is_not(None),
+                schema.incident.c.cause_id.is_not(None),
+            )
+            .order_by(_TABLE.c.id)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
     def undelivered(self) -> Sequence[Row[Any]]:
         """Decided approvals whose waiting run has not been told.
 

@@ -87,6 +87,7 @@ class Escalations:
                 _TABLE.c.flow.is_not(None),
                 too_long,
                 ~told.exists(),
+                _TABLE.c.under_cause_since.is_(None),
                 ~_TABLE.c.options.contains(_DRY_RUN),
             )
             .order_by(_TABLE.c.id)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, func, select, text, update
+from sqlalchemy import Connection, Engine, Row, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
@@ -78,12 +78,17 @@ class Inbox:
             connection.execute(statement, rows)
             connection.execute(text(f"notify {NEW_ALERTS}"))
 
+    def now(self, connection: Connection) -> datetime:
+        """The time by which alerts were first seen."""
+        moment: datetime = connection.execute(select(NOW)).scalar_one()
+        return moment
+
     def new(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """Alerts that intake has not dealt with, oldest first, locked for this transaction; others skip them."""
         table = schema.alert
         query = (
             select(table)
-            .where(~table.c.taken_in)
+            .where(~table.c.taken_in, or_(table.c.held_until.is_(None), table.c.held_until <= NOW))
             .order_by(table.c.first_seen)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -91,7 +96,7 @@ class Inbox:
         return connection.execute(query).all()
 
     def taken_in(self, connection: Connection, row: Row[Any], *, note: str, incident_id: int | None) -> None:
-        """Mark an alert as dealt with."""
+        """Mark an alert as dealt with, by itself."""
         table = schema.alert
         connection.execute(
             update(table)
@@ -100,7 +105,7 @@ class Inbox:
                 table.c.fingerprint == row.fingerprint,
                 table.c.starts_at == row.starts_at,
             )
-            .values(taken_in=True, note=note, incident_id=incident_id)
+            .values(taken_in=True, note=note, incident_id=incident_id, cause_rule=None, held_until=None)
         )
 
     def firing(self, source: str) -> tuple[datetime, Sequence[Row[Any]]]:
@@ -165,11 +170,12 @@ class Inbox:
         with self._engine.connect() as connection:
             return float(connection.execute(query).scalar() or 0)
 
-    def of(self, incident_id: int) -> list[Row[Any]]:
-        """The alerts joined to an incident, oldest first."""
+    def of(self, incident_id: int, *, limit: int | None = None) -> list[Row[Any]]:
+        """The alerts joined to an incident, what it is about first, then the oldest."""
         table = schema.alert
         with self._engine.connect() as connection:
-            query = select(table).where(table.c.incident_id == incident_id).order_by(table.c.first_seen)
+            query = select(table).where(table.c.incident_id == incident_id).limit(limit)
+            query = query.order_by(table.c.cause_rule.is_not(None), table.c.first_seen, table.c.fingerprint)
             return list(connection.execute(query))
 
     def latest(self, source: str, fingerprint: str) -> Row[Any] | None:

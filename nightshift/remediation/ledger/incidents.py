@@ -24,6 +24,8 @@ _DISPATCH_PAUSE_SECONDS = 20
 """How long an event may go unanswered before it is sent again; doubles each time."""
 _LONGEST_DISPATCH_PAUSE_SECONDS = 300
 _DRY_RUN = {"dry_run": True}
+_FOR_ITSELF = _TABLE.c.under_cause_since.is_(None)
+"""No cause stands for it (see :mod:`nightshift.remediation.ledger.causes`)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Incidents:
     def raise_severity(self, connection: Connection, incident: Row[Any], severity: Severity) -> None:
         """A more urgent alert joined, so its ladder counts; less urgent ones change nothing."""
         if severity.urgency < Severity(incident.severity).urgency:
-            called = _TABLE.c.acknowledged_at.is_(None) & (_TABLE.c.options == {})
+            called = _TABLE.c.acknowledged_at.is_(None) & (_TABLE.c.options == {}) & _FOR_ITSELF
             connection.execute(
                 update(_TABLE)
                 .where(_TABLE.c.id == incident.id)
@@ -135,7 +137,10 @@ class Incidents:
         return int(connection.execute(query).scalar_one())
 
     def recently_ended(self, connection: Connection, trouble: Trouble, within_seconds: float) -> Row[Any] | None:
-        """The last incident of this trouble, if it ended within the cool-down; a dry run has changed nothing."""
+        """The last incident of this trouble, if it ended within the cool-down.
+
+        A dry run has changed nothing, and one that its cause stands for was not answered itself.
+        """
         return connection.execute(
             select(_TABLE)
             .where(
@@ -144,6 +149,7 @@ class Incidents:
                 _TABLE.c.target == trouble.target.key,
                 _TABLE.c.ended_at > NOW - timedelta(seconds=within_seconds),
                 ~_TABLE.c.options.contains(_DRY_RUN),
+                _FOR_ITSELF,
             )
             .order_by(_TABLE.c.ended_at.desc())
             .limit(1)
@@ -155,6 +161,10 @@ class Incidents:
         """One incident."""
         with self._engine.connect() as connection:
             return connection.execute(select(_TABLE).where(_TABLE.c.id == incident_id)).first()
+
+    def of(self, connection: Connection, incident_id: int) -> Row[Any]:
+        """One incident that is known to exist, in the caller's transaction."""
+        return connection.execute(select(_TABLE).where(_TABLE.c.id == incident_id)).one()
 
     def list(self, *, live_only: bool = False, system: str | None = None, limit: int = 50) -> list[Row[Any]]:
         """Incidents, newest first."""
@@ -174,7 +184,9 @@ class Incidents:
 
     def oldest_undispatched_seconds(self) -> float:
         """Age of the oldest incident that no flow run has claimed yet, 0 when there is none."""
-        query = select(func.extract("epoch", NOW - func.min(_TABLE.c.opened_at))).where(_TABLE.c.status == "open")
+        query = select(func.extract("epoch", NOW - func.min(_TABLE.c.opened_at))).where(
+            _TABLE.c.status == "open", _FOR_ITSELF
+        )
         with self._engine.connect() as connection:
             return float(connection.execute(query).scalar() or 0)
 
@@ -188,7 +200,7 @@ class Incidents:
         """
         return connection.execute(
             select(_TABLE)
-            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _TABLE.c.next_dispatch_at <= NOW)
+            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _TABLE.c.next_dispatch_at <= NOW, _FOR_ITSELF)
             .order_by(_URGENCY, _TABLE.c.opened_at)
             .limit(limit)
             .with_for_update(skip_locked=True, key_share=True)
@@ -197,7 +209,7 @@ class Incidents:
     def in_flight(self, connection: Connection) -> int:
         """Incidents sent to Prefect and not claimed yet."""
         query = select(func.count()).where(
-            _TABLE.c.status == "open", _TABLE.c.sends > 0, _TABLE.c.next_dispatch_at > NOW
+            _TABLE.c.status == "open", _TABLE.c.sends > 0, _TABLE.c.next_dispatch_at > NOW, _FOR_ITSELF
         )
         return int(connection.execute(query).scalar_one())
 
@@ -225,7 +237,9 @@ class Incidents:
     # --- working
 
     def claim(self, incident_id: int, attempt: int, flow_run_id: UUID, seconds: float) -> Claim | None:
-        """Take the incident for this flow run; None when it ended, moved on to a later attempt, or is being worked on.
+        """Take the incident for this flow run.
+
+        None when it ended, moved on to a later attempt, is being worked on, or waits for its cause.
 
         A run that comes back from waiting for an approval claims again under the same id.
         """
@@ -236,6 +250,7 @@ class Incidents:
             claimed = connection.execute(
                 update(_TABLE)
                 .where(_TABLE.c.id == incident_id, _TABLE.c.attempt == attempt, _TABLE.c.status != "ended", free, mine)
+                .where(_FOR_ITSELF)
                 .values(
                     status="working",
                     flow_run_id=flow_run_id,
@@ -334,18 +349,22 @@ class Incidents:
             )
         ).rowcount
         if ended:
-            connection.execute(
-                update(schema.approval)
-                .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
-                .values(status="superseded", decided_at=NOW)
-            )
-            if outcome in (Outcome.RESOLVED, Outcome.EXPECTED):
-                self._call_off(connection, incident_id)
+            self.supersede_approvals(connection, incident_id)
+            if outcome in (Outcome.RESOLVED, Outcome.EXPECTED, Outcome.JOINED):
+                self.call_off(connection, incident_id)
             self._hand_back_alerts(connection, incident_id)
             self._journal.append(connection, incident_id, Kind.ENDED, {"outcome": outcome, "reason": reason})
         return bool(ended)
 
-    def _call_off(self, connection: Connection, incident_id: int) -> None:
+    def supersede_approvals(self, connection: Connection, incident_id: int) -> None:
+        """What was asked need not be answered any more."""
+        connection.execute(
+            update(schema.approval)
+            .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
+            .values(status="superseded", decided_at=NOW)
+        )
+
+    def call_off(self, connection: Connection, incident_id: int) -> None:
         """Nobody needs to be called any more."""
         connection.execute(update(_TABLE).where(_TABLE.c.id == incident_id).values(next_step_at=None))
         self._deliveries.withdraw(connection, incident_id)
@@ -379,7 +398,7 @@ class Incidents:
                 .values(acknowledged_by=person, acknowledged_at=NOW)
             ).rowcount
             if taken:
-                self._call_off(connection, incident_id)
+                self.call_off(connection, incident_id)
                 self._journal.append(connection, incident_id, Kind.ACKNOWLEDGED, {"person": person})
         return bool(taken)
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from nightshift.remediation.errors import LedgerUnavailableError
 from nightshift.remediation.ledger.approvals import Approvals
 from nightshift.remediation.ledger.budgets import Budgets
+from nightshift.remediation.ledger.causes import Causes
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.fleets import Fleets
@@ -51,6 +52,11 @@ class Ledger:
     def incidents(self) -> Incidents:
         """Troubles, their claims and their ends."""
         return Incidents(self.engine, self.journal, self.deliveries)
+
+    @cached_property
+    def causes(self) -> Causes:
+        """Which alerts and incidents are effects of which."""
+        return Causes(self.engine, self.journal, self.incidents)
 
     @cached_property
     def leases(self) -> Leases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nightshift.remediation.ledger.ledger import Ledger
-from nightshift.remediation.report import IncidentFacts, render_report
+from nightshift.remediation.report import AlertKind, Cause, CausedIncident, IncidentFacts, render_report
 
 
 def facts_of(ledger: Ledger, incident_id: int) -> IncidentFacts:
@@ -20,7 +20,12 @@ def facts_of(ledger: Ledger, incident_id: int) -> IncidentFacts:
         **{name: getattr(row, name) for name in names},
         opened_at=row.opened_at,
         ended_at=row.ended_at,
-        alerts=len(ledger.inbox.of(incident_id)),
+        kinds=tuple(AlertKind(kind.name or "", kind.rule, kind.alerts) for kind in ledger.causes.kinds_of(incident_id)),
+        cause=Cause(row.cause_id, row.cause_rule, row.under_cause_since is not None) if row.cause_id else None,
+        effects=tuple(
+            CausedIncident(effect.id, effect.title, effect.outcome or effect.status, effect.cause_rule)
+            for effect in ledger.causes.waiting_for(incident_id)
+        ),
     )
 
 

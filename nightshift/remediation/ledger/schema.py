@@ -76,9 +76,13 @@ incident = Table(
         server_default=NOW,
         comment="Since when this attempt waits for a flow run",
     ),
+    Column("cause_id", BigInteger, ForeignKey("incident.id"), comment="The incident that it is or was an effect of"),
+    Column("cause_rule", Text, comment="What says so"),
+    Column("under_cause_since", Moment, comment="Since when its cause stands for it; null: it stands for itself"),
     CheckConstraint("status in ('open','working','waiting','verifying','ended')", name="status"),
     CheckConstraint("(status = 'ended') = (outcome is not null)", name="ends_once"),
     CheckConstraint("(status = 'ended') = (ended_at is not null)", name="ended_at"),
+    CheckConstraint("under_cause_since is null or cause_id is not null", name="cause"),
     Index(
         "ix_incident_one_live",
         "system",
@@ -91,6 +95,7 @@ incident = Table(
     Index("ix_incident_live", "status", "claimed_until", postgresql_where=text("status <> 'ended'")),
     Index("ix_incident_next_step", "next_step_at", postgresql_where=text("next_step_at is not null")),
     Index("ix_incident_history", "system", "runbook", "target", "ended_at"),
+    Index("ix_incident_cause", "cause_id", postgresql_where=text("cause_id is not null")),
 )
 
 alert = Table(
@@ -111,10 +116,13 @@ alert = Table(
     Column("taken_in", Boolean, nullable=False, server_default=text("false"), comment="Intake has dealt with it"),
     Column("note", Text, comment="What intake concluded, for 'why did nothing happen?'"),
     Column("incident_id", BigInteger, ForeignKey("incident.id")),
+    Column("cause_rule", Text, comment="Joined as an effect, by this rule; null: what its incident is about"),
+    Column("held_until", Moment, comment="Not looked at before: its cause may come"),
     CheckConstraint("status in ('firing','resolved')", name="status"),
     Index("ix_alert_firing", "source", postgresql_where=text("status = 'firing'")),
     Index("ix_alert_new", "first_seen", postgresql_where=text("not taken_in")),
     Index("ix_alert_incident", "incident_id"),
+    Index("ix_alert_effect", "incident_id", postgresql_where=text("cause_rule is not null and status = 'firing'")),
 )
 
 fence = Sequence("fence", metadata=metadata)
