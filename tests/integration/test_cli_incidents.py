@@ -84,6 +84,9 @@ def test_the_list_shows_the_newest_first_and_can_be_narrowed(nightshift: Command
     assert nightshift("incidents", "list", "--system", "other", "--json").json == []
     assert everything[1] | {"opened_at": "", "ended_at": "", "flow_run_url": ""} == {
         "id": first,
+        "cause": None,
+        "cause_rule": None,
+        "under_cause_since": None,
         "system": "shop",
         "alert": "HighDiskUsage",
         "flow": "disk-space-reclaim",
