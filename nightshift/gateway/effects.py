@@ -60,11 +60,6 @@ class Effects:
         self._waiting: dict[datetime, list[Identity]] = defaultdict(list)
         """Those that wait from now on, by until when."""
 
-    @property
-    def put_off(self) -> int:
-        """Alerts that were told again, or wait for a cause from now on."""
-        return len(self._told_again) + sum(map(len, self._waiting.values()))
-
     def sort(self, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
         """The alerts that stand for themselves, to be dealt with one by one; the others join afterwards."""
         alone: list[Row[Any]] = []
@@ -89,26 +84,36 @@ class Effects:
             self._opened[trouble] = incident
 
     def join(self, more_urgent: Callable[[int, Severity], None]) -> list[Row[Any]]:
-        """Let the others join; returns those that did. What has no incident to join yet is left for the next batch.
+        """Let those join that have an incident to join; returns them. The rest may have one the next time.
+
+        To be called first before the others are dealt with, and again afterwards: rows of incidents that flows work on
+        are changed before the journal's chain is held.
 
         Args:
             more_urgent: is told the incidents that were joined, each with the severity of its most urgent effect.
         """
-        if self._told_again:
-            self._ledger.causes.seen_again(self._connection, self._told_again)
-        for until, alerts in self._waiting.items():
-            self._ledger.causes.hold_back(self._connection, alerts, until)
-        groups: dict[tuple[int, bool], list[_Joining]] = defaultdict(list)
+        groups: dict[int, list[_Joining]] = defaultdict(list)
+        later: list[_Joining] = []
         for joining in self._joining:
             incident = joining.incident or self._opened.get(joining.place.root)
-            if incident is not None:
-                groups[incident, joining.place.is_effect].append(joining)
-        for (incident, _), members in groups.items():
+            (groups[incident] if incident is not None else later).append(joining)
+        self._joining = later
+        for incident, members in groups.items():
             more_urgent(incident, min((each.new.severity for each in members), key=lambda severity: severity.urgency))
+        for incident, members in groups.items():
             self._swallow(incident, members)
-        if self._opened:
-            self._ledger.causes.no_longer_held_back(self._connection)
         return [joining.new.row for members in groups.values() for joining in members]
+
+    def put_off(self) -> int:
+        """Deal with those that were told again, and with those that wait for a cause; returns how many there were."""
+        causes = self._ledger.causes
+        if self._told_again:
+            causes.seen_again(self._connection, self._told_again)
+        if self._opened:
+            causes.no_longer_held_back(self._connection)
+        for until, alerts in self._waiting.items():
+            causes.hold_back(self._connection, alerts, until)
+        return len(self._told_again) + sum(map(len, self._waiting.values()))
 
     def _new(self, row: Row[Any]) -> _New | None:
         if not self._systems or (row.status == "resolved" and (row.incident_id is not None or row.deliveries == 1)):
@@ -171,9 +176,10 @@ class Effects:
         return until
 
     def _swallow(self, incident: int, members: Sequence[_Joining]) -> None:
-        by_rule: dict[tuple[str, str], list[tuple[Identity, str]]] = defaultdict(list)
+        by_rule: dict[tuple[str, str, bool], list[tuple[Identity, str]]] = defaultdict(list)
         for each in members:
-            assert each.place.rule is not None  # noqa: S101 - what stands for itself does not join
-            by_rule[each.place.rule.name, each.place.rule.why].append((each.new.sighting.id, each.new.sighting.name))
-        for (name, why), alerts in by_rule.items():
-            self._ledger.causes.swallow(self._connection, incident, name, why, alerts)
+            rule, sighting = each.place.rule, each.new.sighting
+            assert rule is not None  # noqa: S101 - what stands for itself does not join
+            by_rule[rule.name, rule.why, not each.place.is_effect].append((sighting.id, sighting.name))
+        for (name, why, same), alerts in by_rule.items():
+            self._ledger.causes.swallow(self._connection, incident, name, why, alerts, same=same)

@@ -53,11 +53,12 @@ def take_in(ledger: Ledger, catalogue: Catalogue, metrics: Metrics, *, limit: in
             return 0
         rows = ledger.inbox.new(connection, STORM)
         intake, effects = _Intake(ledger, catalogue, connection), Effects(ledger, catalogue, connection)
-        dealt_with = effects.sort(rows)[:limit]
-        for row in dealt_with:
+        alone = effects.sort(rows)[:limit]
+        dealt_with = [*effects.join(intake.more_urgent), *alone]
+        for row in alone:
             effects.dealt_with(row, _deal_with(intake, row, metrics))
         dealt_with += effects.join(intake.more_urgent)
-        settled = len(dealt_with) + effects.put_off
+        settled = len(dealt_with) + effects.put_off()
     for row in dealt_with:
         metrics.intake_seconds.observe(max(0.0, (datetime.now(UTC) - row.last_seen).total_seconds()))
     return settled

@@ -460,7 +460,7 @@ def test_alerts_that_come_later_do_not_prolong_the_wait(shop: Shop) -> None:
     shop.rules(wait="5m")
     shop.take(alert("PodDown", deployment="api"))
     with shop.ledger.engine.begin() as connection:
-        connection.execute(update(schema.alert).values(first_seen=NOW - timedelta(minutes=4)))
+        connection.execute(update(schema.alert).values(first_seen=schema.alert.c.first_seen - timedelta(minutes=4)))
     shop.take(alert("PodDown", 1, deployment="api"))
 
     first, second = sorted(shop.alerts(), key=lambda row: row.fingerprint)

@@ -97,9 +97,12 @@ class Causes:
         rule: str,
         why: str,
         alerts: Sequence[tuple[Identity, str]],
+        *,
+        same: bool = False,
     ) -> None:
-        """These alerts, each with its name, join the incident of their cause; all of them at once."""
-        note = f"Effect of incident {incident_id} by the rule {rule}: {why}. Nothing is done about it by itself."
+        """These alerts, each with its name, join the incident of their cause, or of the ``same`` trouble; at once."""
+        how = "The same trouble as" if same else "Effect of"
+        note = f"{how} incident {incident_id} by the rule {rule}: {why}. Nothing is done about it by itself."
         connection.execute(
             update(_ALERT)
             .where(_ROW.in_([identity for identity, _ in alerts]))
