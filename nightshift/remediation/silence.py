@@ -35,7 +35,7 @@ class Silence:
                 known, since = self._seen[thing] = (state, self.clock())
             return max(0.0, asked - since)
 
-    def forget_others(self, things: Collection[Any]) -> None:
-        """Only these exist any more."""
+    def forget_others(self, things: Collection[Any], *, asked: float) -> None:
+        """Only these existed when it was asked."""
         with self._lock:
-            self._seen = {thing: seen for thing, seen in self._seen.items() if thing in things}
+            self._seen = {thing: seen for thing, seen in self._seen.items() if thing in things or seen[1] >= asked}

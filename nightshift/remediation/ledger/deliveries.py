@@ -16,6 +16,8 @@ from nightshift.remediation.ledger.schema import HAS_STEP, NOW
 _TABLE = schema.delivery
 _LONGEST_PAUSE_SECONDS = 300
 _WAITS = _TABLE.c.delivered_at.is_(None) & _TABLE.c.withdrawn_at.is_(None)
+_DUE = (_TABLE.c.due_at <= NOW) | (_TABLE.c.due_at > NOW + timedelta(seconds=2 * _LONGEST_PAUSE_SECONDS))
+"""No pause is so long: what lies further ahead was written before the clock was set back."""
 
 
 class Deliveries:
@@ -88,7 +90,7 @@ class Deliveries:
         incident = schema.incident.c
         due = (
             select(_TABLE.c.id)
-            .where(_WAITS, _TABLE.c.due_at <= NOW)
+            .where(_WAITS, _DUE)
             .order_by(_TABLE.c.kind.desc(), _TABLE.c.due_at)  # pages before notices
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -23,9 +23,15 @@ _URGENCY = case({str(severity): severity.urgency for severity in Severity}, valu
 _DISPATCH_PAUSE_SECONDS = 20
 """How long an event may go unanswered before it is sent again; doubles each time."""
 _LONGEST_DISPATCH_PAUSE_SECONDS = 300
+LONGEST_CLAIM_SECONDS = 1800
+"""Longer than any claim is promised; and than any pause before a dispatch."""
 _DRY_RUN = {"dry_run": True}
 _FOR_ITSELF = _TABLE.c.under_cause_since.is_(None)
 """No cause stands for it (see :mod:`nightshift.remediation.ledger.causes`)."""
+_FAR_AHEAD = NOW + timedelta(seconds=LONGEST_CLAIM_SECONDS)
+"""What lies beyond was promised by a clock that was set back since, and does not hold."""
+_RUN_OUT = (_TABLE.c.claimed_until < NOW) | (_TABLE.c.claimed_until > _FAR_AHEAD)
+_DUE = (_TABLE.c.next_dispatch_at <= NOW) | (_TABLE.c.next_dispatch_at > _FAR_AHEAD)
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,7 @@ class Incidents:
         """
         return connection.execute(
             select(_TABLE)
-            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _TABLE.c.next_dispatch_at <= NOW, _FOR_ITSELF)
+            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _DUE, _FOR_ITSELF)
             .order_by(_URGENCY, _TABLE.c.opened_at)
             .limit(limit)
             .with_for_update(skip_locked=True, key_share=True)
@@ -209,7 +215,7 @@ class Incidents:
     def in_flight(self, connection: Connection) -> int:
         """Incidents sent to Prefect and not claimed yet."""
         query = select(func.count()).where(
-            _TABLE.c.status == "open", _TABLE.c.sends > 0, _TABLE.c.next_dispatch_at > NOW, _FOR_ITSELF
+            _TABLE.c.status == "open", _TABLE.c.sends > 0, ~_DUE, _FOR_ITSELF
         )
         return int(connection.execute(query).scalar_one())
 
@@ -244,7 +250,7 @@ class Incidents:
         A run that comes back from waiting for an approval claims again under the same id.
         """
         token = uuid4()
-        free = or_(_TABLE.c.claimed_until.is_(None), _TABLE.c.claimed_until < NOW)
+        free = or_(_TABLE.c.claimed_until.is_(None), _RUN_OUT)
         mine = or_(_TABLE.c.status == "open", _TABLE.c.flow_run_id == flow_run_id)
         with self._engine.begin() as connection:
             claimed = connection.execute(
@@ -267,7 +273,7 @@ class Incidents:
 
     def renew(self, claim: Claim, seconds: float) -> bool:
         """Keep the claim alive; False when it was lost, and then the holder must stop."""
-        until = func.greatest(_TABLE.c.claimed_until, NOW + timedelta(seconds=seconds))
+        until = func.least(func.greatest(_TABLE.c.claimed_until, NOW + timedelta(seconds=seconds)), _FAR_AHEAD)
         with self._engine.begin() as connection:
             return self._hold_until(connection, claim, until)
 
@@ -291,7 +297,7 @@ class Incidents:
         """Incidents whose flow run stopped renewing its claim, locked for the caller."""
         return connection.execute(
             select(_TABLE)
-            .where(_TABLE.c.status.in_(["working", "verifying"]), _TABLE.c.claimed_until < NOW)
+            .where(_TABLE.c.status.in_(["working", "verifying"]), _RUN_OUT)
             .order_by(_TABLE.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True, key_share=True)
@@ -310,7 +316,7 @@ class Incidents:
                 _TABLE.c.id == incident.id,
                 _TABLE.c.attempt == incident.attempt,
                 _TABLE.c.status == incident.status,
-                or_(_TABLE.c.claimed_until.is_(None), _TABLE.c.claimed_until < NOW),
+                or_(_TABLE.c.claimed_until.is_(None), _RUN_OUT),
             )
             .values(
                 status="open",

@@ -100,7 +100,7 @@ class Leases:
         with self._engine.connect() as connection:
             rows = connection.execute(select(_TABLE, _VERSION.label("version"))).all()
         silent = [row for row in rows if self._seconds_left(row, asked) <= 0]
-        self._silence.forget_others({row.target for row in rows})
+        self._silence.forget_others({row.target for row in rows}, asked=asked)
         ended = 0
         for row in silent:
             with self._engine.begin() as connection:
