@@ -148,7 +148,7 @@ class Incidents(RuleBasedStateMachine):
     def __init__(self, ledger: Ledger, clock: MovedClock) -> None:
         super().__init__()
         self.ledger, self.clock, self.model = ledger, clock, Model()
-        self.state: State = {key: () for key in KEYS}
+        self.state: State = dict.fromkeys(KEYS, ())
         self.ids: dict[Place, int] = {}
         self.claims: dict[int, tuple[Place, Claim]] = {}
         self.tickets = 0
@@ -259,7 +259,7 @@ class Incidents(RuleBasedStateMachine):
     def _place(self, number: int) -> Place:
         with self.ledger.engine.connect() as connection:
             query = "select target, (select count(*) from incident b where b.target = a.target and b.id < a.id) n"
-            row = connection.execute(text(f"{query} from incident a where id = :id"), {"id": number}).one()  # noqa: S608
+            row = connection.execute(text(f"{query} from incident a where id = :id"), {"id": number}).one()
         return row.target.rsplit("/", 1)[1], row.n
 
     def _as_it_is(self) -> dict[Place, tuple[Any, ...]]:

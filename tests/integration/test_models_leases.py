@@ -167,7 +167,9 @@ class AllLeases(RuleBasedStateMachine):
         assert ends, f"no order of {operations} says {said} in {self.states}"
         really = self._as_it_is()
         self.states = [end for end in ends if _seen(end) == really]
-        assert self.states, f"{operations} said {said} and left {really}, which is none of {[_seen(end) for end in ends]}"
+        assert self.states, (
+            f"{operations} said {said} and left {really}, which is none of {[_seen(end) for end in ends]}"
+        )
         self._assert_nobody_was_robbed(before, operations)
 
     @rule(seconds=st.sampled_from([1.0, 9.0, 11.0, 31.0]))
@@ -200,7 +202,9 @@ class AllLeases(RuleBasedStateMachine):
             now = self.state.lease(path)
             if now is not None and now.holder == lease.holder:
                 continue
-            returned = any(one.what == "release" and (one.holder, one.path) == (lease.holder, path) for one in operations)
+            returned = any(
+                one.what == "release" and (one.holder, one.path) == (lease.holder, path) for one in operations
+            )
             assert returned or self.model.now - lease.promised_at >= lease.seconds
 
     def _operation(self, what: str, holder: int, watcher: int, path: int, seconds: float) -> Operation:

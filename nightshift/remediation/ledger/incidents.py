@@ -214,9 +214,7 @@ class Incidents:
 
     def in_flight(self, connection: Connection) -> int:
         """Incidents sent to Prefect and not claimed yet."""
-        query = select(func.count()).where(
-            _TABLE.c.status == "open", _TABLE.c.sends > 0, ~_DUE, _FOR_ITSELF
-        )
+        query = select(func.count()).where(_TABLE.c.status == "open", _TABLE.c.sends > 0, ~_DUE, _FOR_ITSELF)
         return int(connection.execute(query).scalar_one())
 
     def sent(self, connection: Connection, incident: Row[Any]) -> None:

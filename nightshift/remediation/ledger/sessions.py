@@ -25,8 +25,8 @@ _LOCK_SECONDS = 10
 _STATEMENT_SECONDS = 15
 _ANSWER_SECONDS = 20.0
 """Longer than any statement may take: then it is not the database that is slow."""
-_IDLE_SECONDS = 8
-"""How long a transaction may do nothing: shorter than others wait for what it has locked."""
+_IDLE_SECONDS = 4
+"""How long a transaction may do nothing: others wait longer for what it has locked, also for two in a row."""
 _CONNECT_SECONDS = 5
 _SERVER_OPTIONS = {
     "timezone": "UTC",
