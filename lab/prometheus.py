@@ -52,10 +52,21 @@ class PrometheusProcess:
         if self._running is not None:
             self._running.send_signal(signal.SIGTERM)
             self._running.wait(timeout=15)
-        self._exporter.shutdown()
-        self._exporter.server_close()
-        self._thread.join()
+        self.kill_target()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill_target(self) -> None:
+        """Nothing answers on the target's port any more; a second time changes nothing."""
+        if self._thread.is_alive():
+            self._exporter.shutdown()
+            self._exporter.server_close()
+            self._thread.join()
+
+    def kill(self) -> None:
+        """Prometheus itself is gone."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait(timeout=15)
 
     def _start(self) -> None:
         """Returns when it has scraped.

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from nightshift.remediation.allowances import Windows
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
 from nightshift.remediation.connections import Connection, SecretReference
@@ -177,6 +178,8 @@ class Runbook(Value):
     """The thing it acts on: kind → where its name comes from, outermost first (``host``, then ``filesystem``)."""
     policy: SerializeAsAny[Value] | None = None
     """Limits and permissions of the flow."""
+    windows: Windows | None = None
+    """How far back the alert's expression looks: for so long after a repair it may fire about the time before it."""
     approval: ApprovalRule | None = None
     """Who may approve, instead of the rule of the system."""
     escalation: tuple[EscalationStep, ...] = ()

@@ -58,11 +58,10 @@ def reclaim(incident: Incident) -> Conclusion:
         return incident.without_change()
 
     incident.verifying()
-    samples = watch_database_volume(database, connection, claim, policy, prometheus)
-    verdict = judge_volume(claim, diagnosis, samples, policy)
-    return incident.judged(
-        verdict, measured=in_words(samples[-1]), chart=usage_chart(samples, policy.target_used_percent)
-    )
+    watched = watch_database_volume(database, connection, claim, policy, prometheus)
+    verdict = judge_volume(claim, diagnosis, watched, policy)
+    measured = in_words(watched.samples[-1]) if watched.samples else "not measured"
+    return incident.judged(verdict, measured=measured, chart=usage_chart(watched.samples, policy.target_used_percent))
 
 
 def in_words(usage: VolumeUsage) -> str:

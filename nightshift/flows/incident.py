@@ -26,6 +26,7 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 from nightshift.remediation.permission import Limits
+from nightshift.remediation.symptom import Declares
 from nightshift.remediation.text import counted
 from nightshift.remediation.undo_of_incident import Undoing
 
@@ -145,6 +146,8 @@ class Incident:
         for approved in self.ledger.approvals.approved_plans(self.id):
             plan = plan.bounded_by(approved)
         plan = self._gate.permission(self.target).remember(plan)
+        if isinstance(self.runbook.policy, Declares):
+            plan = plan.model_copy(update={"symptom": self.runbook.policy.symptom(self.target)})
         self._show(plan)
         get_run_logger().info("Planned %s: %s", counted(len(plan.actions), "action"), plan.goal)
         self._execution = self._gate.carry_out(plan, enough=enough)

@@ -154,7 +154,7 @@ class AlertmanagerReconciler:
                 # What was heard while we asked is newer than the answer.
                 if row.last_seen < asking:
                     missed[alert.fingerprint, alert.starts_at] = same
-            elif (row.ended_ago or 0) > COOL_DOWN_SECONDS and row.idle > LOOK_AGAIN_SECONDS:
+            elif row.idle > LOOK_AGAIN_SECONDS and (row.looks_back or (row.ended_ago or 0) > COOL_DOWN_SECONDS):
                 again.append(same)
         self._ledger.inbox.accept([*missed.values(), *again])
         return len(missed)

@@ -17,8 +17,9 @@ from nightshift.catalogue.ladder import call_key, more_to_call
 from nightshift.gateway.channels import UNKNOWN_SYSTEM, channels_for
 from nightshift.gateway.effects import Effects
 from nightshift.gateway.metrics import Metrics
+from nightshift.remediation.allowances import USUAL_SCRAPE_INTERVAL, earliest_failure
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.inbox import alert_of
+from nightshift.remediation.ledger.inbox import LOOKS_BACK, alert_of
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Alert, Outcome, Severity, Target
@@ -210,6 +211,8 @@ class _Intake:
             )
         if alert.starts_at <= ended.ended_at:
             return f"Still firing; incident {ended.id} ended {ago} ago, when the repair was verified.", ended.id
+        if self._speaks_of_the_past(system, ended):
+            return f"{LOOKS_BACK}, not counted against the repair of incident {ended.id}.", ended.id
         if self._came_back(ended, system, ago):
             return f"Came back {ago} after the repair of incident {ended.id}; a person was paged.", ended.id
         return f"Came back after the repair of incident {ended.id}, as a person was told already.", ended.id
@@ -228,6 +231,15 @@ class _Intake:
     def _now_more_urgent(self, ended: Row[Any], severity: Severity, system: System | None, ago: str) -> None:
         subject = f"[{ended.system}] Now {severity}: {ended.title}"
         self._page(ended.id, system, severity, subject, f"It was {ended.severity} when it ended {ago} ago.")
+
+    @staticmethod
+    def _speaks_of_the_past(system: System | None, ended: Row[Any]) -> bool:
+        """Whether the alert still fires about the time before the repair, since its expression looks back."""
+        runbook = system.runbooks.get(ended.runbook) if system else None
+        if runbook is None or runbook.windows is None:
+            return False
+        counts_from = earliest_failure(ended.ended_at.timestamp(), runbook.windows, USUAL_SCRAPE_INTERVAL)
+        return datetime.now(UTC).timestamp() < counts_from
 
     def _came_back(self, ended: Row[Any], system: System | None, ago: str) -> bool:
         """Page, once per incident, that a repair did not last."""

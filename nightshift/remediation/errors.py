@@ -36,6 +36,10 @@ class TargetUnreachableError(TemporaryError):
     """The target did not answer."""
 
 
+class NotMeasuredError(TargetUnreachableError):
+    """What was asked cannot be measured now: neither "healthy" nor "in trouble" may be said."""
+
+
 class HostKeyChangedError(PermanentError):
     """The host shows another host key than the one that is known: it was reinstalled, or someone is in between."""
 

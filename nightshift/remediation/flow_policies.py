@@ -1,6 +1,7 @@
 """Which policy each flow takes: a flow that stands here can be named by a runbook of the catalogue.
 
-A new flow adds one line. Names are those of the Prefect deployments.
+A new flow adds one entry; a policy that does not declare its symptom
+is refused when this is imported. Names are those of the Prefect deployments.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from pydantic import TypeAdapter
 
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
+from nightshift.remediation.symptom import flows_with
 
 FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
 FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
-    {
-        "disk-space-reclaim": TypeAdapter(DiskSpacePolicy),
-        "database-volume-reclaim": TypeAdapter(DatabaseVolumePolicy),
-    }
+    flows_with({"disk-space-reclaim": DiskSpacePolicy, "database-volume-reclaim": DatabaseVolumePolicy})
 )
 """The flows that exist, with what validates their policy."""
 

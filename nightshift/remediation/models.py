@@ -232,6 +232,20 @@ class Proposal(Value):
     reason: str = ""
 
 
+class Symptom(Value):
+    """What is wrong, how that is measured, and how long it must stay away before it counts as solved."""
+
+    what: str
+    """The trouble."""
+    solved: str
+    """What must be measured instead."""
+    measured_by: str
+    hold: float = Field(gt=0)
+    """Seconds on end for which it must be measured."""
+    allowances: tuple[str, ...] = ()
+    """What is waited for before anything is called a failure."""
+
+
 class Plan(Value):
     """Ordered actions towards a goal, least harmful first, with what was refused and what is left for people."""
 
@@ -242,6 +256,8 @@ class Plan(Value):
     proposals: tuple[Proposal, ...] = ()
     expected: str = ""
     """What the world should look like afterwards, in words."""
+    symptom: Symptom | None = None
+    """When it counts as solved; not part of the digest, which is about what is done."""
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.models import Action, Plan, Target, UndoWhen, format_bytes
+from nightshift.remediation.symptom import in_words
 from nightshift.remediation.text import counted, listed, printable
 from nightshift.remediation.undoing import Done, done_actions
 
@@ -122,6 +123,7 @@ def render_plan(plan: Plan) -> str:
     parts = [f"**Goal:** {plan.goal}"]
     parts += ["\n".join(_numbered(number, action) for number, action in enumerate(plan.actions, 1))]
     parts += [f"**Expected:** {plan.expected}"] if plan.expected else []
+    parts += [f"**It counts as solved when** {in_words(plan.symptom)}"] if plan.symptom and plan.actions else []
     if plan.refusals:
         refused = (
             f"- {refusal.what}: {refusal.reason}" + (f" *({refusal.lifted_by})*" if refusal.lifted_by else "")
@@ -333,6 +335,12 @@ def _ended_action(row: Row) -> str:
     return f"{row.kind}: {row.entry.get('title', '')}" + (f" — {note}" if note else "")
 
 
+def _judged(entry: Mapping[str, Any]) -> str:
+    if entry["healthy"]:
+        return "healthy"
+    return "not known" if entry.get("inconclusive") else "not healthy"
+
+
 def _undoing(row: Row) -> str:
     what = counted(len(row.entry["actions"]), "action")
     if "author" not in row.entry:
@@ -373,7 +381,7 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.UNDOING: _undoing,
     Kind.OBSERVED: lambda row: f"looked whether this was done: {row.entry['title']} → {row.entry['observation']}",
     Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
-    Kind.JUDGED: lambda row: f"{'healthy' if row.entry['healthy'] else 'not healthy'}: {row.entry['reason']}",
+    Kind.JUDGED: lambda row: f"{_judged(row.entry)}: {row.entry['reason']}",
     Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {_subject(row)}",
     Kind.ESCALATED: lambda row: f"escalated after {format_duration(row.entry['after'])}: {_called(row)}",
     Kind.DELIVERED: lambda row: (

@@ -7,9 +7,13 @@ import time
 from nightshift.remediation.clients import database_volume as volume
 from nightshift.remediation.clients.postgres import open_postgres
 from nightshift.remediation.connections import HttpConnection, PostgresConnection
-from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage
+from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage, WatchedVolume
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy, VolumeSize
+from nightshift.remediation.errors import TargetUnreachableError
 from nightshift.tasks.steps import diagnostic
+
+LEAST_SCRAPES = 5
+"""A Prometheus is watched for at least so many of its scrapes: three measurements, with one missed and one late."""
 
 
 @diagnostic("measure a database's volume", of="{database} {claim}")
@@ -43,13 +47,22 @@ def watch_database_volume(
     policy: DatabaseVolumePolicy,
     prometheus: HttpConnection | None,
     samples: int = 12,
-) -> tuple[VolumeUsage, ...]:
-    """Usage at even intervals over the policy's watch time, the first at once and the last at its end."""
+) -> WatchedVolume:
+    """Usage at even intervals over the policy's watch time, the first at once and the last at its end.
+
+    Where a Prometheus measures, it is watched for long enough to see several of its scrapes. A look that tells nothing
+    ends nothing: what counts is whether it can be told at the end.
+    """
     seen: list[VolumeUsage] = []
+    unknown, hold = "", policy.watch
     for number in range(samples):
         if number:
-            time.sleep(policy.watch / (samples - 1))
-        # A connection for each look: one that idles for minutes is one fewer for others.
-        with open_postgres(database, connection) as session:
-            seen.append(volume.measure_volume(session, database, claim, policy.size, prometheus))
-    return tuple(seen)
+            time.sleep(hold / (samples - 1))
+        try:
+            # A connection for each look: one that idles for minutes is one fewer for others.
+            with open_postgres(database, connection) as session:
+                seen.append(volume.measure_volume(session, database, claim, policy.size, prometheus))
+            hold, unknown = max(hold, LEAST_SCRAPES * seen[-1].scrape_interval), ""
+        except TargetUnreachableError as error:
+            unknown = str(error)
+    return WatchedVolume(samples=tuple(seen), unknown=unknown)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,10 +36,12 @@ from nightshift.remediation.errors import (
     CommandFailedError,
     ConfigurationError,
     NightshiftError,
+    NotMeasuredError,
     PermanentError,
     TargetUnreachableError,
 )
 from nightshift.remediation.models import Action, Plan, Target
+from nightshift.remediation.privileges import lacking
 
 TARGET = Target(system="cryptofunk", path=("database", "main", "claim", "postgres-pvc"))
 
@@ -334,8 +341,50 @@ def test_from_the_plan_to_the_archive_and_back(recent: TradingDatabase, tmp_path
     assert sum(recent.rows().values()) == YOUNG
     assert recent.rows() + recent.archived(tmp_path) == before
 
+    for known in (effect, None):  # None: the attempt that did it died before it said how it went
+        assert kind.undo is not None
+        back = kind.undo.action(action, known)
+        restoring = ACTION_KINDS[back.kind]
+        assert not lacking(restoring.permitted, back, connections(recent))
+        restoring.precondition(back, connections(recent))
+    assert restoring.observe(back, connections(recent)) is Observation.NOT_DONE
+    assert act(back, recent).summary.startswith(f"{OLD} rows are in the table again")
+    assert restoring.observe(back, connections(recent)) is Observation.DONE
+    assert recent.rows() == before
+
+
+_RESTORES = """
+import sys
+from lab.trading_database import TradingDatabase
+from nightshift.remediation.clients.row_undoing import restore
+from nightshift.remediation.disk_space.arguments import RestoreRows
+
+with TradingDatabase(sys.argv[1]).open() as session:
+    restore(session, RestoreRows.model_validate_json(sys.argv[2]), 60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "seen"), [("restore_inserted", Observation.NOT_DONE), ("restore_committed", Observation.DONE)]
+)
+def test_restoring_that_was_killed_is_seen_for_what_it_is_and_goes_on_without_doubling(
+    recent: TradingDatabase, tmp_path: Path, point: str, seen: Observation
+) -> None:
+    kind, before, action = ACTION_KINDS["archive_rows"], recent.rows(), the_action(recent, tmp_path)
+    effect = act(action, recent)
     assert kind.undo is not None
-    kind.undo(action, effect, connections(recent))
+    back = kind.undo.action(action, effect)
+
+    killed = subprocess.run(
+        [sys.executable, "-c", _RESTORES, recent.url, json.dumps(back.arguments)],
+        env={**os.environ, "NIGHTSHIFT_FAULT": f"{point}:{tmp_path / 'died'}"},
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert killed.returncode == -9
+
+    assert ACTION_KINDS[back.kind].observe(back, connections(recent)) is seen
+    act(back, recent)
     assert recent.rows() == before
 
 
@@ -458,7 +507,14 @@ def test_the_volume_is_measured_by_the_kubelets_word(trading_database: TradingDa
 
         def measure(claim: str, **size: str) -> VolumeUsage:
             wanted = VolumeSize.model_validate({"prometheus": "prometheus", **size})
-            return measure_volume(session, "main", claim, wanted, connection)
+            give_up_at = time.monotonic() + 20
+            while True:  # a Prometheus that just started knows nothing yet
+                try:
+                    return measure_volume(session, "main", claim, wanted, connection)
+                except NotMeasuredError as error:
+                    if "has no kubelet" in str(error) or time.monotonic() > give_up_at:
+                        raise
+                    time.sleep(0.2)
 
         one = measure("single")
         assert (one.total_bytes, one.used_bytes, one.used_percent) == (20_000_000_000, 5_000_000_000, 25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,6 +190,27 @@ def test_what_comes_back_after_a_repair_pages_once_and_is_not_repaired_again(int
     assert channel == "warning"
     assert "Came back 12 minutes after the repair" in subject
     assert "as a person was told already" in intake.note("b2")
+
+
+def test_an_alert_whose_window_has_not_passed_did_not_come_back(ledger: Ledger, runbooks: Path) -> None:
+    file = runbooks / "shop.yaml"
+    file.write_text(file.read_text().replace("    policy: {}\n", "    policy: {}\n    windows: { range: 30m }\n", 1))
+    intake = Intake(ledger, Catalogue.load(runbooks))
+    intake.take(alert(starts_at=NOW - timedelta(hours=2)))
+    (incident,) = intake.incidents()
+    intake.end(incident.id, Outcome.RESOLVED, ago=timedelta(minutes=20))
+
+    again = alert(starts_at=NOW - timedelta(minutes=10))
+    intake.take(again)
+    assert intake.pages(incident.id) == []
+    assert intake.note().startswith("Fires within the time that its expression looks back")
+    (known,) = ledger.inbox.known("alertmanager", [again])
+    assert known.looks_back, "somebody has to see whether it still fires later"
+
+    intake.end(incident.id, Outcome.RESOLVED, ago=timedelta(minutes=40))
+    intake.take(again)
+    ((_, subject),) = intake.pages(incident.id)
+    assert "Came back 40 minutes after the repair" in subject
 
 
 def test_an_alert_that_lags_behind_the_repair_does_not_count_as_come_back(intake: Intake) -> None:

@@ -18,6 +18,7 @@ from nightshift.remediation.disk_space.database_diagnosis import (
     OldRows,
     TableFact,
     VolumeUsage,
+    WatchedVolume,
 )
 from nightshift.remediation.disk_space.database_effects import RowsArchived
 from nightshift.remediation.disk_space.database_findings import evidence_markdown, findings_of
@@ -55,6 +56,10 @@ def series(*gibs: float, step: float = 20) -> list[VolumeUsage]:
     return [used(gib, number * step) for number, gib in enumerate(gibs)]
 
 
+def watched(*gibs: float, unknown: str = "") -> WatchedVolume:
+    return WatchedVolume(samples=tuple(series(*gibs)), unknown=unknown)
+
+
 def diagnosis(gib: float = 90, **changes: Any) -> DatabaseVolumeDiagnosis:
     return DatabaseVolumeDiagnosis(volume=used(gib), now=NOW, **changes)
 
@@ -65,14 +70,14 @@ def old_rows(**changes: Any) -> OldRows:
 
 
 def test_below_the_target_and_steady_is_healthy() -> None:
-    verdict = judge_volume("postgres-pvc", diagnosis(), series(70, 70, 70, 70), policy())
+    verdict = judge_volume("postgres-pvc", diagnosis(), watched(70, 70, 70, 70), policy())
 
     assert verdict.healthy
     assert verdict.reason == "Usage of the volume fell from 90.0 % to 70.0 % (target 80 %) and stayed there for 1m."
 
 
 def test_rows_deleted_without_space_for_the_volume_are_not_a_success() -> None:
-    verdict = judge_volume("postgres-pvc", diagnosis(), series(90, 90, 90, 90), policy())
+    verdict = judge_volume("postgres-pvc", diagnosis(), watched(90, 90, 90, 90), policy())
 
     assert not verdict.healthy
     assert "no less than before, and 10.0 GiB above the target of 80 %" in verdict.reason
@@ -82,7 +87,7 @@ def test_rows_deleted_without_space_for_the_volume_are_not_a_success() -> None:
 
 
 def test_a_volume_that_still_grows_is_told_with_its_time_to_full() -> None:
-    verdict = judge_volume("postgres-pvc", diagnosis(), series(70, 70.1, 70.2, 70.3), policy())
+    verdict = judge_volume("postgres-pvc", diagnosis(), watched(70, 70.1, 70.2, 70.3), policy())
 
     assert not verdict.healthy
     assert "above 80 % in 32m 20s and full in 1h 39m" in verdict.reason
@@ -100,7 +105,7 @@ def test_a_volume_that_still_grows_is_told_with_its_time_to_full() -> None:
     ],
 )
 def test_what_was_not_watched_is_not_known_to_stay(samples: list[VolumeUsage], words: str) -> None:
-    verdict = judge_volume("postgres-pvc", diagnosis(), samples, policy())
+    verdict = judge_volume("postgres-pvc", diagnosis(), WatchedVolume(samples=tuple(samples)), policy())
 
     assert not verdict.healthy
     assert words in verdict.reason
@@ -114,7 +119,7 @@ def test_what_was_not_watched_is_not_known_to_stay(samples: list[VolumeUsage], w
     ],
 )
 def test_without_a_way_out_the_verdict_says_so(expand: dict[str, str] | None, words: str) -> None:
-    verdict = judge_volume("postgres-pvc", diagnosis(), series(90, 90, 90, 90), policy(expand=expand))
+    verdict = judge_volume("postgres-pvc", diagnosis(), watched(90, 90, 90, 90), policy(expand=expand))
 
     assert words in verdict.reason
 
@@ -122,7 +127,7 @@ def test_without_a_way_out_the_verdict_says_so(expand: dict[str, str] | None, wo
 @given(st.lists(st.tuples(st.floats(0, 120), st.floats(0, 10_000)), max_size=8))
 def test_healthy_always_means_at_or_below_the_target(points: list[tuple[float, float]]) -> None:
     samples = [used(gib, at) for gib, at in points]
-    verdict = judge_volume("postgres-pvc", diagnosis(), samples, policy())
+    verdict = judge_volume("postgres-pvc", diagnosis(), WatchedVolume(samples=tuple(samples)), policy())
 
     if verdict.healthy:
         newest = max(samples, key=lambda sample: sample.at)
@@ -248,3 +253,18 @@ def test_no_label_value_widens_a_selector(value: str) -> None:
 def test_a_volumes_size_has_exactly_one_source(size: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"exactly one of|belongs to"):
         VolumeSize.model_validate(size)
+
+
+def test_what_prometheus_could_not_tell_at_the_end_is_neither_healthy_nor_a_failure() -> None:
+    """It counts as no help, but nothing is undone for it."""
+    why = "metrics does not tell what it is: its target does not answer Prometheus (up is 0)."
+
+    verdict = judge_volume("postgres-pvc", diagnosis(), watched(70, 70, 70, 70, unknown=why), policy())
+
+    assert (verdict.healthy, verdict.inconclusive) == (False, True)
+    assert verdict.reason == f"Whether it helped is not known. {why}"
+
+
+def test_a_measured_failure_is_one_also_when_the_watch_was_short() -> None:
+    assert not judge_volume("postgres-pvc", diagnosis(), watched(90, 90), policy()).inconclusive
+    assert judge_volume("postgres-pvc", diagnosis(), watched(70, 70), policy()).inconclusive

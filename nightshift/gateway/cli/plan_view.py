@@ -11,6 +11,7 @@ from rich.text import Text
 from nightshift.gateway.cli.texts import from_markdown
 from nightshift.remediation.models import Plan, Risk
 from nightshift.remediation.report import undo_in_words
+from nightshift.remediation.symptom import in_words
 
 _RISK_STYLES = {Risk.LOW: "green", Risk.MEDIUM: "yellow", Risk.HIGH: "bold red"}
 
@@ -25,6 +26,8 @@ def plan_view(plan: Plan) -> Iterator[RenderableType]:
         yield Text("No action: there is nothing that Nightshift may do here.", style="yellow")
     if plan.expected:
         yield Text.assemble(("Expected  ", "bold"), from_markdown(plan.expected))
+    if plan.symptom and plan.actions:
+        yield Text.assemble(("Solved when  ", "bold"), from_markdown(in_words(plan.symptom)))
     for refusal in plan.refusals:
         lifted = f" ({refusal.lifted_by})" if refusal.lifted_by else ""
         yield Text.assemble(("Not done  ", "bold"), from_markdown(f"{refusal.what}: {refusal.reason}{lifted}"))

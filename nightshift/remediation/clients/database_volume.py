@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from nightshift.remediation.allowances import Reading
+from nightshift.remediation.clients import prometheus as prometheus_client
 from nightshift.remediation.clients.database_tables import RowTable, count_old_rows, read_table, timescale_version
 from nightshift.remediation.clients.postgres import Session, connection_is_gone, translated
-from nightshift.remediation.clients.prometheus import query, selector
+from nightshift.remediation.clients.prometheus import selector
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.disk_space.database_diagnosis import (
     ChunkFact,
@@ -31,7 +33,7 @@ from nightshift.remediation.disk_space.database_diagnosis import (
 )
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy, RowArchiveRule, VolumeSize
 from nightshift.remediation.disk_space.diagnosis import Blindness
-from nightshift.remediation.errors import CommandFailedError, TargetUnreachableError
+from nightshift.remediation.errors import CommandFailedError
 
 T = TypeVar("T")
 
@@ -109,7 +111,7 @@ def measure_volume(
     """How full the volume is, by the kubelet's word where a Prometheus has it, else by the server's own sizes.
 
     Raises:
-        TargetUnreachableError: Prometheus did not answer, or knows no such volume now.
+        TargetUnreachableError: Prometheus did not answer; as NotMeasuredError, it cannot tell how full the volume is.
         CommandFailedError: it knows several.
         psycopg.Error: the server did not answer.
     """
@@ -129,20 +131,21 @@ def measure_volume(
 def _by_kubelet(name: str, prometheus: HttpConnection, claim: str, namespace: str | None) -> VolumeUsage:
     labels = {"persistentvolumeclaim": claim} | ({"namespace": namespace} if namespace else {})
 
-    def read(metric: str) -> tuple[float, float]:
-        samples = query(name, prometheus, selector(metric, labels))
+    def newest(metric: str) -> tuple[Reading, float]:
+        known = prometheus_client.read(name, prometheus, selector(metric, labels))
         # Two kubelets report a volume while its pod moves; both are right.
-        places = {sample.metric.get("namespace", "") for sample in samples}
-        if not samples:
-            raise TargetUnreachableError(f"{name} has no {metric} of the claim now.")
+        places = {metric.get("namespace", "") for metric, _, _ in known}
         if len(places) > 1:
             remedy = "Set size.namespace in the policy."
             raise CommandFailedError(f"{name} knows claims of this name in {len(places)} namespaces.", remedy=remedy)
-        return max(sample.value for sample in samples)
+        _, reading, interval = max(known, key=lambda one: (one[1].at, one[1].value))
+        return reading, interval
 
-    at, used = read("kubelet_volume_stats_used_bytes")
-    _, total = read("kubelet_volume_stats_capacity_bytes")
-    return VolumeUsage(total_bytes=round(total), used_bytes=round(used), at=at)
+    used, interval = newest("kubelet_volume_stats_used_bytes")
+    total, _ = newest("kubelet_volume_stats_capacity_bytes")
+    return VolumeUsage(
+        total_bytes=round(total.value), used_bytes=round(used.value), at=used.at, scrape_interval=interval
+    )
 
 
 def diagnose_database_volume(

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from nightshift.remediation.allowances import Reading, Scraping, why_unknown
 from nightshift.remediation.connections import HttpConnection, resolve_secret
-from nightshift.remediation.errors import AuthenticationError, CommandFailedError, TargetUnreachableError
+from nightshift.remediation.errors import (
+    AuthenticationError,
+    CommandFailedError,
+    NotMeasuredError,
+    TargetUnreachableError,
+)
 from nightshift.remediation.text import printable
 
+_LOOK_BACK_SECONDS = 300.0
+"""So far back the scrapes of a target are looked at."""
 _MOST_BYTES = 1_000_000
 """Of an answer; a selector that matches thousands of series is a mistake."""
 
@@ -31,6 +42,30 @@ class _Answer(BaseModel):
     data: _Result
 
 
+class _Range(BaseModel):
+    metric: dict[str, str]
+    values: list[tuple[float, float]]
+
+
+class _RangeResult(BaseModel):
+    result: list[_Range]
+
+
+class _Ranges(BaseModel):
+    data: _RangeResult
+
+
+class _RuntimeInfo(BaseModel):
+    startTime: datetime  # noqa: N815 - its name there
+
+
+class _Runtime(BaseModel):
+    data: _RuntimeInfo
+
+
+A = TypeVar("A", bound=BaseModel)
+
+
 def selector(metric: str, labels: Mapping[str, str]) -> str:
     """A series selector; the values are escaped, so that no value can widen it."""
 
@@ -49,20 +84,94 @@ def query(name: str, connection: HttpConnection, expression: str) -> list[Sample
         AuthenticationError: the token is refused.
         CommandFailedError: the query is refused, or the answer is none of Prometheus.
     """
+    return _parsed(name, _Answer, _query(name, connection, expression)).data.result
+
+
+def read(
+    name: str, connection: HttpConnection, series: str, *, window: float = 0
+) -> list[tuple[dict[str, str], Reading, float]]:
+    """The newest value of each series that really tells how its target is: its labels, the value, the scrape interval.
+
+    Prometheus answers an instant query also about targets that are dead, out of values up to five minutes old. So the
+    time of the scrape is read, the ``up`` of the target, and when Prometheus itself started.
+
+    Args:
+        name: of the connection.
+        connection: to Prometheus.
+        series: a selector, as of :func:`selector`.
+        window: seconds that what is made of it looks back.
+
+    Raises:
+        NotMeasuredError: of none of them it can be told, and why.
+        TargetUnreachableError, AuthenticationError, CommandFailedError: as :func:`query`.
+    """
+    values = query(name, connection, series)
+    if not values:
+        raise NotMeasuredError(f"{name} has no {printable(series, 300)} now.")
+    scraped = {_labels(one.metric): one.value[1] for one in query(name, connection, f"timestamp({series})")}
+    started, found, why = started_at(name, connection), [], ""
+    for sample in values:
+        at = scraped.get(_labels(sample.metric))
+        reading = None if at is None else Reading(sample.value[1], at)
+        scraping = _scraping(name, connection, sample.metric, window)
+        unknown = why_unknown(reading, scraping, now=sample.value[0], started=started, window=window)
+        if reading is not None and scraping is not None and not unknown:
+            found.append((sample.metric, reading, scraping.interval))
+        why = why or unknown
+    if not found:
+        raise NotMeasuredError(f"{name} does not tell what {printable(series, 300)} is: {why}.")
+    return found
+
+
+def started_at(name: str, connection: HttpConnection) -> float | None:
+    """When the server started, Unix time; None for one that does not say, such as a store of several Prometheus."""
+    response = _request(name, connection, "GET", "status/runtimeinfo")
+    if response.status_code != 200:
+        return None
+    try:
+        return _Runtime.model_validate_json(response.content).data.startTime.timestamp()
+    except ValidationError:
+        return None
+
+
+def _scraping(name: str, connection: HttpConnection, labels: Mapping[str, str], window: float) -> Scraping | None:
+    """How the target of a series was scraped of late."""
+    target = {label: labels[label] for label in ("job", "instance") if label in labels}
+    seconds = math.ceil(max(window, _LOOK_BACK_SECONDS))
+    body = _query(name, connection, f"{selector('up', target)}[{seconds}s]")
+    targets = _parsed(name, _Ranges, body).data.result
+    return Scraping.of(targets[0].values) if len(targets) == 1 else None
+
+
+def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The labels without the name, which functions drop."""
+    return tuple(sorted((label, value) for label, value in metric.items() if label != "__name__"))
+
+
+def _query(name: str, connection: HttpConnection, expression: str) -> httpx.Response:
+    response = _request(name, connection, "POST", "query", query=expression)
+    if response.status_code != 200 or len(response.content) > _MOST_BYTES:
+        raise CommandFailedError(f"{name} refused a query with status {response.status_code}.")
+    return response
+
+
+def _request(name: str, connection: HttpConnection, method: str, path: str, **form: str) -> httpx.Response:
     token = connection.token and resolve_secret(connection.token).get_secret_value()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"{str(connection.url).rstrip('/')}/api/v1/query"
+    url = f"{str(connection.url).rstrip('/')}/api/v1/{path}"
     try:
-        response = httpx.post(url, data={"query": expression}, headers=headers, timeout=connection.timeout)
+        response = httpx.request(method, url, data=form or None, headers=headers, timeout=connection.timeout)
     except httpx.HTTPError as error:
         raise TargetUnreachableError(f"{name} did not answer: {type(error).__name__}.") from None
     if response.status_code in (401, 403):
         raise AuthenticationError(f"{name} refused the token.")
     if response.status_code >= 500:
         raise TargetUnreachableError(f"{name} answered with status {response.status_code}.")
-    if response.status_code != 200 or len(response.content) > _MOST_BYTES:
-        raise CommandFailedError(f"{name} refused a query with status {response.status_code}.")
+    return response
+
+
+def _parsed(name: str, kind: type[A], response: httpx.Response) -> A:
     try:
-        return _Answer.model_validate_json(response.content).data.result
+        return kind.model_validate_json(response.content)
     except ValidationError:
         raise CommandFailedError(f"{name} does not answer as Prometheus: {printable(response.text, 60)}") from None

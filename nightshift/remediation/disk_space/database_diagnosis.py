@@ -30,6 +30,8 @@ class VolumeUsage(Value):
     used_bytes: int = Field(ge=0)
     at: float = 0
     """Unix time of the measurement."""
+    scrape_interval: float = 0
+    """Seconds between two measurements of a Prometheus; 0 where it was asked directly."""
 
     @property
     def used_percent(self) -> float:
@@ -40,6 +42,15 @@ class VolumeUsage(Value):
     def available_bytes(self) -> int:
         """What is left; 0 when a declared capacity is exceeded."""
         return max(0, self.total_bytes - self.used_bytes)
+
+
+class WatchedVolume(Value):
+    """The measurements after the repair."""
+
+    samples: tuple[VolumeUsage, ...] = ()
+    """In the order in which they were made; what could not be measured is left out."""
+    unknown: str = ""
+    """Why the last of them could not be made."""
 
 
 class TableFact(Value):

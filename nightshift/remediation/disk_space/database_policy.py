@@ -12,8 +12,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.policy import Bytes, Directory, Percent
-from nightshift.remediation.durations import Seconds
-from nightshift.remediation.models import Value
+from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.models import Symptom, Target, Value
+from nightshift.remediation.text import printable
 
 _IDENTIFIER = r"[a-z_][a-z0-9_]{0,62}"
 TableName = Annotated[str, StringConstraints(pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})?$")]
@@ -99,6 +100,21 @@ class DatabaseVolumePolicy(Value):
     compress: tuple[CompressionRule, ...] = ()
     archive_rows: tuple[RowArchiveRule, ...] = ()
     expand: ClaimExpansion | None = None
+
+    def symptom(self, target: Target) -> Symptom:
+        """How the flow tells that its repair helped."""
+        claim, horizon = printable(target.part("claim")), format_duration(self.refill_horizon)
+        by_kubelet = self.size.prometheus is not None
+        return Symptom(
+            what=f"more than {self.alert_used_percent:g} % of the volume {claim} in use",
+            solved=f"at most {self.target_used_percent:g} % of the volume {claim} in use, and no growth that fills it "
+            f"again within {horizon}",
+            measured_by=f"the kubelet, through {printable(str(self.size.prometheus))}"
+            if by_kubelet
+            else "the sizes of the server's databases and its write-ahead log",
+            hold=max(self.watch, 1.0),
+            allowances=("scrapes that are missed or late, by waiting for more of them",) * by_kubelet,
+        )
 
     @model_validator(mode="after")
     def _target_below_alert(self) -> DatabaseVolumePolicy:

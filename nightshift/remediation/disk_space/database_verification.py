@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from nightshift.remediation.disk_space.chart import has_time
-from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage
+from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage, WatchedVolume
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.database_proposals import expansion
 from nightshift.remediation.disk_space.verification import ENOUGH_SAMPLES, ENOUGH_WATCH, seconds_until, slope
@@ -20,26 +20,32 @@ from nightshift.remediation.text import counted
 
 
 def judge_volume(
-    claim: str, before: DatabaseVolumeDiagnosis, samples: Sequence[VolumeUsage], policy: DatabaseVolumePolicy
+    claim: str, before: DatabaseVolumeDiagnosis, watched: WatchedVolume, policy: DatabaseVolumePolicy
 ) -> Verdict:
     """Healthy when usage is at or below the target, was watched long enough, and does not fill again too soon.
+
+    What was not measured at the end, or not for long enough, is neither healthy nor a failure.
 
     Args:
         claim: name of the volume claim, for the patch that grows it.
         before: the diagnosis.
-        samples: measurements after the repair, in the order they were made.
+        watched: measurements after the repair.
         policy: thresholds and the watch time.
     """
-    series = _usable(samples)
-    if not series:
-        return Verdict(healthy=False, reason="Usage was not measured after the repair.")
+    series = _usable(watched.samples)
+    if watched.unknown or not series:
+        reason = watched.unknown or "Usage was not measured after the repair."
+        return Verdict(healthy=False, inconclusive=True, reason=f"Whether it helped is not known. {reason}")
     last, growth = series[-1], slope(series, lambda sample: sample.used_bytes)
     findings = [_before_and_after(before.volume, last), _growth(series, growth)]
-    troubles = [_level(before.volume, last, policy), _watched(series, policy), _refills(last, growth, policy)]
+    too_short = _watched(series, policy)
+    troubles = [_level(before.volume, last, policy), too_short, _refills(last, growth, policy)]
     if reasons := [trouble for trouble in troubles if trouble]:
         now = before.model_copy(update={"volume": last})
         way_out = _way_out(claim, now, policy)
-        return Verdict(healthy=False, reason=" ".join([*reasons, f"{way_out.title}."]), findings=(*findings, way_out))
+        reason = " ".join([*reasons, f"{way_out.title}."])
+        only_short = reasons == [too_short]
+        return Verdict(healthy=False, inconclusive=only_short, reason=reason, findings=(*findings, way_out))
     reason = (
         f"Usage of the volume fell from {before.volume.used_percent:.1f} % to {last.used_percent:.1f} % "
         f"(target {policy.target_used_percent:g} %) and stayed there for {format_duration(last.at - series[0].at)}."

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter, WithJsonSchema, model_validator
 
-from nightshift.remediation.durations import Seconds
-from nightshift.remediation.models import Value
+from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.models import Symptom, Target, Value
+from nightshift.remediation.text import printable
 
 _BYTE_SIZE = TypeAdapter(ByteSize)
 
@@ -137,6 +138,18 @@ class DiskSpacePolicy(Value):
     archives: tuple[ArchiveRule, ...] = ()
     backups: tuple[BackupRule, ...] = ()
     docker: DockerRule | None = None
+
+    def symptom(self, target: Target) -> Symptom:
+        """How the flow tells that its repair helped."""
+        mount, horizon = printable(target.part("filesystem")), format_duration(self.refill_horizon)
+        return Symptom(
+            what=f"more than {self.alert_used_percent:g} % of {mount} in use",
+            solved=f"at most {self.target_used_percent:g} % of the bytes and {self.target_used_inodes_percent:g} % of "
+            f"the inodes of {mount} in use, and no growth that fills it again within {horizon}",
+            measured_by="the host itself (statvfs)",
+            hold=max(self.watch, 1.0),
+            allowances=("single jumps: growth is the median over all measurements",),
+        )
 
     @model_validator(mode="after")
     def _target_below_alert(self) -> DiskSpacePolicy:

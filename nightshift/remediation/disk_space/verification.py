@@ -42,15 +42,17 @@ def judge(before: FilesystemUsage, samples: Sequence[FilesystemUsage], policy: D
         policy: thresholds and the watch time.
     """
     if not samples:
-        return Verdict(healthy=False, reason="Usage was not measured after the repair.")
+        return Verdict(healthy=False, inconclusive=True, reason="Usage was not measured after the repair.")
     after = samples[-1]
     series = _usable(samples)
     findings = _findings(before, after, series)
-    troubles = [_wrong_filesystem(before, after), _level(after, policy), _watched(series, policy)]
+    too_short = _watched(series, policy)
+    troubles = [_wrong_filesystem(before, after), _level(after, policy), too_short]
     if len(series) >= ENOUGH_SAMPLES:
         troubles += _refills(series, policy)
     if reasons := [trouble for trouble in troubles if trouble]:
-        return Verdict(healthy=False, reason=" ".join(reasons), findings=findings)
+        only_short = reasons == [too_short]
+        return Verdict(healthy=False, inconclusive=only_short, reason=" ".join(reasons), findings=findings)
     reason = (
         f"Usage of {printable(after.mount)} fell from {before.used_percent:.1f} % to {after.used_percent:.1f} % "
         f"(target {policy.target_used_percent:g} %) and stayed there for "

@@ -31,6 +31,10 @@ def alert_of(row: Row[Any]) -> Alert:
     )
 
 
+LOOKS_BACK = "Fires within the time that its expression looks back"
+"""How the note begins on an alert that may speak of the time before a repair."""
+
+
 class Inbox:
     """Takes alerts in durably; intake looks at them afterwards."""
 
@@ -120,7 +124,7 @@ class Inbox:
         """The rows of alerts with these fingerprints that started no earlier, with what became of their incidents.
 
         ``idle`` is for how many seconds nothing was heard of the alert, ``ended_ago`` for how many its incident, if a
-        flow answers it, has been over.
+        flow answers it, has been over; ``looks_back`` says that intake has to see whether it still fires later.
         """
         if not alerts:
             return ()
@@ -134,6 +138,7 @@ class Inbox:
                 table.c.last_seen,
                 func.extract("epoch", NOW - table.c.last_seen).label("idle"),
                 ended_ago.label("ended_ago"),
+                func.coalesce(func.starts_with(table.c.note, LOOKS_BACK), False).label("looks_back"),
             )
             .join(schema.incident, incident.id == table.c.incident_id, isouter=True)
             .where(
