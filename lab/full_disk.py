@@ -49,7 +49,7 @@ class FullDisk:
         """Every file that is there now, by its path on the host."""
         root = self.host.path(self.mount)
         return {
-            self.mount + str(Path(folder, name))[len(str(root)) :]: _look(Path(folder, name))
+            self.mount + str(Path(folder, name))[len(str(root)) :]: look(Path(folder, name))
             for folder, _, names in os.walk(root)
             for name in names
         }
@@ -71,6 +71,7 @@ class FullDisk:
         return troubles.used_percent(self.host, self.mount)
 
 
-def _look(path: Path) -> Seen:
+def look(path: Path) -> Seen:
+    """A file as it is now."""
     status = path.lstat()
     return Seen(status.st_ino, status.st_size, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -27,6 +26,9 @@ from lab.ports import free_port
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.running import installation
+from nightshift.running.embedded_postgres import EmbeddedPostgres
+from nightshift.running.up import POSTGRESQL
 from nightshift.running.warm.forkserver import TITLE
 from nightshift.settings import Settings
 
@@ -92,19 +94,61 @@ class Installation:
         self.ledger = Ledger.connect(self.settings.ledger_url())
         return said
 
+    def forget(self) -> None:
+        """From now on know only where the installation is, as a supervisor that starts it again."""
+        kept = ("NIGHTSHIFT_HOME", "NIGHTSHIFT_FAULTS")
+        self.environment = {n: v for n, v in self.environment.items() if n in kept or not n.startswith("NIGHTSHIFT_")}
+
     @property
     def prefect_ui(self) -> str:
         """Where people look, without a path."""
         return (self.settings.prefect_api_url or "").removesuffix("/api")
 
     def pid(self, part: str) -> int:
-        """Process id of a part, from ``nightshift status``."""
-        parts = json.loads(self.cli("status", "--json", check=False).stdout)["parts"]
-        return int(next(p["pid"] for p in parts if p["part"] == part))
+        """Process id of a part that runs, from its pid file."""
+        if (found := self.process_of(part)) is None:
+            raise AssertionError(f"{part} does not run.\n{self.logs()}")
+        return found
+
+    def process_of(self, part: str) -> int | None:
+        """Process id of a part; None while it does not run."""
+        if part == POSTGRESQL:
+            postmaster = EmbeddedPostgres(self.home).postmaster
+            return postmaster.pid if postmaster else None
+        running = installation.Installation(self.settings).process(part).running
+        return running.pid if running else None
 
     def kill(self, part: str) -> None:
         """SIGKILL a part, and only that process."""
         os.kill(self.pid(part), signal.SIGKILL)
+
+    def kill_everything(self) -> None:
+        """SIGKILL every process of the installation, as when the machine loses its power."""
+        postmaster = EmbeddedPostgres(self.home).postmaster
+        ours = [postmaster, *postmaster.children(recursive=True)] if postmaster else []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # of another user, or gone meanwhile: not ours
+                if process.environ().get("NIGHTSHIFT_PART", "").endswith(self._word):
+                    ours.append(process)
+        for process in ours:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(ours, timeout=10)
+
+    @property
+    def _word(self) -> str:
+        """By it the parts of this installation, and what they start, are told from those of others."""
+        return (self.home / "run" / "word").read_text()
+
+    def flow_processes(self) -> dict[str, psutil.Process]:
+        """The processes of flow runs, by the id of the run."""
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # of another user, or gone meanwhile: not ours
+                title, _, run = " ".join(process.cmdline()).strip().rpartition(" ")
+                if title == TITLE and process.environ().get("NIGHTSHIFT_HOME") == str(self.home):
+                    found[run] = process
+        return found
 
     def flow_process(self, incident: int, *, timeout: float = 60) -> psutil.Process:
         """The process that works on an incident, as soon as its flow run has claimed it."""
@@ -117,11 +161,7 @@ class Installation:
         row = self.ledger.incidents.get(incident)
         if row is None or row.flow_run_id is None or row.claimed_until is None:
             return None
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):  # of another user, or gone meanwhile: not ours
-                if " ".join(process.cmdline()).strip() == f"{TITLE} {row.flow_run_id}":
-                    return process
-        return None
+        return self.flow_processes().get(str(row.flow_run_id))
 
     def arm(self, point: str, process: psutil.Process, fault: signal.Signals) -> None:
         """Let a process send itself this signal when it comes to an injection point; see ``remediation/faults.py``."""

@@ -22,7 +22,7 @@ from nightshift.remediation.text import printable
 
 EVENT = "incident.opened"
 _NAMESPACE = UUID("2c7f3d0e-6a55-5f0e-8a0a-4b9a3b0a7e61")
-_SENDS_PER_ID = 2
+_SENDS_OF_THE_FIRST_ID = 2
 _PREFECT_SECONDS = 90.0
 """Longest time for Prefect to take the events; until then other gateways leave these incidents alone."""
 
@@ -60,7 +60,7 @@ def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: i
 
 def _unstarted(prefect: PrefectApi, incidents: Sequence[Row[Any]]) -> set[int]:
     """Those for which a new event would make a second run beside one that still waits for a worker."""
-    renewed = [incident for incident in incidents if incident.sends and incident.sends % _SENDS_PER_ID == 0]
+    renewed = [incident for incident in incidents if incident.sends >= _SENDS_OF_THE_FIRST_ID]
     if not renewed:
         return set()
     waiting = prefect.waiting({incident.flow for incident in renewed})
@@ -75,11 +75,12 @@ def event(incident: Row[Any]) -> dict[str, Any]:
     """The event that starts a flow run.
 
     The server keeps one event per id. The second send has the id of the first, in case that one was lost before it
-    was kept; later ones have a new id, in case it was kept without starting anything.
+    was kept; each later one has a new id, in case the one before was kept without starting anything, as by a server
+    that was killed in between.
     """
     target = Target.from_key(incident.target)
     return {
-        "id": str(uuid5(_NAMESPACE, f"{incident.id}/{incident.attempt}/{incident.sends // _SENDS_PER_ID}")),
+        "id": str(uuid5(_NAMESPACE, f"{incident.id}/{incident.attempt}/{max(0, incident.sends - 1)}")),
         "event": EVENT,
         "occurred": datetime.now(UTC).isoformat(),
         "resource": {
