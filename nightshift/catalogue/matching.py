@@ -6,13 +6,14 @@ well-formed mount points go into a target. Reasons are safe to show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System, TargetPart
 from nightshift.remediation.models import Alert, Mode, Severity, Target
 from nightshift.remediation.mount_points import mount_point
 from nightshift.remediation.text import printable
+from nightshift.remediation.why.facts import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,19 @@ class NoMatch:
     """Known when only the rest was not."""
     alert_name: str | None = None
     """The alert's name where the catalogue has it."""
+    problem: Problem = Problem.SYSTEM
+    label: str | None = None
+    """The label that names nothing."""
+    known: tuple[str, ...] = ()
+    """What could stand there instead."""
 
 
 class _UnmatchedError(Exception):
     """A part of the alert means nothing declared."""
+
+    def __init__(self, problem: Problem, reason: str, known: Iterable[str] = (), label: str | None = None) -> None:
+        super().__init__(reason)
+        self.problem, self.label, self.known = problem, label, tuple(sorted(known))
 
 
 class SystemIndex:
@@ -69,22 +79,25 @@ class SystemIndex:
             target = self._target(alert, system, runbook)
         except _UnmatchedError as unmatched:
             severity = runbook.severity_of(alert.labels) if runbook else _claimed_severity(alert)
-            return NoMatch(str(unmatched), severity, system, alert.name if runbook else None)
+            name = alert.name if runbook else None
+            what = (unmatched.problem, unmatched.label, unmatched.known)
+            return NoMatch(str(unmatched), severity, system, name, *what)
         severity = runbook.severity_of(alert.labels)
         return Match(system, alert.name, runbook, target, severity, system.mode_of(runbook))
 
     def _system(self, alert: Alert) -> System:
         if (named := alert.labels.get("system")) is not None:
             if named not in self._systems:
-                raise _UnmatchedError(f"the label system={_quoted(named)} names no system of the catalogue")
+                reason = f"the label system={_quoted(named)} names no system of the catalogue"
+                raise _UnmatchedError(Problem.SYSTEM, reason, self._systems, "system")
             return self._systems[named]
         found = sorted(set(self._claiming(alert.labels)))
         if not found:
-            raise _UnmatchedError("no system of the catalogue matches its labels, and it has no label 'system'")
+            reason = "no system of the catalogue matches its labels, and it has no label 'system'"
+            raise _UnmatchedError(Problem.SYSTEM, reason, self._systems)
         if len(found) > 1:
-            raise _UnmatchedError(
-                f"its labels match several systems: {', '.join(found)}; a label 'system' would decide"
-            )
+            reason = f"its labels match several systems: {', '.join(found)}; a label 'system' would decide"
+            raise _UnmatchedError(Problem.SEVERAL_SYSTEMS, reason, found)
         return self._systems[found[0]]
 
     def _claiming(self, labels: Mapping[str, str]) -> Iterator[str]:
@@ -106,26 +119,32 @@ class SystemIndex:
         value = alert.labels.get(part.label) if part.label else None
         if value is None:
             if part.default is None:
-                raise _UnmatchedError(f"it has no label {part.label!r}, which names its {kind}")
+                reason = f"it has no label {part.label!r}, which names its {kind}"
+                raise _UnmatchedError(Problem.LABEL, reason, self._known(system, kind, part), part.label)
             return part.default
         shown = f"the label {part.label}={_quoted(value)}"
         if kind == FILESYSTEM:
             try:
                 return mount_point(value)
             except ValueError as error:
-                raise _UnmatchedError(f"{shown} is no mount point: {error}") from None
-        names = self._names.get((system.id, kind)) or {name: name for name in part.among}
+                raise _UnmatchedError(Problem.LABEL, f"{shown} is no mount point: {error}", (), part.label) from None
+        names = self._known(system, kind, part)
         if value not in names:
-            raise _UnmatchedError(f"{shown} names no {kind} of {system.display}")
+            raise _UnmatchedError(Problem.LABEL, f"{shown} names no {kind} of {system.display}", names, part.label)
         return names[value]
+
+    def _known(self, system: System, kind: str, part: TargetPart) -> Mapping[str, str]:
+        """Label values that mean something, with the names they mean."""
+        return self._names.get((system.id, kind)) or {name: name for name in part.among}
 
 
 def _runbook(alert: Alert, system: System) -> Runbook:
     if not alert.name:
-        raise _UnmatchedError("it has no label 'alertname'")
+        raise _UnmatchedError(Problem.NO_NAME, "it has no label 'alertname'")
     runbook = system.runbooks.get(alert.name)
     if runbook is None:
-        raise _UnmatchedError(f"{system.display} has no runbook for the alert {_quoted(alert.name)}")
+        reason = f"{system.display} has no runbook for the alert {_quoted(alert.name)}"
+        raise _UnmatchedError(Problem.RUNBOOK, reason, system.runbooks)
     return runbook
 
 

@@ -103,6 +103,8 @@ class AlertmanagerReconciler:
         taken_in = self._take_in(source, held.firing, asking)
         gone = [row for row in before if _identity(row) not in held.known] if held.complete else []
         closed = sum(self._close(source, row) for row in gone)
+        self._ledger.sources.asked(source, self._complaints.get(source, ""))
+        self._ledger.sources.refused([refusal.entry(source) for refusal in held.refused])
         if held.refused:
             page_unreadable(self._ledger, source, f"{counted(len(held.refused), 'alert')} could not be read.")
         self._metrics.alertmanager_taken_in.labels(source).inc(taken_in)

@@ -28,6 +28,7 @@ from nightshift.gateway.webhook import BodyRefusedError
 from nightshift.remediation.errors import ConfigurationError, LedgerUnavailableError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.sessions import answers_within
+from nightshift.remediation.ledger.sources import RefusedEntry
 from nightshift.remediation.text import counted
 from nightshift.settings import Settings
 
@@ -50,6 +51,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _SHOWN_REFUSALS = 50
+_NOTE_PAUSE_SECONDS = 60.0
+"""A body that is refused is written down at most this often for each reason: anybody may send one."""
 
 
 class RefusedError(Exception):
@@ -141,6 +144,8 @@ class _Alerts:
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="alerts")
         self._waiting = 0
+        self._noted: dict[str, float] = {}
+        """By reason, until when a refusal is not written down again."""
 
     async def receive(self, request: Request) -> JSONResponse:
         """Take one webhook in."""
@@ -151,8 +156,23 @@ class _Alerts:
             self._metrics.bodies_refused.labels(refusal.reason).inc()
             log.warning("a webhook was refused", extra={"reason": refusal.reason, "status": refusal.status})
             answer = refusal.answer()
+            self._note(refusal, request)
         self._metrics.request_seconds.labels(str(answer.status_code)).observe(time.monotonic() - started)
         return answer
+
+    def _note(self, refusal: RefusedError, request: Request) -> None:
+        """Let the ledger know of a body that was refused as a whole, at most once a minute for each reason.
+
+        Also when the sender is nobody we know: an Alertmanager with a wrong token is a reason why nothing happens.
+        """
+        if refusal.status >= 500 or time.monotonic() < self._noted.get(refusal.reason, 0.0):
+            return
+        self._noted[refusal.reason] = time.monotonic() + _NOTE_PAUSE_SECONDS
+        source = request.query_params.get("source", "alertmanager")
+        known = source if refusal.status != 401 and _SOURCE.fullmatch(source) else ""
+        entry = RefusedEntry(known, "body", refusal.reason, refusal.reason, refusal.error)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._ledger.sources.refused, [entry])
+        future.add_done_callback(_complain)
 
     async def _receive(self, request: Request) -> JSONResponse:
         self._authenticate(request)
@@ -248,6 +268,8 @@ class _Alerts:
         self._metrics.alerts_accepted.inc(len(delivery.alerts))
         if delivery.withheld:
             self._metrics.alerts_withheld.inc(delivery.withheld)
+            left_out = "Alertmanager left alerts out of a body, by its max_alerts."
+            self._ledger.sources.refused([RefusedEntry(source, "withheld", "withheld", "withheld", left_out)])
             self._page(source, f"Alertmanager left out {counted(delivery.withheld, 'alert')} (max_alerts).")
         if not delivery.refused:
             return JSONResponse({"accepted": len(delivery.alerts)}, 202)
@@ -255,6 +277,7 @@ class _Alerts:
 
     def _partly(self, delivery: webhook.Delivery, source: str) -> JSONResponse:
         """Some alerts could not be read: the others are safe by now, and people and Alertmanager get to know."""
+        self._ledger.sources.refused([refusal.entry(source) for refusal in delivery.refused])
         for refusal in delivery.refused:
             self._metrics.alerts_refused.labels(refusal.reason).inc()
         shown = [
@@ -275,6 +298,11 @@ class _Alerts:
 
     def _page(self, source: str, summary: str) -> None:
         page_unreadable(self._ledger, source, summary)
+
+
+def _complain(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("a refusal could not be written down", extra={"cause": type(error).__name__})
 
 
 def _unavailable(reason: str) -> RefusedError:

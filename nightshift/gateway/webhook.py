@@ -9,6 +9,7 @@ Reference: https://prometheus.io/docs/alerting/latest/configuration/#webhook_con
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -20,7 +21,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, S
 from pydantic_core import PydanticCustomError
 
 from nightshift.remediation.errors import PermanentError
+from nightshift.remediation.ledger.sources import NAME_LENGTH, RefusedEntry
 from nightshift.remediation.models import Alert
+from nightshift.remediation.text import printable
 
 MAX_ALERTS = 10_000
 MAX_LABELS = 64
@@ -55,6 +58,16 @@ class AlertRefused:
     """A word for metrics: one of :data:`REASONS`."""
     error: str
     """What is wrong, without any of the alert's own text."""
+    digest: str = ""
+    """The same for the same text again."""
+    name: str = ""
+    """Its alertname as far as there is one, printable and bounded: for looking it up, not for messages."""
+    fingerprint: str | None = None
+    """As far as there is a valid one."""
+
+    def entry(self, source: str) -> RefusedEntry:
+        """The same for the ledger."""
+        return RefusedEntry(source, "alert", self.digest, self.reason, self.error, self.name, self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -232,11 +245,32 @@ def read_each(values: Iterable[Any], source: str, form: type[WebhookAlert]) -> t
                 raise _refuse("duplicate_key")
             alerts.append(form.model_validate(value).alert(source))
         except PydanticCustomError as error:
-            refused.append(AlertRefused(index, error.type, REASONS[error.type]))
+            refused.append(_refused(value, index, error.type))
         except ValidationError as error:
             reason = next((e["type"] for e in error.errors(include_input=False) if e["type"] in REASONS), "malformed")
-            refused.append(AlertRefused(index, reason, REASONS[reason] + _fields(error)))
+            refused.append(_refused(value, index, reason, _fields(error)))
     return alerts, refused
+
+
+def _refused(value: Any, index: int, reason: str, fields: str = "") -> AlertRefused:
+    """What is kept of an alert that is refused."""
+    try:
+        text = json.dumps(value, sort_keys=True)
+    except RecursionError:
+        text = f"too deep, alert {index}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    labels = value.get("labels") if isinstance(value, dict) else None
+    name = labels.get("alertname") if isinstance(labels, dict) else None
+    fingerprint = value.get("fingerprint") if isinstance(value, dict) else None
+    is_valid = isinstance(fingerprint, str) and _FINGERPRINT.fullmatch(fingerprint) is not None
+    return AlertRefused(
+        index,
+        reason,
+        REASONS[reason] + fields,
+        digest,
+        printable(name, NAME_LENGTH) if isinstance(name, str) else "",
+        fingerprint if is_valid else None,
+    )
 
 
 def _fields(error: ValidationError) -> str:

@@ -160,6 +160,14 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
+def catalogue_version(folder: Path) -> str:
+    """Changes with every change of the catalogue, which the gateway reads when it starts."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.y*ml")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def _written(value: object) -> str | None:
     """A setting's value as its variable has it."""
     if isinstance(value, SecretStr):

@@ -79,10 +79,10 @@ class PrefectApi:
         pool = {"name": name, "type": kind, "base_job_template": _POOL_TEMPLATE}
         self._ask("POST", "/work_pools/", pool, also=(409,))
 
-    def worker_is_online(self, pool: str, name: str, *, since: float) -> bool:
-        """Whether the worker has been heard from after ``since`` (seconds since the epoch)."""
+    def worker_is_online(self, pool: str, name: str | None, *, since: float) -> bool:
+        """Whether the worker, or with no name any, has been heard from after ``since`` (seconds since the epoch)."""
         workers = self._ask("POST", f"/work_pools/{pool}/workers/filter", {"limit": 200})
-        beats = [worker["last_heartbeat_time"] for worker in workers if worker["name"] == name]
+        beats = [worker["last_heartbeat_time"] for worker in workers if name in (None, worker["name"])]
         return any(datetime.fromisoformat(beat).timestamp() > since for beat in beats if beat)
 
     def deployments(self, pool: str) -> list[dict[str, Any]]:

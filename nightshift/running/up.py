@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from nightshift.running.deploy import default_prefect_file, deploy
 from nightshift.running.embedded_postgres import EmbeddedPostgres
-from nightshift.running.installation import Installation, code_version
+from nightshift.running.installation import Installation, catalogue_version, code_version
 from nightshift.running.outside_postgres import check_prefect_database, prefect_database
 from nightshift.running.ports import require_free_port
 from nightshift.running.prefect_api import PrefectApi, PrefectServerError
@@ -140,7 +140,8 @@ class _Up:
     def begin_gateway(self) -> DetachedProcess:
         """Let the gateway boot."""
         settings = self.installation.settings
-        program = Program([sys.executable, "-m", "nightshift.gateway.serve"], self.client_environment(), self.code)
+        code = f"{self.code} {catalogue_version(settings.runbooks)}"
+        program = Program([sys.executable, "-m", "nightshift.gateway.serve"], self.client_environment(), code)
         return self.begin(
             GATEWAY,
             program,

@@ -39,6 +39,13 @@ def incidents(context: typer.Context) -> Iterator[Offer]:  # noqa: ARG001 - type
 
 
 @_offering
+def explained(context: typer.Context) -> Iterator[Offer]:
+    """What `nightshift why` can be asked about: incidents, and alerts of the catalogue."""
+    yield from _incidents(live_only=False)
+    yield from _alerts(context)
+
+
+@_offering
 def waiting_incidents(context: typer.Context) -> Iterator[Offer]:  # noqa: ARG001 - typer's signature
     """Incidents that wait for a decision."""
     with open_ledger() as ledger:
@@ -56,6 +63,10 @@ def systems(context: typer.Context) -> Iterator[Offer]:  # noqa: ARG001 - typer'
 @_offering
 def alerts(context: typer.Context) -> Iterator[Offer]:
     """Alerts of the catalogue; only those of the system that was named already."""
+    yield from _alerts(context)
+
+
+def _alerts(context: typer.Context) -> Iterator[Offer]:
     for system, name, runbook in open_catalogue().runbooks():
         if context.params.get("system") in (None, system.id):
             yield name, printable(runbook.summary, 80)

@@ -23,6 +23,7 @@ from nightshift.gateway.cli import (
     running_commands,
     switch_commands,
     undo_commands,
+    why_commands,
 )
 from nightshift.gateway.cli.output import out, print_error
 from nightshift.remediation.errors import NightshiftError
@@ -43,6 +44,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     running_commands.commands,  # up, down, status
     doctor_commands.commands,  # doctor
     incident_commands.commands,  # incidents, report
+    why_commands.commands,  # why
     decision_commands.commands,  # approve, deny
     undo_commands.commands,  # undo
     switch_commands.commands,  # stop, start, stops

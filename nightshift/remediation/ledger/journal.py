@@ -206,12 +206,8 @@ class Journal:
 
     def of(self, incident_id: int, *, after: int = 0) -> list[Row]:
         """The rows of an incident, oldest first."""
-        table = schema.journal
-        query = (
-            select(table).where(table.c.incident_id == incident_id, table.c.sequence > after).order_by(table.c.sequence)
-        )
         with self._engine.connect() as connection:
-            return [_row(record) for record in connection.execute(query)]
+            return rows_of(connection, incident_id, after=after)
 
     def outcome_of(self, incident_id: int, action_id: UUID) -> Kind | None:
         """The last word on an action: None when it was never intended, INTENT when its outcome is missing."""
@@ -272,3 +268,10 @@ class Journal:
                     return row.sequence
                 previous, expected = row.hash, expected + 1
         return None
+
+
+def rows_of(connection: Connection, incident_id: int, *, after: int = 0) -> list[Row]:
+    """The rows of an incident as this connection sees them, oldest first."""
+    table = schema.journal
+    query = select(table).where(table.c.incident_id == incident_id, table.c.sequence > after)
+    return [_row(record) for record in connection.execute(query.order_by(table.c.sequence))]

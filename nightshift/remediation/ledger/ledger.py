@@ -23,6 +23,7 @@ from nightshift.remediation.ledger.maintenance import Maintenances
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
 from nightshift.remediation.ledger.sessions import engine_for
+from nightshift.remediation.ledger.sources import Sources
 from nightshift.remediation.ledger.standings import Standings
 from nightshift.remediation.ledger.switches import Switches
 
@@ -47,6 +48,11 @@ class Ledger:
     def inbox(self) -> Inbox:
         """Alerts as they were sent."""
         return Inbox(self.engine)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """What could not be taken in, and how asking the Alertmanagers went."""
+        return Sources(self.engine)
 
     @cached_property
     def incidents(self) -> Incidents:

@@ -123,6 +123,38 @@ alert = Table(
     Index("ix_alert_new", "first_seen", postgresql_where=text("not taken_in")),
     Index("ix_alert_incident", "incident_id"),
     Index("ix_alert_effect", "incident_id", postgresql_where=text("cause_rule is not null and status = 'firing'")),
+    Index("ix_alert_name", text("(labels ->> 'alertname')")),
+)
+
+alert_name: ColumnElement[str] = literal_column("(alert.labels ->> 'alertname')", Text)
+"""What its index is made of, written out for the same reason as :data:`LIVE`."""
+
+refused_alert = Table(
+    "refused_alert",
+    metadata,
+    # What could not be taken in, so that "why did nothing happen?" has an answer for it, too. The same is one row.
+    Column("source", Text, primary_key=True, comment="Empty: the sender did not say who it is"),
+    Column("digest", Text, primary_key=True, comment="Of the alert; of a whole body the word for what is wrong"),
+    Column("what", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="A word"),
+    Column("error", Text, nullable=False),
+    Column("name", Text, nullable=False, server_default="", comment="Printable: the alert's name, if it has one"),
+    Column("fingerprint", Text),
+    Column("first_seen", Moment, nullable=False, server_default=NOW),
+    Column("last_seen", Moment, nullable=False, server_default=NOW),
+    Column("times", Integer, nullable=False, server_default="1"),
+    CheckConstraint("what in ('alert','body','withheld')", name="what"),
+    Index("ix_refused_alert_name", "name"),
+)
+
+source_check = Table(
+    "source_check",
+    metadata,
+    # The last time that the Alertmanagers of a source were asked what they hold.
+    Column("source", Text, primary_key=True),
+    Column("asked_at", Moment, nullable=False, server_default=NOW),
+    Column("agreed_at", Moment, comment="The last time that all of them answered"),
+    Column("complaint", Text, comment="Why they could not be asked; null: they could"),
 )
 
 fence = Sequence("fence", metadata=metadata)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, insert, or_, select, update
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
@@ -78,25 +78,25 @@ class Switches:
 
     def stopping(self, connection: Connection, runbook: str, target: Target) -> str | None:
         """Why no change may be made to this target by this runbook now; None when one may."""
-        key = target.key
-        covers_target = or_(
-            _TABLE.c.target.is_(None),
-            _TABLE.c.target == key,
-            func.starts_with(key, func.concat(_TABLE.c.target, "/")),
-            func.starts_with(_TABLE.c.target, key + "/"),
-        )
-        row = connection.execute(
-            select(_TABLE)
-            .where(
-                _IN_FORCE,
-                or_(_TABLE.c.system.is_(None), _TABLE.c.system == target.system),
-                or_(_TABLE.c.runbook.is_(None), _TABLE.c.runbook == runbook),
-                covers_target,
-            )
-            .order_by(_TABLE.c.id)
-            .limit(1)
-        ).first()
+        row = connection.execute(select(_TABLE).where(covering(runbook, target)).order_by(_TABLE.c.id).limit(1)).first()
         if row is None:
             return None
         end = f"until {row.until:%Y-%m-%d %H:%M} UTC" if row.until else "until it is lifted"
         return f"Stopped by {row.author} {end} (stop {row.id}): {row.reason}"
+
+
+def covering(runbook: str, target: Target) -> ColumnElement[bool]:
+    """The stops in force that hold this runbook back from this target."""
+    key = target.key
+    covers_target = or_(
+        _TABLE.c.target.is_(None),
+        _TABLE.c.target == key,
+        func.starts_with(key, func.concat(_TABLE.c.target, "/")),
+        func.starts_with(_TABLE.c.target, key + "/"),
+    )
+    return and_(
+        _IN_FORCE,
+        or_(_TABLE.c.system.is_(None), _TABLE.c.system == target.system),
+        or_(_TABLE.c.runbook.is_(None), _TABLE.c.runbook == runbook),
+        covers_target,
+    )
