@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -100,18 +101,20 @@ class PrefectUi:
 
     def type_into(self, field: str, text: str) -> None:
         """Fill one field of the form."""
-        self.form.locator(".p-label.schema-form-property", has_text=field).locator("textarea").fill(text)
+        label = re.compile(rf"^\s*{field}\b")
+        self.form.locator(".p-label.schema-form-property", has_text=label).locator("textarea").fill(text)
 
-    def submit(self, *, decision: str, name: str, comment: str = "") -> None:
+    def submit(self, *, decision: str, name: str, code: str = "", comment: str = "") -> None:
         """Fill the form and send it off; returns when the form has closed."""
-        self.fill(decision=decision, name=name, comment=comment)
+        self.fill(decision=decision, name=name, code=code, comment=comment)
         self.form.get_by_role("button", name="Submit").click()
         self.form.wait_for(state="detached")
 
-    def fill(self, *, decision: str, name: str, comment: str = "") -> None:
+    def fill(self, *, decision: str, name: str, code: str = "", comment: str = "") -> None:
         """Fill the form."""
         self.type_into("Decision", decision)
         self.type_into("Name", name)
+        self.type_into("Code", code)
         self.type_into("Comment", comment)
 
     def wait_until_drawn(self) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,6 +26,15 @@ from nightshift.remediation.errors import ConfigurationError
 
 ENV_FILE = "nightshift.env"
 """Name of the file in the home folder that ``nightshift up`` writes."""
+
+
+def _fernet_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None:
+        try:
+            Fernet(key.get_secret_value())
+        except ValueError:
+            raise ValueError("it is no Fernet key: 32 bytes in URL-safe base64") from None
+    return key
 
 
 def default_home() -> Path:
@@ -64,6 +75,8 @@ class Settings(BaseSettings):
     gateway_port: int = 8420
     webhook_token: SecretStr | None = None
     """Bearer token (or password of basic auth, any user) that Alertmanager must send. Unset: made at first ``up``."""
+    code_key: Annotated[SecretStr | None, AfterValidator(_fernet_key)] = None
+    """Encrypts the secrets of one-time codes in the ledger (a Fernet key). Unset: made at first ``up``."""
     max_body_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     """Largest accepted webhook body; 10,000 alerts of a usual size fit."""
     alertmanagers: AlertSources = {}

@@ -20,8 +20,8 @@ from lab.demo.patients import Patient, patient
 from lab.demo.screen import Screen
 from lab.installation import Installation
 from lab.patient_host import CannotStartError
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.settings import Settings
@@ -179,7 +179,7 @@ def _answer(installation: Installation, incident: int, digest: str, screen: Scre
         answer = screen.console.input("[bold]Approve this plan? [y/N] [/bold]").strip().lower()
         decision = Decision(os.environ.get("USER", "demo"), "the demo's terminal", answer in ("y", "yes"))
     if refused := installation.ledger.approvals.decide(incident, digest, decision):
-        screen.line("✋", "approval", refused, "red")
+        screen.line("✋", "approval", str(refused), "red")
 
 
 def _in_short(report: str) -> str:

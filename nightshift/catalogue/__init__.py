@@ -1,10 +1,10 @@
 """The catalogue: one file per system says how it is reached, whom it tells, and what answers each of its alerts."""
 
+from nightshift.catalogue.approval_rules import ApprovalRule
 from nightshift.catalogue.catalogue import Catalogue
 from nightshift.catalogue.matching import Match, NoMatch
 from nightshift.catalogue.mistakes import CatalogueError, Mistake
 from nightshift.catalogue.models import (
-    ApprovalRule,
     Channel,
     EscalationStep,
     Role,

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from nightshift.catalogue.approval_rules import ApprovalRule, Requirement, requirement
 from nightshift.remediation.allowances import Windows
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
@@ -26,7 +27,7 @@ from nightshift.remediation.durations import Seconds
 from nightshift.remediation.fleet import Fleet, FleetOfSystem
 from nightshift.remediation.flow_policies import FLOW_POLICIES
 from nightshift.remediation.freezes import Freeze, TimeZone
-from nightshift.remediation.models import Mode, Severity, Value
+from nightshift.remediation.models import Mode, Risk, Severity, Value
 from nightshift.remediation.mount_points import mount_point
 
 
@@ -80,7 +81,7 @@ class Role(Value):
     contact: Line | None = None
     """How they are reached by hand: a handle, a number, a schedule."""
     people: tuple[Line, ...] = ()
-    """Names under which its members show who they are to Nightshift when they approve."""
+    """Names under which its members are enrolled (`nightshift people`), or their login names; case does not matter."""
 
 
 class EscalationStep(Value):
@@ -110,15 +111,6 @@ class EscalationStep(Value):
     def holds_for(self, severity: Severity) -> bool:
         """Whether it is a step for alerts of this severity."""
         return not self.severities or severity in self.severities
-
-
-class ApprovalRule(Value):
-    """Who may approve a plan, and for how long it stays open."""
-
-    expires_after: Seconds = Field(default=4 * 3600, gt=0)
-    """Without an answer for this long, the answer is no."""
-    roles: tuple[Name, ...] = ()
-    """Roles whose people may approve; empty: everyone who has shown who they are."""
 
 
 class TargetPart(Value):
@@ -181,7 +173,7 @@ class Runbook(Value):
     windows: Windows | None = None
     """How far back the alert's expression looks: for so long after a repair it may fire about the time before it."""
     approval: ApprovalRule | None = None
-    """Who may approve, instead of the rule of the system."""
+    """Who may approve; what it leaves out is as the rule of the system says."""
     escalation: tuple[EscalationStep, ...] = ()
     """Steps of this alert, beside the ladder of the system."""
     runbook_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
@@ -269,7 +261,7 @@ class System(Value):
     escalation: tuple[EscalationStep, ...] = ()
     """The ladder: who is called when trouble stays."""
     approval: ApprovalRule = ApprovalRule()
-    """Who may approve plans, where a runbook does not say otherwise."""
+    """Who may approve plans, how many it takes, how they show who they are; where a runbook does not say otherwise."""
     budgets: tuple[Budget, ...] = DEFAULT_BUDGETS
     """How many changes may be made within a time, and how much they may affect. Used up: a person is paged instead.
     Left out: 30 actions per target within 6 hours, 200 in the system within 1 hour."""
@@ -318,13 +310,13 @@ class System(Value):
         parts = (part for runbook in self.runbooks.values() if (part := runbook.target.get(kind)) is not None)
         return {name: name for part in parts for name in part.among}
 
-    def approval_of(self, runbook: Runbook) -> ApprovalRule:
-        """Who may approve this runbook's plans here."""
-        return runbook.approval or self.approval
+    def approval_of(self, runbook: Runbook, risk: Risk) -> Requirement:
+        """What it takes to approve this runbook's plans of this risk here."""
+        return requirement(risk, runbook.approval, self.approval)
 
-    def may_approve(self, person: str, rule: ApprovalRule) -> bool:
-        """Whether an authenticated person may decide under this rule."""
-        return not rule.roles or any(person in self.roles[role].people for role in rule.roles)
+    def people_of(self, roles: Iterable[str]) -> tuple[str, ...]:
+        """Names of the people of these roles."""
+        return tuple(person for role in roles for person in self.roles[role].people)
 
     def ladder(self, severity: Severity, runbook: Runbook | None = None) -> tuple[EscalationStep, ...]:
         """The steps for an alert, those by the clock first and in order, then those people judge."""

@@ -6,15 +6,18 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from nightshift.catalogue.approval_rules import ApprovalRule, requirement
 from nightshift.catalogue.documents import Document, Trail, dotted
 from nightshift.catalogue.explain import KEPT_ELSEWHERE
 from nightshift.catalogue.mistakes import Mistake, did_you_mean
-from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, ApprovalRule, EscalationStep, Runbook, System
+from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, EscalationStep, Runbook, System
 from nightshift.remediation.connections import Connection, ConnectionOf
 from nightshift.remediation.fleet import PLATFORM_KINDS
 from nightshift.remediation.fleet_rules import leaves_no_room
 from nightshift.remediation.flow_policies import KIND_NAMES
-from nightshift.remediation.models import Value
+from nightshift.remediation.models import Risk, Value
+from nightshift.remediation.people import canonical
+from nightshift.remediation.text import counted
 
 _SECRETS = (
     (re.compile(r"://[^/@\s:]*:[^/@\s]+@"), "a URL with a password is written in the file"),
@@ -69,6 +72,7 @@ class References:
             yield from self._each(("severities", severity.value, "notify"), rule.notify, system.channels, "channel")
         yield from self._ladder(("escalation",), system.escalation)
         yield from self._approval(("approval",), system.approval)
+        yield from self._enough_people(("approval",), None)
         yield from self._limits()
         yield from self._fleets()
         yield from self._instances()
@@ -79,6 +83,7 @@ class References:
         yield from self._ladder((*trail, "escalation"), runbook.escalation)
         if runbook.approval is not None:
             yield from self._approval((*trail, "approval"), runbook.approval)
+            yield from self._enough_people((*trail, "approval"), runbook.approval)
         if runbook.policy is not None:
             yield from self._policy((*trail, "policy"), runbook.policy)
         for kind, part in runbook.target.items():
@@ -137,11 +142,29 @@ class References:
             yield from self._each((*trail, index, "channels"), step.channels, self.system.channels, "channel")
 
     def _approval(self, trail: Trail, rule: ApprovalRule) -> Iterator[Mistake]:
-        yield from self._each((*trail, "roles"), rule.roles, self.system.roles, "role")
-        known = [self.system.roles[role] for role in rule.roles if role in self.system.roles]
-        if len(known) == len(rule.roles) and known and not any(role.people for role in known):
-            problem = "nobody could approve: none of these roles has people"
-            yield self.document.mistake((*trail, "roles"), problem, "Name people in a role, or leave roles out")
+        """Names of roles that exist, with people in them."""
+        parts = [(trail, rule), *(((*trail, risk.value), rule.part(risk)) for risk in Risk)]
+        for place, part in parts:
+            roles = part.roles if part is not None and part.roles else ()
+            yield from self._each((*place, "roles"), roles, self.system.roles, "role")
+            known = [self.system.roles[role] for role in roles if role in self.system.roles]
+            if len(known) == len(roles) and known and not any(role.people for role in known):
+                problem = "nobody could approve: none of these roles has people"
+                yield self.document.mistake((*place, "roles"), problem, "Name people in a role, or leave roles out")
+
+    def _enough_people(self, trail: Trail, rule: ApprovalRule | None) -> Iterator[Mistake]:
+        """A quorum that the people of the roles could never reach would be a no that nobody meant."""
+        for risk in Risk:
+            needed = requirement(risk, rule, self.system.approval)
+            if not needed.roles or any(role not in self.system.roles for role in needed.roles):
+                continue
+            people = {canonical(name) for name in self.system.people_of(needed.roles)}
+            if people and len(people) < needed.quorum:
+                have = counted(len(people), "person", "people")
+                problem = f"plans of {risk.value} risk take {needed.quorum} people, and their roles have {have}"
+                place = self.document.known_path(trail)
+                yield self.document.mistake(place, problem, "Name more people in a role, or lower the quorum")
+                return
 
     def _policy(self, trail: Trail, policy: Value) -> Iterator[Mistake]:
         """Connections that a policy names: there, and of the type it needs."""

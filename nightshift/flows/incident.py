@@ -9,26 +9,31 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_run_logger
+from sqlalchemy import Row
 
 import nightshift.tasks.registered  # noqa: F401 - every action kind the gate may be asked for
 from nightshift.catalogue import Runbook, System
-from nightshift.flows.approval import answer_in_form, suspend_for
+from nightshift.catalogue.deciding import decide
+from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
+from nightshift.remediation.decisions import Decision, Requester
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Gate
+from nightshift.remediation.identity import CodeKey, Identification, NotIdentifiedError
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, form_key
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 from nightshift.remediation.permission import Limits
 from nightshift.remediation.symptom import Declares
-from nightshift.remediation.text import counted
+from nightshift.remediation.text import counted, printable
 from nightshift.remediation.undo_of_incident import Undoing
+from nightshift.settings import settings
 
 P = TypeVar("P", bound=Value)
 C = TypeVar("C", bound=Value)
@@ -68,6 +73,7 @@ class Incident:
     flow_run_id: UUID
     undoes: UndoRequest | None = None
     """What a person asked to take back, where this incident is about that."""
+    requester: Requester = field(default_factory=Requester)
     _execution: Execution = field(default_factory=Execution)
     _plan: Plan | None = None
 
@@ -118,17 +124,28 @@ class Incident:
     def take_answer(self) -> None:
         """Bring an answer given in the Prefect form into the ledger, where the first decision counts."""
         asked = [row for row in self.ledger.approvals.of(self.id) if row.flow_run_id == self.flow_run_id]
-        decision = answer_in_form(self.flow_run_id, asked[-1].digest) if asked else None
-        if decision is None or self._has(decision, asked[-1].id):
+        form = answer_in_form(self.flow_run_id, form_key(asked[-1])) if asked else None
+        if form is None or (refused := self._answered(form, asked[-1])) is None:
             return
-        if refused := self.ledger.approvals.decide(self.id, asked[-1].digest, decision):
-            get_run_logger().warning("The answer in the form does not count: %s", refused)
+        get_run_logger().warning("The answer in the form does not count: %s", refused)
 
-    def _has(self, decision: Decision, approval: int) -> bool:
-        """Whether the ledger has this answer from an earlier start of this run."""
-        decided = (row.entry for row in self.ledger.journal.of(self.id) if row.kind is Kind.DECIDED)
-        answers = [(entry["approval"], entry.get("person"), entry.get("via")) for entry in decided]
-        return (approval, decision.person, decision.via) in answers
+    def _answered(self, form: ApprovalForm, approval: Row[Any]) -> str | None:
+        """Why what was entered does not count; None when it does. Either way this form is used up."""
+        if form.name == ANSWERED_IN_LEDGER:
+            # The gateway's word that the ledger has the answer; anybody could type it, too.
+            if approval.status == "open":
+                self.ledger.approvals.refuse_form(approval.id, "Nobody can be called that.")
+            return None
+        key = settings().code_key
+        identification = Identification(self.ledger, CodeKey(key.get_secret_value() if key else None), self.id)
+        try:
+            who = identified(form, identification)
+        except (NotIdentifiedError, ConfigurationError) as error:
+            self.ledger.approvals.refuse_form(approval.id, str(error))
+            return str(error)
+        decision = Decision.of(who, form.decision == "approve", form.comment, in_form=True)
+        refused = decide(self.ledger, self.system, self.runbook, self.id, approval.digest, decision)
+        return refused.text if refused else None
 
     def diagnosed(self, measured: str, findings: Sequence[Finding], evidence: str) -> None:
         """Record what was seen: the symptom in one line, the findings, and the evidence as Markdown."""
@@ -224,14 +241,30 @@ class Incident:
 
     def _ask(self, plan: Plan) -> None:
         point("before_asking")
-        seconds = self.system.approval_of(self.runbook).expires_after
-        approval = self.ledger.approvals.ask(self.id, plan, self.flow_run_id, seconds)
+        plan = self.ledger.approvals.begun(self.id, plan)
+        rule = self.system.approval_of(self.runbook, plan.risk)
+        needed = self.requester.needed(rule.quorum, may_approve=rule.requester_may_approve)
+        approval = self.ledger.approvals.ask(
+            self.id, plan, self.flow_run_id, rule.expires_after, needed=needed, requester=self.requester.name
+        )
         expires = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         get_run_logger().info("Asking for approval until %s. Resume shows the plan %s.", expires, plan.digest[:12])
         # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting
         # incident whose run is over, and starts the next attempt.
         point("after_asking")
         self.ledger.incidents.move(self.keeper.claim, "waiting")
-        suspend_for(plan, headline=self.title, expires=expires)
+        suspend_for(
+            plan, key=form_key(approval), headline=self.title, news=self._news(approval, rule.roles), expires=expires
+        )
         self.ledger.incidents.move(self.keeper.claim, "working")
         self.take_answer()
+
+    def _news(self, approval: Row[Any], roles: Sequence[str]) -> list[str]:
+        """What whoever opens the form should know: what became of earlier answers, and whom it takes."""
+        progress, refusal = self.ledger.approvals.progress(approval), self.ledger.approvals.last_refusal(approval)
+        lines = [f"The last answer did not count. {printable(refusal, 400)}"] if refusal else []
+        if progress.needed > 1:
+            lines.append(f"{printable(progress.in_words, 400)}.")
+        if roles:
+            lines.append(f"It takes {' or '.join(printable(self.system.roles[role].title) for role in roles)}.")
+        return lines

@@ -22,6 +22,7 @@ from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.decisions import Requester
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError, WaitsForCauseError
 from nightshift.remediation.faults import point
 from nightshift.remediation.ledger import Ledger
@@ -116,6 +117,7 @@ def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Inci
         keeper=keeper,
         flow_run_id=claim.flow_run_id,
         undoes=UndoRequest.of(row.options),
+        requester=Requester.of(row.options),
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.prefect_api import PrefectApi, Resumed
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER
+from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, form_key
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def _deliver_one(ledger: Ledger, prefect: PrefectApi, attempts: Attempts, approv
         # It cannot be told; the next attempt finds the decision in the ledger.
         _next_attempt(ledger, attempts, approval, "The waiting run ended before it was answered.")
         return False
-    if not run.paused or approval.digest not in run.waits_for:
+    if not run.paused or f"{form_key(approval)}-" not in run.waits_for:
         return False  # on its way to waiting, or answered in the Prefect form, or waiting for another answer by now
     decision = "approve" if approval.status == "approved" else "deny"
     answer = prefect.resume(run.id, {"decision": decision, "name": ANSWERED_IN_LEDGER, "comment": ""})

@@ -245,19 +245,25 @@ def _approvals(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         if row.kind is Kind.ASKED:
-            lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`")
+            people = f" by {row.entry['needed']} people" if row.entry.get("needed", 1) > 1 else ""
+            lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`{people}")
         elif row.kind is Kind.DECIDED:
             lines.append(f"- {row.at:%H:%M:%S} {describe_decision(row.entry)}")
+        elif row.kind in (Kind.ANSWER_REFUSED, Kind.WITHDRAWN):
+            lines.append(f"- {row.at:%H:%M:%S} {describe(row)}")
     return "\n".join(lines)
 
 
 def describe_decision(entry: dict[str, Any]) -> str:
     """One decision in words."""
+    count = f"{entry.get('approvals', 0)} of {entry.get('needed', 1)}"
     if entry.get("expired"):
-        return "nobody answered in time: **expired**"
+        partly = f"only {count} approved" if entry.get("approvals") else "nobody answered"
+        return f"{partly} in time: **expired**"
     verdict = "**approved**" if entry["approve"] else "**denied**"
     comment = f": “{printable(entry['comment'], 400)}”" if entry.get("comment") else ""
-    return f"{verdict} by {printable(entry['person'])} ({printable(entry['via'])}){comment}"
+    quorum = f", {count}" if entry["approve"] and entry.get("needed", 1) > 1 else ""
+    return f"{verdict} by {printable(entry['person'])} ({printable(entry['via'])}){quorum}{comment}"
 
 
 def _plan(rows: Sequence[Row]) -> str:
@@ -400,6 +406,14 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.RELEASED: lambda row: f"attempt {row.entry['attempt']} ended, to wait for incident {row.entry['cause']}",
     Kind.WENT_ON: lambda row: f"goes on, as incident {row.entry['cause']} is over (attempt {row.entry['attempt']})",
     Kind.HANDED_BACK: lambda row: f"{counted(row.entry['alerts'], 'effect')} fired on and went back to be looked at",
+    Kind.PERSON_CHANGED: lambda row: (
+        f"{printable(row.entry['author'])}: {row.entry['change']} of {printable(row.entry['person'])}"
+    ),
+    Kind.NOT_IDENTIFIED: lambda row: (
+        f"somebody did not show who they are ({printable(row.entry['person'] or 'unknown name')}): {_note(row)}"
+    ),
+    Kind.ANSWER_REFUSED: lambda row: f"an answer did not count: {_note(row)}",
+    Kind.WITHDRAWN: lambda row: f"the approval of {printable(row.entry['person'])} no longer counts: {_note(row)}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
 

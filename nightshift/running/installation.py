@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from nightshift.remediation.alert_sources import as_setting
@@ -108,6 +109,11 @@ class Installation:
         """What Alertmanager must send: as set, else a new random one, kept by :meth:`write_env_file`."""
         return self.settings.webhook_token or SecretStr(secrets.token_urlsafe(32))
 
+    @cached_property
+    def code_key(self) -> SecretStr:
+        """What encrypts the secrets of one-time codes: as set, else a new one, kept by :meth:`write_env_file`."""
+        return self.settings.code_key or SecretStr(Fernet.generate_key().decode())
+
     @property
     def environment(self) -> dict[str, str]:
         """What a process of this installation must find in its environment."""
@@ -122,6 +128,7 @@ class Installation:
             "NIGHTSHIFT_GATEWAY_HOST": settings.gateway_host,
             "NIGHTSHIFT_GATEWAY_PORT": str(settings.gateway_port),
             "NIGHTSHIFT_WEBHOOK_TOKEN": _revealed(self.webhook_token),
+            "NIGHTSHIFT_CODE_KEY": _revealed(self.code_key),
             "NIGHTSHIFT_WORK_POOL": settings.work_pool,
             "PREFECT_API_URL": self.prefect_api_url,
         }

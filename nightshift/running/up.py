@@ -116,7 +116,10 @@ class _Up:
             ledger, prefect = given, _outside_prefect_database(given, settings.prefect_database_url, embedded)
             self.tell(POSTGRESQL, "the given server answers", True)
         self.installation = self.installation.with_settings(
-            database_url=ledger, prefect_database_url=prefect, webhook_token=self.installation.webhook_token
+            database_url=ledger,
+            prefect_database_url=prefect,
+            webhook_token=self.installation.webhook_token,
+            code_key=self.installation.code_key,
         )
         return prefect
 
@@ -159,6 +162,8 @@ class _Up:
         return {
             **client_environment(installation.prefect_home, installation.prefect_api_url),
             **installation.environment,
+            # Whoever starts an installation does not lend it their own identity.
+            "NIGHTSHIFT_TOKEN": None,
         }
 
     def begin(self, part: str, program: Program, check: Callable[[], None] = lambda: None) -> DetachedProcess:

@@ -18,7 +18,7 @@ from lab.alertmanager import AlertmanagerProcess
 from lab.installation import Installation
 from lab.patient_host import MIB, PatientHost
 from lab.prefect_ui import PrefectUi, chromium
-from nightshift.flows.approval import FORM_VIA
+from nightshift.flows.approval import TYPED_VIA
 from nightshift.remediation.ledger.journal import Kind
 
 HOSTILE_LOGS = (
@@ -89,9 +89,9 @@ def test_a_person_reads_the_plan_and_approves_it_in_the_form(
     assert installation.ended(incident).outcome == "resolved", installation.report(incident)
     assert not patient.path(logs[-1]).exists()
     [decision] = decisions(installation, incident)
-    assert (decision["approve"], decision["person"], decision["via"]) == (True, "Ada Lovelace", FORM_VIA)
+    assert (decision["approve"], decision["person"], decision["via"]) == (True, "Ada Lovelace", TYPED_VIA)
     report = ui.open_report(incident)
-    expect(report).to_contain_text(f"approved by Ada Lovelace ({FORM_VIA}): “space is needed”")
+    expect(report).to_contain_text(f"approved by Ada Lovelace ({TYPED_VIA}): “space is needed”")
 
 
 def test_the_form_refuses_an_incomplete_answer_and_takes_a_no(
@@ -117,7 +117,7 @@ def test_the_form_refuses_an_incomplete_answer_and_takes_a_no(
     assert installation.ended(incident).outcome == "not_approved"
     assert all(patient.path(log).exists() for log in logs)
     [decided] = decisions(installation, incident)
-    assert (decided["approve"], decided["person"], decided["via"]) == (False, "Ada Lovelace", FORM_VIA)
+    assert (decided["approve"], decided["person"], decided["via"]) == (False, "Ada Lovelace", TYPED_VIA)
 
 
 def test_a_form_that_was_answered_after_the_command_line_does_not_count(

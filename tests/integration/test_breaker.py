@@ -14,12 +14,12 @@ from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.errors import CommandFailedError
 from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.freezes import Freeze
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.past import CAME_BACK

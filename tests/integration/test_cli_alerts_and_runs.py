@@ -200,7 +200,7 @@ def test_a_run_by_hand_is_an_incident_that_the_gateway_dispatches(
     row = ledger.incidents.get(opened.json["id"])
     assert row is not None
     assert row.target == "shop/host/web1/filesystem/%2Fdata"
-    assert row.options == {"dry_run": True, "by": "command line, login root"}
+    assert row.options == {"dry_run": True, "by": "command line, login root", "requester": "root"}
     give_up_at = time.monotonic() + 20
     while not prefect.events and time.monotonic() < give_up_at:
         time.sleep(0.05)

@@ -75,7 +75,7 @@ def test_a_runbook_for_programs_has_policy_ladder_and_channels(five_systems: Com
     content = five_systems("runbooks", "show", "HighDiskUsage", "--json").json
 
     assert content["policy"]["target_used_percent"] == 80
-    assert content["approval"]["expires_after"] == 4 * 3600
+    assert content["approval"]["high"]["expires_after"] == 4 * 3600
     assert [step["after"] for step in content["ladder"]] == [0, 1800]
     assert content["channels"] == {"alerts-warning": {"kind": "slack", "title": "#alerts-warning"}}
 

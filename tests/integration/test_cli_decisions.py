@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Action, Outcome, Plan, Quantity, Risk, Severity, Target
@@ -95,6 +95,8 @@ def test_approving_records_person_way_and_exactly_the_plan_that_was_shown(
         "via": "command line, login root",
         "approve": True,
         "comment": "[bold]go[/bold] ✓",
+        "approvals": 1,
+        "needed": 1,
     }
     (approval,) = ledger.approvals.of(waiting.incident_id)
     assert approval.status == "approved"

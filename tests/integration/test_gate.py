@@ -18,11 +18,11 @@ from sqlalchemy import text
 from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.errors import CommandFailedError, CommandTimeoutError, ConnectionLostError, LeaseLostError
 from nightshift.remediation.execution import Status
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held

@@ -21,8 +21,9 @@ from nightshift.gateway.escalation import page_unclaimed
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.gateway.reconcile import STUCK_SECONDS, Reconciler
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger, schema
-from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.approvals import form_key
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Outcome, Plan, Severity, Target
@@ -73,9 +74,9 @@ class Parts:
         """A run asks and is suspended."""
         claim = self.work(incident)
         plan = Plan(goal="space", target=Target.from_key(self.row(incident).target))
-        self.ledger.approvals.ask(incident, plan, claim.flow_run_id, seconds)
+        approval = self.ledger.approvals.ask(incident, plan, claim.flow_run_id, seconds)
         self.ledger.incidents.move(claim, "waiting")
-        self.double.runs[claim.flow_run_id] |= {"type": "PAUSED", "digest": plan.digest}
+        self.double.runs[claim.flow_run_id] |= {"type": "PAUSED", "digest": form_key(approval)}
         return claim, plan
 
     def decide(self, incident: int, plan: Plan, approve: bool = True) -> None:

@@ -21,8 +21,9 @@ from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError, Resumed
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.ledger.approvals import form_key
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.models import Plan, Severity, Target
 
@@ -114,12 +115,13 @@ def test_a_decision_resumes_a_run_suspended_with_our_form(
     server: PrefectServer, prefect: PrefectApi, ledger: Ledger, catalogue: Catalogue
 ) -> None:
     plan = Plan(goal="space", target=TARGET)
-    run = suspended_run(server, plan.digest)
+    key = f"{plan.digest}-1-1"  # of the first approval in this ledger, and its first form
+    run = suspended_run(server, key)
     with ledger.engine.begin() as connection:
         incident, _ = ledger.incidents.open(connection, TROUBLE)
     claim = ledger.incidents.claim(incident, 1, run, 30)
     assert claim is not None
-    ledger.approvals.ask(incident, plan, run, 60)
+    assert form_key(ledger.approvals.ask(incident, plan, run, 60)) == key
     ledger.incidents.move(claim, "waiting")
     ledger.approvals.decide(incident, plan.digest, Decision("ada", "command line", approve=True, comment="{{ 7 * 7 }}"))
 
@@ -128,7 +130,7 @@ def test_a_decision_resumes_a_run_suspended_with_our_form(
     found = prefect.flow_run(run)
     assert found is not None
     assert found.state == "SCHEDULED"
-    given = httpx.get(f"{server.url}/flow_runs/{run}/input/suspended-{plan.digest}-response", timeout=20).json()
+    given = httpx.get(f"{server.url}/flow_runs/{run}/input/suspended-{key}-response", timeout=20).json()
     value = json.loads(given) if isinstance(given, str) else given
     assert value == ANSWER
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from nightshift.remediation.decisions import Decision, NotTaken
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Action, Plan, Quantity, Risk, Severity, Target
@@ -17,6 +17,10 @@ from nightshift.remediation.models import Action, Plan, Quantity, Risk, Severity
 TARGET = Target(system="shop", path=("host", "web1", "filesystem", "/data"))
 YES = Decision("ada", "command line, login ada", approve=True, comment="go")
 NO = Decision("bob", "command line, login bob", approve=False)
+
+
+def said(refused: NotTaken | None) -> str | None:
+    return None if refused is None else refused.text
 
 
 def plan(amount: int = 100) -> Plan:
@@ -52,7 +56,7 @@ def test_of_decisions_made_at_once_the_first_counts_and_the_others_are_told(ledg
 
     def decide(number: int) -> str | None:
         barrier.wait()
-        return ledger.approvals.decide(incident, plan().digest, YES if number % 2 else NO)
+        return said(ledger.approvals.decide(incident, plan().digest, YES if number % 2 else NO))
 
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(decide, range(10)))
@@ -91,7 +95,7 @@ def test_a_decision_and_the_end_of_the_time_cannot_both_count(ledger: Ledger) ->
 def test_silence_becomes_a_no_that_the_waiting_run_is_told(ledger: Ledger) -> None:
     incident, run, _ = asked(ledger, seconds=-1)
 
-    assert ledger.approvals.decide(incident, plan().digest, YES) == "The time to approve this plan has run out."
+    assert said(ledger.approvals.decide(incident, plan().digest, YES)) == "The time to approve this plan has run out."
     assert ledger.approvals.expire() == [incident]
     assert ledger.approvals.expire() == []
 
@@ -107,7 +111,7 @@ def test_an_approval_does_not_carry_over_to_another_plan(ledger: Ledger) -> None
     ledger.approvals.ask(incident, changed, run, 60)
 
     superseded = "This plan was replaced: the target has changed since, or the incident has ended."
-    assert ledger.approvals.decide(incident, plan().digest, YES) == superseded
+    assert said(ledger.approvals.decide(incident, plan().digest, YES)) == superseded
     assert ledger.approvals.decide(incident, changed.digest, YES) is None
     assert ledger.approvals.approved_plans(incident) == [changed]
 
@@ -126,7 +130,7 @@ def test_asking_again_for_the_same_plan_keeps_the_question_and_its_time(ledger: 
 def test_a_plan_nobody_asked_about_cannot_be_decided(ledger: Ledger) -> None:
     incident, _, _ = asked(ledger)
 
-    answer = ledger.approvals.decide(incident, plan(7).digest, YES)
+    answer = said(ledger.approvals.decide(incident, plan(7).digest, YES))
 
     assert answer == f"Incident {incident} never asked for an approval of this plan."
 

@@ -16,10 +16,10 @@ import pytest
 
 from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.errors import CommandFailedError, CommandTimeoutError
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.switches import Scope

@@ -14,12 +14,10 @@ from nightshift.gateway.cli.incident_commands import follow_incident
 from nightshift.gateway.cli.opened import (
     flow_run_url,
     incident_row,
-    login,
     open_catalogue,
     open_ledger,
     open_settings,
     system_of,
-    via_command_line,
 )
 from nightshift.gateway.cli.output import Json, err, out, print_json
 from nightshift.gateway.cli.texts import inert, shown, unicode_text
@@ -132,14 +130,21 @@ def run(
 ) -> None:
     """Start a flow by hand, with the limits and approvals that hold for its alert."""
     from nightshift.catalogue.by_hand import trouble_by_hand
+    from nightshift.catalogue.deciding import strictest_proof
     from nightshift.gateway.cli import incident_view
+    from nightshift.gateway.cli.identity import identify
     from nightshift.remediation.errors import PermanentError
+    from nightshift.remediation.people import canonical
 
     catalogue = open_catalogue()
     system_of(catalogue, system)
     trouble = trouble_by_hand(catalogue, flow, system, target)
-    options = {"dry_run": dry_run, "by": via_command_line(login())}
     with open_ledger() as ledger:
+        # Whoever asks for changes may have to leave approving them to others, so it must be known who that is.
+        runbook = catalogue.systems[system].runbooks[trouble.runbook]
+        proof = not dry_run and strictest_proof(catalogue.systems[system], runbook, ledger.people.anybody())
+        who = identify(ledger, proof_needed=proof)
+        options = {"dry_run": dry_run, "by": who.via, "requester": canonical(who.name)}
         with ledger.engine.begin() as connection:
             incident, is_new = ledger.incidents.open(connection, trouble, options=options)
         row = incident_row(ledger, incident)

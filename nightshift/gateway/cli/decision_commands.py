@@ -16,17 +16,18 @@ from nightshift.gateway.cli import completion
 from nightshift.gateway.cli.incident_commands import follow_incident
 from nightshift.gateway.cli.opened import (
     incident_row,
-    login,
     open_catalogue,
     open_ledger,
     system_of,
-    via_command_line,
 )
 from nightshift.gateway.cli.output import err, out
 from nightshift.gateway.cli.texts import from_markdown, inert, moment, unicode_text
 from nightshift.remediation.errors import AuthenticationError, ConfigurationError, PermanentError
 
 if TYPE_CHECKING:
+    from nightshift.catalogue import Runbook, System
+    from nightshift.catalogue.approval_rules import Requirement
+    from nightshift.remediation.decisions import Decision
     from nightshift.remediation.ledger import Ledger
 
 commands = typer.Typer()
@@ -76,7 +77,10 @@ def approve(
     """
     with open_ledger() as ledger:
         _decide(ledger, incident, approve=True, comment=comment, yes=yes, plan=plan)
-        out.print("The gateway tells the waiting flow run. It looks again and does nothing beyond this plan.")
+        if (still_open := ledger.approvals.open_one(incident)) is not None:
+            out.print(Text(f"{inert(ledger.approvals.progress(still_open).in_words)}. The flow run waits on."))
+        else:
+            out.print("The gateway tells the waiting flow run. It looks again and does nothing beyond this plan.")
         _afterwards(ledger, incident, wait)
 
 
@@ -96,20 +100,25 @@ def deny(
 
 
 def _decide(ledger: Ledger, incident_id: int, *, approve: bool, comment: str, yes: bool, plan: str) -> None:
-    from nightshift.remediation.ledger.approvals import Decision
+    from nightshift.catalogue.deciding import decide
+    from nightshift.gateway.cli.identity import identify
+    from nightshift.remediation.decisions import Decision
 
-    person = login()
     digest = _show_what_waits(ledger, incident_id, plan)
-    require_right(ledger, incident_id, person)
+    system, runbook = catalogued(ledger, incident_id)
+    rule = system.approval_of(runbook, ledger.approvals.plan(incident_id, digest).risk)
+    who = identify(ledger, proof_needed=rule.proof_needed(ledger.people.anybody()), incident_id=incident_id)
+    decision = Decision.of(who, approve, comment)
+    if (waiting := ledger.approvals.open_one(incident_id)) is not None:
+        require_right(ledger, system, rule, decision, requester=waiting.requester, needed=waiting.needed)
     _confirm(approve, yes)
-    decision = Decision(person, via_command_line(person), approve, comment)
-    refused = ledger.approvals.decide(incident_id, digest, decision)
+    refused = decide(ledger, system, runbook, incident_id, digest, decision)
     if refused is not None:
         raise NotDecidedError(
             f"Your decision was not taken. {refused}", remedy=f"See `nightshift incidents show {incident_id}`."
         )
     word = Text("Approved", style="bold green") if approve else Text("Denied", style="bold magenta")
-    out.print(word.append(f" by {inert(person)}: plan {digest[:12]} of incident {incident_id}.", style="not bold"))
+    out.print(word.append(f" by {inert(who.name)}: plan {digest[:12]} of incident {incident_id}.", style="not bold"))
 
 
 def _show_what_waits(ledger: Ledger, incident_id: int, wanted: str) -> str:
@@ -134,6 +143,9 @@ def _show_what_waits(ledger: Ledger, incident_id: int, wanted: str) -> str:
         )
     out.print(Text.assemble((f"Incident {incident_id}  ", "bold"), from_markdown(row.title, "bold")))
     out.print(*plan_view(ledger.approvals.plan(incident_id, waiting.digest)), sep="\n")
+    progress = ledger.approvals.progress(waiting)
+    if progress.needed > 1:
+        out.print(Text(f"{inert(progress.in_words)}."))
     out.print(Text(f"Without an answer by {moment(waiting.expires_at)} UTC it counts as denied."))
     return str(waiting.digest)
 
@@ -148,12 +160,12 @@ def _why_none(ledger: Ledger, incident_id: int) -> str:
     return f"It is {row.status}."
 
 
-def require_right(ledger: Ledger, incident_id: int, person: str) -> None:
-    """Check the catalogue's rule of who may decide.
+def catalogued(ledger: Ledger, incident_id: int) -> tuple[System, Runbook]:
+    """System and runbook of an incident.
 
     Raises:
-        AuthenticationError: this person may not.
-        ConfigurationError: the catalogue has no such runbook any more, so nobody can tell.
+        NotFoundError: the catalogue has no such system any more.
+        ConfigurationError: it has no such runbook any more, so nobody can tell who may decide.
     """
     row = incident_row(ledger, incident_id)
     system = system_of(open_catalogue(), row.system)
@@ -163,12 +175,37 @@ def require_right(ledger: Ledger, incident_id: int, person: str) -> None:
             f"{system.id} has no runbook {inert(row.runbook)!r} any more, so who may approve is not known.",
             remedy="Put it back into the catalogue.",
         )
-    rule = system.approval_of(runbook)
-    if not system.may_approve(person, rule):
-        raise AuthenticationError(
-            f"{inert(person)} may not decide this: it takes {' or '.join(rule.roles)}.",
-            remedy="Ask one of them, or add the login name to the role's people in the catalogue.",
-        )
+    return system, runbook
+
+
+def require_right(
+    ledger: Ledger,
+    system: System,
+    rule: Requirement,
+    decision: Decision,
+    *,
+    requester: str | None = None,
+    needed: int = 1,
+) -> None:
+    """Say what the catalogue's rules have against this person before they are asked once more.
+
+    Raises:
+        AuthenticationError: they may not.
+    """
+    from nightshift.catalogue.approval_rules import refusing
+    from nightshift.remediation.decisions import Why
+
+    refused = refusing(
+        rule,
+        decision,
+        people=system.people_of(rule.roles),
+        requester=requester,
+        needed=needed,
+        anybody_enrolled=ledger.people.anybody(),
+    )
+    if refused is not None:
+        add = " or add the person to the role's people in the catalogue" if refused.why is Why.WRONG_ROLE else ""
+        raise AuthenticationError(refused.text, remedy=f"Ask somebody who may,{add}." if add else "Ask somebody else.")
 
 
 def _confirm(approve: bool, yes: bool) -> None:

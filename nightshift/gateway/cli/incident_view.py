@@ -17,6 +17,7 @@ from nightshift.gateway.cli.opened import flow_run_url, incident_row
 from nightshift.gateway.cli.output import err
 from nightshift.gateway.cli.plan_view import plan_view
 from nightshift.gateway.cli.texts import from_markdown, inert, iso, moment, shown
+from nightshift.remediation.decisions import Progress
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.journal import Row as JournalRow
@@ -90,7 +91,7 @@ def table(rows: list[Row[Any]]) -> RenderableType:
     return listing
 
 
-def waits_for(row: Row[Any], approval: Row[Any] | None) -> str:
+def waits_for(row: Row[Any], approval: Row[Any] | None, progress: Progress | None = None) -> str:
     """What has to happen next, in words."""
     command = f"nightshift approve {row.id}"
     match row.status:
@@ -103,7 +104,8 @@ def waits_for(row: Row[Any], approval: Row[Any] | None) -> str:
         case "open":
             return "the gateway to hand it to Prefect"
         case "waiting" if approval is not None:
-            return f"an approval until {moment(approval.expires_at)} UTC: {command}"
+            partly = f" ({inert(progress.in_words)})" if progress is not None and progress.needed > 1 else ""
+            return f"an approval until {moment(approval.expires_at)} UTC{partly}: {command}"
         case "waiting":
             return "its flow run to go on after the decision"
         case "working":
@@ -120,16 +122,16 @@ def details(ledger: Ledger, incident_id: int) -> dict[str, Any]:
     """Everything about an incident, for programs."""
     row = incident_row(ledger, incident_id)
     approval, journal = ledger.approvals.open_one(incident_id), ledger.journal.of(incident_id)
-    plan = _plan(journal)
+    plan, progress = _plan(journal), ledger.approvals.progress(approval) if approval else None
     return {
         **summary(row),
-        "waits_for": waits_for(row, approval),
+        "waits_for": waits_for(row, approval, progress),
         "breaker": breaker_view.in_words(ledger, row),
         "alerts": [_alert(alert) for alert in ledger.inbox.of(incident_id)],
         "alert_kinds": [dict(kind._mapping) for kind in ledger.causes.kinds_of(incident_id)],  # noqa: SLF001 - its name
         "effects": [summary(effect) for effect in ledger.causes.waiting_for(incident_id)],
         "plan": plan.model_dump(mode="json") | {"digest": plan.digest} if plan else None,
-        "approval": _approval(approval) if approval else None,
+        "approval": _approval(approval, progress) if approval and progress else None,
         "decisions": [{"at": iso(entry.at), **entry.entry} for entry in journal if entry.kind is Kind.DECIDED],
         "journal": [journal_entry(entry) for entry in journal],
     }
@@ -139,13 +141,14 @@ def page(ledger: Ledger, incident_id: int) -> Iterator[RenderableType]:
     """Everything that helps to judge an incident, for people."""
     row = incident_row(ledger, incident_id)
     approval, journal = ledger.approvals.open_one(incident_id), ledger.journal.of(incident_id)
+    progress = ledger.approvals.progress(approval) if approval else None
     state = row.outcome or row.status
     yield Text.assemble((f"Incident {row.id}  ", "bold"), from_markdown(row.title, "bold"))
     yield _facts(
         {
             "State": Text(state, style=STYLES.get(state, "")),
             "Reason": from_markdown(row.reason or ""),
-            "Waits for": Text(waits_for(row, approval)),
+            "Waits for": Text(waits_for(row, approval, progress)),
             "System": Text(f"{row.system}, {row.severity}"),
             "Alert": shown(row.runbook),
             "Target": shown(Target.from_key(row.target).label),
@@ -229,11 +232,14 @@ def _plan(journal: list[JournalRow]) -> Plan | None:
     return Plan.model_validate(entry["plan"]) if entry else None
 
 
-def _approval(approval: Row[Any]) -> dict[str, Any]:
+def _approval(approval: Row[Any], progress: Progress) -> dict[str, Any]:
     return {
         "digest": approval.digest,
         "requested_at": iso(approval.requested_at),
         "expires_at": iso(approval.expires_at),
+        "approved_by": list(progress.approved_by),
+        "needed": progress.needed,
+        "requester": approval.requester,
     }
 
 

@@ -19,6 +19,7 @@ from nightshift.gateway.cli import (
     doctor_commands,
     incident_commands,
     mode_commands,
+    people_commands,
     runbook_commands,
     running_commands,
     switch_commands,
@@ -47,6 +48,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     why_commands.commands,  # why
     decision_commands.commands,  # approve, deny
     undo_commands.commands,  # undo
+    people_commands.commands,  # people
     switch_commands.commands,  # stop, start, stops
     mode_commands.commands,  # mode
     breaker_commands.commands,  # breaker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -11,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nightshift.catalogue import EscalationStep, Runbook, System
+from nightshift.catalogue.approval_rules import Requirement
 from nightshift.gateway.cli.texts import inert
 from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
-from nightshift.remediation.models import Mode, Severity, Value, format_bytes
+from nightshift.remediation.models import Mode, Risk, Severity, Value, format_bytes
 from nightshift.remediation.text import age_in_words
 
 Entry = tuple[System, str, Runbook]
@@ -70,7 +72,7 @@ def details(system: System, alert: str, runbook: Runbook) -> dict[str, Any]:
         **summary(system, alert, runbook),
         "severity_when": [override.model_dump(mode="json") for override in runbook.severity_when],
         "policy": runbook.policy.model_dump(mode="json") if runbook.policy else None,
-        "approval": system.approval_of(runbook).model_dump(mode="json"),
+        "approval": {risk.value: asdict(system.approval_of(runbook, risk)) for risk in Risk},
         "severity_rule": system.severities[severity].model_dump(mode="json"),
         "ladder": [step.model_dump(mode="json") for step in system.ladder(severity, runbook)],
         "channels": {
@@ -104,11 +106,9 @@ def _what_happens(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]
         planned = f"; the flow {runbook.planned_flow} is planned" if runbook.planned_flow else ""
         yield "Answered by", f"a person, who is paged at once{planned}"
     else:
-        rule = system.approval_of(runbook)
         yield "Answered by", f"the flow {runbook.flow}"
         yield "Mode", _MODES[system.mode_of(runbook)]
-        who = " or ".join(_role(system, role) for role in rule.roles) or "anyone who has shown who they are"
-        yield "Approval", f"by {who}; without an answer for {age_in_words(rule.expires_after)} the answer is no"
+        yield from _approval(system, runbook)
     for kind, part in runbook.target.items():
         origin = f"label {part.label}" if part.label else ""
         default = f"{', else ' if origin else ''}{inert(part.default)}" if part.default else ""
@@ -118,6 +118,23 @@ def _what_happens(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]
         yield "Severity", f"{override.severity} when {override.label} is {inert(override.equals)}"
     if runbook.runbook_url:
         yield "Read more", inert(runbook.runbook_url)
+
+
+def _approval(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]:
+    """Who approves, once for all risks that have the same rule."""
+    rules: dict[str, list[Risk]] = {}
+    for risk in Risk:
+        rules.setdefault(_rule_in_words(system, system.approval_of(runbook, risk)), []).append(risk)
+    for words, risks in rules.items():
+        of = f" of {' and '.join(risks)} risk" if len(rules) > 1 else ""
+        yield f"Approval{of}", words
+
+
+def _rule_in_words(system: System, rule: Requirement) -> str:
+    who = " or ".join(_role(system, role) for role in rule.roles) or "anyone who has shown who they are"
+    number = f"{rule.quorum} people: " if rule.quorum > 1 else ""
+    others = "" if rule.requester_may_approve else ", not who started the run by hand"
+    return f"by {number}{who}{others}; without an answer for {age_in_words(rule.expires_after)} the answer is no"
 
 
 def _who_is_told(system: System, runbook: Runbook, severity: Severity) -> Iterator[tuple[str, str]]:

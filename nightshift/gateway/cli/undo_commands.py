@@ -9,12 +9,12 @@ import typer
 from rich.text import Text
 
 from nightshift.gateway.cli import completion
-from nightshift.gateway.cli.decision_commands import Wait, Yes, require_right
+from nightshift.gateway.cli.decision_commands import Wait, Yes, catalogued, require_right
 from nightshift.gateway.cli.incident_commands import follow_incident
-from nightshift.gateway.cli.opened import NotFoundError, incident_row, login, open_ledger, via_command_line
+from nightshift.gateway.cli.opened import NotFoundError, incident_row, open_ledger
 from nightshift.gateway.cli.output import err, out
 from nightshift.gateway.cli.scopes import Reason
-from nightshift.gateway.cli.texts import unicode_text
+from nightshift.gateway.cli.texts import inert, unicode_text
 from nightshift.remediation.errors import ConfigurationError, PermanentError
 
 if TYPE_CHECKING:
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+    from nightshift.remediation.decisions import Decision
     from nightshift.remediation.ledger import Ledger
     from nightshift.remediation.models import Plan
     from nightshift.remediation.undoing import Done
 
 commands = typer.Typer()
-_DECIDE_SECONDS = 600.0
-"""Where the rules ask for further people, they have so long."""
 
 
 @commands.command()
@@ -53,14 +52,29 @@ def undo(
 
     The plan is shown, and your yes approves it. A worker carries it out as an incident of its own.
     """
+    from nightshift.catalogue.deciding import decide
+    from nightshift.gateway.cli.identity import identify
+    from nightshift.remediation.decisions import Decision, Requester
+
     with open_ledger() as ledger:
-        row, person = incident_row(ledger, incident), login()
+        row = incident_row(ledger, incident)
         chosen, plan = _plan(ledger, row, action)
         _show(row, plan)
-        require_right(ledger, incident, person)
+        system, runbook = catalogued(ledger, incident)
+        rule = system.approval_of(runbook, plan.risk)
+        who = identify(ledger, proof_needed=rule.proof_needed(ledger.people.anybody()), incident_id=incident)
+        decision = Decision.of(who, True, reason)
+        require_right(ledger, system, rule, decision)
         _confirm(yes)
-        opened = _open(ledger, row, chosen, person, reason)
-        _approve(ledger, opened, plan, person, reason)
+        opened = _open(ledger, row, chosen, decision)
+        # Should the flow ask meanwhile, it asks for the same plan: one approval, and this is its answer.
+        needed = Requester(True, decision.canonical).needed(rule.quorum, may_approve=rule.requester_may_approve)
+        ledger.approvals.ask(opened, plan, None, rule.expires_after, needed=needed, requester=decision.canonical)
+        refused = decide(ledger, system, runbook, opened, plan.digest, decision)
+        if refused is not None:
+            out.print(f"Your approval was not taken: {refused} Until it is approved nothing is done.", markup=False)
+        elif (still_open := ledger.approvals.open_one(opened)) is not None:
+            out.print(Text(f"{inert(ledger.approvals.progress(still_open).in_words)}."))
         out.print(f"Opened incident {opened} for it. The gateway hands it to a worker.")
         if wait:
             follow_incident(ledger, opened)
@@ -120,7 +134,7 @@ def _confirm(yes: bool) -> None:
         raise typer.Exit(1)
 
 
-def _open(ledger: Ledger, row: Row[Any], chosen: Sequence[Done], person: str, reason: str) -> int:
+def _open(ledger: Ledger, row: Row[Any], chosen: Sequence[Done], decision: Decision) -> int:
     """The incident in which it is done; both say so of each other.
 
     Raises:
@@ -135,10 +149,10 @@ def _open(ledger: Ledger, row: Row[Any], chosen: Sequence[Done], person: str, re
     trouble = Trouble(row.system, row.runbook, UNDO_FLOW, Target.from_key(row.target), Severity(row.severity), title)
     ids = tuple(str(one.id) for one in chosen)
     with ledger.engine.begin() as connection:
-        options = UndoRequest(row.id, ids).to_options(via_command_line(person))
+        options = UndoRequest(row.id, ids).to_options(decision.via, decision.canonical)
         opened, is_new = ledger.incidents.open(connection, trouble, options=options, dispatch_after_seconds=2)
         if is_new:
-            entry = {"incident": opened, "actions": list(ids), "author": person, "reason": reason}
+            entry = {"incident": opened, "actions": list(ids), "author": decision.person, "reason": decision.comment}
             ledger.journal.append(connection, row.id, Kind.UNDOING, entry)
     if not is_new:
         raise PermanentError(
@@ -146,14 +160,3 @@ def _open(ledger: Ledger, row: Row[Any], chosen: Sequence[Done], person: str, re
             remedy=f"Wait until it has ended: nightshift incidents follow {opened}",
         )
     return opened
-
-
-def _approve(ledger: Ledger, incident_id: int, plan: Plan, person: str, reason: str) -> None:
-    from nightshift.remediation.ledger.approvals import Decision
-
-    # Should the flow ask meanwhile, it asks for the same plan: one approval, and this is its answer.
-    ledger.approvals.ask(incident_id, plan, None, _DECIDE_SECONDS)
-    decision = Decision(person, via_command_line(person), approve=True, comment=reason)
-    refused = ledger.approvals.decide(incident_id, plan.digest, decision)
-    if refused is not None:
-        out.print(f"Your approval was not taken: {refused} Until it is approved nothing is done.", markup=False)

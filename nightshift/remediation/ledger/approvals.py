@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from nightshift.remediation.decisions import Decision, NotTaken, Progress, Why
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.schema import NOW, OPEN
 from nightshift.remediation.models import Plan
+from nightshift.remediation.people import canonical
 
 ANSWERED_IN_LEDGER = "ledger"
 """Name in a Prefect form that stands for "read the ledger": what such a form says is no decision of anybody."""
@@ -22,19 +24,17 @@ ANSWERED_IN_LEDGER = "ledger"
 _TABLE = schema.approval
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One person's answer."""
+Eligible = Callable[[Row[Any]], NotTaken | None]
+"""Why the rules of the catalogue do not take an answer to this open approval; asked inside its transaction."""
 
-    person: str
-    via: str
-    """How it came in and what vouches for the name, e.g. ``command line, login root``."""
-    approve: bool
-    comment: str = ""
+
+def form_key(approval: Row[Any]) -> str:
+    """What Prefect knows the waiting form by: every approval has its own, and a new one after each answer in it."""
+    return f"{approval.digest}-{approval.id}-{approval.form}"
 
 
 class Approvals:
-    """Asks, decides by compare-and-swap, expires."""
+    """Asks, counts answers one after the other, expires."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
@@ -64,14 +64,25 @@ class Approvals:
             raise KeyError(digest)
         return Plan.model_validate(body)
 
-    def ask(self, incident_id: int, plan: Plan, flow_run_id: UUID | None, seconds: float) -> Row[Any]:
+    def ask(
+        self,
+        incident_id: int,
+        plan: Plan,
+        flow_run_id: UUID | None,
+        seconds: float,
+        *,
+        needed: int = 1,
+        requester: str | None = None,
+    ) -> Row[Any]:
         """The open approval for this plan. One that was open for another plan is superseded: the world has changed.
 
         Args:
-            incident_id: the incident.
-            plan: what is asked about.
+            incident_id: the incident that the plan is about.
+            plan: what is shown.
             flow_run_id: the run that waits for the answer; None: who asks does not wait.
             seconds: until silence becomes a no.
+            needed: how many different people must approve.
+            requester: canonical name of who started the run by hand.
         """
         self.keep_plan(incident_id, plan)
         with self._engine.begin() as connection:
@@ -87,6 +98,8 @@ class Approvals:
                     digest=plan.digest,
                     flow_run_id=flow_run_id,
                     expires_at=NOW + timedelta(seconds=seconds),
+                    needed=needed,
+                    requester=requester,
                 )
                 .on_conflict_do_nothing(index_elements=[_TABLE.c.incident_id], index_where=OPEN)
                 .returning(_TABLE.c.id)
@@ -102,63 +115,156 @@ class Approvals:
             ).one()
             if is_new is not None:
                 entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
+                entry |= {"needed": row.needed, "risk": plan.risk}
                 self._journal.append(connection, incident_id, Kind.ASKED, entry)
         return row
 
-    def decide(self, incident_id: int, digest: str, decision: Decision) -> str | None:
-        """Take the first decision on the open approval of this plan. None when it was taken, else why it was not."""
+    def begun(self, incident_id: int, plan: Plan) -> Plan:
+        """The plan to ask about: the one that people have begun to approve, as long as this one stays within it.
+
+        A run that comes back after each answer looks again each time, and must not lose a quorum that grows for a
+        plan that has only shrunk.
+        """
+        row = self.open_one(incident_id)
+        if row is None or not self.progress(row).approved_by:
+            return plan
+        shown = self.plan(incident_id, row.digest)
+        return shown if plan.within(shown) else plan
+
+    def decide(
+        self, incident_id: int, digest: str, decision: Decision, eligible: Eligible | None = None
+    ) -> NotTaken | None:
+        """Take a decision on the open approval of this plan: None when it was taken, else why it was not.
+
+        One no ends it; yeses are counted, one per person, until there are enough. The approval's row is locked
+        meanwhile, so of answers given at once each sees those before it. What vouches for the answer is used up in any
+        case: a one-time code that was shown is worth nothing from then on.
+        """
         with self._engine.begin() as connection:
-            status = "approved" if decision.approve else "denied"
-            decided = connection.execute(
-                update(_TABLE)
-                .where(
-                    _TABLE.c.incident_id == incident_id,
-                    _TABLE.c.digest == digest,
-                    _TABLE.c.status == "open",
-                    _TABLE.c.expires_at > NOW,
-                )
-                .values(status=status, decided_at=NOW)
-                .returning(_TABLE.c.id)
-            ).scalar()
-            if decided is None:
-                return self._why_not(connection, incident_id, digest)
-            connection.execute(
-                insert(schema.decision).values(
-                    approval_id=decided,
-                    person=decision.person,
-                    via=decision.via,
-                    approve=decision.approve,
-                    comment=decision.comment,
-                )
-            )
-            entry = {
-                "approval": decided,
-                "digest": digest,
-                "person": decision.person,
-                "via": decision.via,
-                "approve": decision.approve,
-                "comment": decision.comment,
-            }
-            self._journal.append(connection, incident_id, Kind.DECIDED, entry)
+            unused = People.use_up(connection, decision)
+            row = self._locked(connection, incident_id, digest)
+            refused = self._refusing(connection, incident_id, row, decision, unused, eligible)
+            if row is None:
+                return refused
+            if decision.in_form:
+                connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(form=_TABLE.c.form + 1))
+            if refused is not None:
+                self._record_refusal(connection, row, decision, refused)
+            else:
+                self._take(connection, row, decision)
+        return refused
+
+    def refuse_form(self, approval_id: int, reason: str) -> None:
+        """The answer in the waiting form does not count; the run asks again with a new form that says why."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                update(_TABLE).where(_TABLE.c.id == approval_id).values(form=_TABLE.c.form + 1).returning(_TABLE)
+            ).one()
+            self._record_refusal(connection, row, None, NotTaken(Why.NOT_IDENTIFIED, reason))
+
+    def _locked(self, connection: Connection, incident_id: int, digest: str) -> Row[Any] | None:
+        newest = select(func.max(_TABLE.c.id)).where(_TABLE.c.incident_id == incident_id, _TABLE.c.digest == digest)
+        late = (_TABLE.c.expires_at <= NOW).label("late")
+        query = select(_TABLE, late).where(_TABLE.c.id == newest.scalar_subquery())
+        return connection.execute(query.with_for_update()).first()
+
+    def _refusing(
+        self,
+        connection: Connection,
+        incident_id: int,
+        row: Row[Any] | None,
+        decision: Decision,
+        unused: bool,
+        eligible: Eligible | None,
+    ) -> NotTaken | None:
+        if not unused:
+            return NotTaken(Why.CODE_USED, "This code, or a newer one, was used already: wait for the next one.")
+        if row is None:
+            return NotTaken(Why.NEVER_ASKED, f"Incident {incident_id} never asked for an approval of this plan.")
+        if row.status != "open" or row.late:
+            return self._too_late(connection, row)
+        if not People.still_valid(connection, decision):
+            return NotTaken(Why.NOT_IDENTIFIED, "What vouches for this person has been revoked.")
+        if eligible is not None and (refused := eligible(row)) is not None:
+            return refused
+        if decision.approve and decision.canonical in {canonical(name) for name in self._approved_by(connection, row)}:
+            progress = self._progress(connection, row)
+            return NotTaken(Why.SAID_ALREADY, f"You have approved this plan already: {progress.in_words}.")
         return None
 
-    def _why_not(self, connection: Connection, incident_id: int, digest: str) -> str:
-        row = connection.execute(
-            select(_TABLE, (_TABLE.c.expires_at <= NOW).label("late"))
-            .where(_TABLE.c.incident_id == incident_id, _TABLE.c.digest == digest)
-            .order_by(_TABLE.c.id.desc())
-            .limit(1)
-        ).first()
-        if row is None:
-            return f"Incident {incident_id} never asked for an approval of this plan."
-        if row.status == "open":
-            return "The time to approve this plan has run out."
-        return {
-            "approved": "This plan was approved already.",
-            "denied": "This plan was denied already.",
-            "expired": "The time to approve this plan ran out.",
-            "superseded": "This plan was replaced: the target has changed since, or the incident has ended.",
-        }[str(row.status)]
+    def _too_late(self, connection: Connection, row: Row[Any]) -> NotTaken:
+        progress = self._progress(connection, row)
+        partly = f" {progress.in_words}." if progress.approved_by and progress.missing else ""
+        match row.status:
+            case "open":
+                return NotTaken(Why.TOO_LATE, f"The time to approve this plan has run out.{partly}")
+            case "expired":
+                return NotTaken(Why.TOO_LATE, f"The time to approve this plan ran out.{partly}")
+            case "superseded":
+                replaced = "This plan was replaced: the target has changed since, or the incident has ended."
+                return NotTaken(Why.REPLACED, replaced)
+            case status:
+                return NotTaken(Why.DECIDED, f"This plan was {status} already.")
+
+    def _take(self, connection: Connection, row: Row[Any], decision: Decision) -> None:
+        values = {
+            "person": decision.person,
+            "via": decision.via,
+            "approve": decision.approve,
+            "comment": decision.comment,
+        }
+        if not decision.approve:
+            # Who has approved may think better of it, as long as nothing has come of it.
+            connection.execute(
+                update(schema.decision)
+                .where(*_counts(row.id), schema.decision.c.canonical == decision.canonical)
+                .values(withdrawn_at=NOW)
+            )
+        connection.execute(
+            insert(schema.decision).values(
+                approval_id=row.id, canonical=decision.canonical, credential=decision.credential, **values
+            )
+        )
+        progress = self._progress(connection, row)
+        if not decision.approve or not progress.missing:
+            status = "approved" if decision.approve else "denied"
+            connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(status=status, decided_at=NOW))
+        count = {"approvals": len(progress.approved_by), "needed": row.needed}
+        entry = {"approval": row.id, "digest": row.digest, **values, **count}
+        self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)
+
+    def _record_refusal(
+        self, connection: Connection, row: Row[Any], decision: Decision | None, refused: NotTaken
+    ) -> None:
+        entry = {
+            "approval": row.id,
+            "person": decision.person if decision else None,
+            "via": decision.via if decision else None,
+            "why": refused.why,
+            "reason": refused.text,
+        }
+        self._journal.append(connection, row.incident_id, Kind.ANSWER_REFUSED, entry)
+
+    def last_refusal(self, approval: Row[Any]) -> str | None:
+        """Why the last answer in the waiting form did not count; None when it did, or there was none."""
+        about = [row for row in self._journal.of(approval.incident_id) if row.entry.get("approval") == approval.id]
+        answers = [row for row in about if row.kind in (Kind.DECIDED, Kind.ANSWER_REFUSED)]
+        last = answers[-1] if answers else None
+        return str(last.entry["reason"]) if last is not None and last.kind is Kind.ANSWER_REFUSED else None
+
+    def progress(self, approval: Row[Any]) -> Progress:
+        """How many people have approved, and how many it takes."""
+        with self._engine.connect() as connection:
+            return self._progress(connection, approval)
+
+    def _progress(self, connection: Connection, approval: Row[Any]) -> Progress:
+        return Progress(tuple(self._approved_by(connection, approval)), approval.needed)
+
+    @staticmethod
+    def _approved_by(connection: Connection, approval: Row[Any]) -> Sequence[str]:
+        table = schema.decision
+        query = select(table.c.person).where(*_counts(approval.id), table.c.approve).order_by(table.c.id)
+        return connection.execute(query).scalars().all()
 
     def open_one(self, incident_id: int) -> Row[Any] | None:
         """The approval that waits for a person."""
@@ -186,10 +292,11 @@ class Approvals:
                 update(_TABLE)
                 .where(_TABLE.c.status == "open", _TABLE.c.expires_at <= NOW)
                 .values(status="expired", decided_at=NOW)
-                .returning(_TABLE.c.incident_id, _TABLE.c.id, _TABLE.c.digest)
+                .returning(_TABLE)
             ).all()
             for row in rows:
-                entry = {"approval": row.id, "digest": row.digest, "approve": False, "expired": True}
+                count = {"approvals": len(self._approved_by(connection, row)), "needed": row.needed}
+                entry = {"approval": row.id, "digest": row.digest, "approve": False, "expired": True, **count}
                 self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)
         return [row.incident_id for row in rows]
 
@@ -238,3 +345,8 @@ class Approvals:
         """The waiting run was resumed."""
         with self._engine.begin() as connection:
             connection.execute(update(_TABLE).where(_TABLE.c.id == approval_id).values(delivered_at=func.now()))
+
+
+def _counts(approval_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Answers to this approval that still count."""
+    return (schema.decision.c.approval_id == approval_id, schema.decision.c.withdrawn_at.is_(None))

@@ -86,6 +86,14 @@ class Kind(StrEnum):
     """A person announced maintenance of a system: until its end nothing is done there by itself."""
     MAINTENANCE_ENDED = "maintenance_ended"
     """A person ended it early."""
+    PERSON_CHANGED = "person_changed"
+    """Somebody was enrolled or removed, or a credential of theirs was made or revoked."""
+    NOT_IDENTIFIED = "not_identified"
+    """Somebody did not show who they are."""
+    ANSWER_REFUSED = "answer_refused"
+    """An answer to a plan did not count."""
+    WITHDRAWN = "withdrawn"
+    """An approval no longer counts: its credential was revoked before there was a quorum."""
 
 
 @dataclass(frozen=True)

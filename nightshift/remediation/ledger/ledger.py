@@ -15,6 +15,7 @@ from nightshift.remediation.ledger.causes import Causes
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.fleets import Fleets
+from nightshift.remediation.ledger.identity_tries import IdentityTries
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
 from nightshift.remediation.ledger.journal import Journal
@@ -22,6 +23,7 @@ from nightshift.remediation.ledger.leases import Leases
 from nightshift.remediation.ledger.maintenance import Maintenances
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
+from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.sessions import engine_for
 from nightshift.remediation.ledger.sources import Sources
 from nightshift.remediation.ledger.standings import Standings
@@ -108,6 +110,16 @@ class Ledger:
     def approvals(self) -> Approvals:
         """Plans shown to people and what they decided."""
         return Approvals(self.engine, self.journal)
+
+    @cached_property
+    def people(self) -> People:
+        """Who is enrolled, and by what they show it."""
+        return People(self.engine, self.journal)
+
+    @cached_property
+    def tries(self) -> IdentityTries:
+        """How often somebody failed to show who they are."""
+        return IdentityTries(self.engine)
 
     @cached_property
     def deliveries(self) -> Deliveries:

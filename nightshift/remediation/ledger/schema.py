@@ -18,7 +18,6 @@ from sqlalchemy import (
     Sequence,
     Table,
     Text,
-    UniqueConstraint,
     func,
     literal_column,
     text,
@@ -192,6 +191,9 @@ approval = Table(
     Column("expires_at", Moment, nullable=False),
     Column("decided_at", Moment),
     Column("delivered_at", Moment, comment="When the waiting run was told"),
+    Column("needed", Integer, nullable=False, server_default="1", comment="How many different people must approve"),
+    Column("requester", Text, comment="Canonical name of who started the run by hand"),
+    Column("form", Integer, nullable=False, server_default="1", comment="Number of the form that waits in Prefect"),
     CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
     Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=OPEN),
     Index("ix_approval_incident", "incident_id"),
@@ -207,7 +209,56 @@ decision = Table(
     Column("approve", Boolean, nullable=False),
     Column("comment", Text, nullable=False, server_default=""),
     Column("at", Moment, nullable=False, server_default=NOW),
-    UniqueConstraint("approval_id", "person"),
+    Column("canonical", Text, nullable=False, comment="The person, in the one spelling that is compared"),
+    Column("credential", Text, comment="Public id of the token, or 'code'; null: a name that nothing proves"),
+    Column("withdrawn_at", Moment, comment="The credential was revoked before there was a quorum"),
+    # One answer per person: without it, two racing terminals of one person would make a quorum.
+    Index("ix_decision_once", "approval_id", "canonical", unique=True, postgresql_where=text("withdrawn_at is null")),
+)
+
+person = Table(
+    "person",
+    metadata,
+    # Kept for ever; one of each name is enrolled at a time.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("canonical", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("since", Moment, nullable=False, server_default=NOW),
+    Column("removed_at", Moment),
+    Column("removed_by", Text),
+    Column("code_secret", Text, comment="Of one-time codes, encrypted; the key is not in the database"),
+    Column("code_since", Moment),
+    Column("code_step", BigInteger, comment="Half minute of the newest code that was used: none counts twice"),
+    Index("ix_person_enrolled", "canonical", unique=True, postgresql_where=text("removed_at is null")),
+)
+
+personal_token = Table(
+    "personal_token",
+    metadata,
+    Column("id", Text, primary_key=True, comment="The token's public part"),
+    Column("person_id", BigInteger, ForeignKey("person.id"), nullable=False),
+    Column("hash", Text, nullable=False, comment="argon2id of its secret"),
+    Column("author", Text, nullable=False),
+    Column("since", Moment, nullable=False, server_default=NOW),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    Column("revoked_by", Text),
+    Column("used_at", Moment),
+    Index("ix_personal_token_person", "person_id"),
+)
+
+identity_try = Table(
+    "identity_try",
+    metadata,
+    # A row is a try to show who one is that has failed, or is under way: counted before it is looked at.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("way", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="Digest of the name, or the token's public part"),
+    Column("at", Moment, nullable=False, server_default=NOW),
+    CheckConstraint("way in ('token','code')", name="way"),
+    Index("ix_identity_try_subject", "way", "subject", "at"),
+    Index("ix_identity_try_way", "way", "at"),
 )
 
 journal = Table(

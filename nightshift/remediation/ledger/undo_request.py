@@ -26,6 +26,7 @@ class UndoRequest:
         asked = options.get(UNDO)
         return cls(int(asked["incident"]), tuple(asked["actions"])) if asked else None
 
-    def to_options(self, by: str) -> dict[str, Any]:
-        """The options of an incident that is about this."""
-        return {UNDO: {"incident": self.incident, "actions": list(self.actions)}, "by": by}
+    def to_options(self, by: str, requester: str) -> dict[str, Any]:
+        """The options of an incident that is about this: asked for by whom, and their canonical name."""
+        asked = {"incident": self.incident, "actions": list(self.actions)}
+        return {UNDO: asked, "by": by, "requester": requester}
