@@ -101,7 +101,7 @@ class PrefectUi:
 
     def type_into(self, field: str, text: str) -> None:
         """Fill one field of the form."""
-        label = re.compile(rf"^\s*{field}\b")
+        label = re.compile(rf"^\s*{field}")
         self.form.locator(".p-label.schema-form-property", has_text=label).locator("textarea").fill(text)
 
     def submit(self, *, decision: str, name: str, code: str = "", comment: str = "") -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from nightshift.catalogue import Catalogue
@@ -47,6 +48,7 @@ def test_a_bare_up_comes_up_with_every_setting_that_the_first_one_had(
         "prefect_api_url": "http://prefect.example/api",
         "gateway_host": "0.0.0.0",  # noqa: S104 - compared, not listened on
         "webhook_token": "t" * 32,
+        "code_key": Fernet.generate_key().decode(),
         "alertmanagers": '{"eu": ["http://ada:p%40w@am1:9093", {"url": "http://am2", "token": "s", "receiver": "r"}]}',
         "page_url": "json://127.0.0.1:1/x?a=b#c",
         "work_pool": "elsewhere",
