@@ -20,7 +20,7 @@ from nightshift.remediation.errors import NightshiftError
 from nightshift.remediation.freezes import frozen
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.evidence import Evidence
-from nightshift.remediation.models import Alert, Mode, Target
+from nightshift.remediation.models import Alert, Mode, Risk, Target
 from nightshift.remediation.text import printable
 from nightshift.remediation.why.facts import (
     AlertSeen,
@@ -161,8 +161,9 @@ def _of_incident(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, incid
 
 
 def _approvers(system: System, runbook: Runbook) -> tuple[str, ...]:
-    """Who may approve: roles, each with its people."""
-    roles = [system.roles[name] for name in system.approval_of(runbook).roles]
+    """Who may approve plans of some risk: roles, each with its people."""
+    names = dict.fromkeys(name for risk in Risk for name in system.approval_of(runbook, risk).roles)
+    roles = [system.roles[name] for name in names]
     return tuple(f"{role.title} ({', '.join(role.people) or 'nobody is named'})" for role in roles)
 
 
