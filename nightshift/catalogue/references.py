@@ -117,7 +117,7 @@ class References:
             if fleet.rule.prometheus is not None:
                 known = self._connections("http")
                 yield from self._one((*trail, "prometheus"), fleet.rule.prometheus, known, "connection of type http")
-            if fleet.rule.members is not None or self.lost:
+            if fleet.rule.members is not None or fleet.rule.kind not in kinds or self.lost:
                 continue
             if not fleet.declared:
                 remedy = "Write members, a Prometheus query that names them"

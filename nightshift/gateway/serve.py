@@ -24,6 +24,8 @@ from nightshift.gateway.causes import correlate, end_overtaken_runs
 from nightshift.gateway.dead_runs import mark_dead_runs
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.escalation import escalate, page_unclaimed
+from nightshift.gateway.fleets import INTERVAL_SECONDS as LOOK_SECONDS
+from nightshift.gateway.fleets import watch_fleets
 from nightshift.gateway.intake import take_in
 from nightshift.gateway.loops import Listener, Loop
 from nightshift.gateway.metrics import Metrics
@@ -93,6 +95,7 @@ class Gateway:
             "alertmanagers": (self.alertmanagers.reconcile, INTERVAL_SECONDS),
             "escalate": (self._escalate, 1.0),
             "unclaimed": (self._page_unclaimed, 5.0),
+            "fleets": (lambda: watch_fleets(self.ledger, self.catalogue), LOOK_SECONDS),
             "notify": (self.notifier.send_due, 1.0),
         }
         self.loops = {name: Loop(name, step, interval, self.metrics) for name, (step, interval) in work.items()}

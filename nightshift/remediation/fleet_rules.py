@@ -88,7 +88,12 @@ class Condition:
         """Whether a storm rages or its cool-down runs. A cool-down begins when the fleet is *seen* well again."""
         if self.sick_since is None:
             return False
-        return self.well_since is None or now < self.well_since + timedelta(seconds=cooldown)
+        over = self.cooled_at(cooldown)
+        return over is None or now < over
+
+    def cooled_at(self, cooldown: float) -> datetime | None:
+        """When the cool-down ends; None: it has not begun."""
+        return None if self.well_since is None else self.well_since + timedelta(seconds=cooldown)
 
 
 def is_sick(storm: Storm | None, health: Health) -> bool:
@@ -241,9 +246,9 @@ def _storm(
 def cooling(title: str, storm: Storm, condition: Condition) -> str:
     """What holds after a storm, in words."""
     since = f"A storm in {title} began {condition.sick_since:%Y-%m-%d %H:%M} UTC"
-    if condition.well_since is None:
+    end = condition.cooled_at(storm.cooldown)
+    if end is None:
         return f"{since}, and it has not been seen well since."
-    end = condition.well_since + timedelta(seconds=storm.cooldown)
     return f"{since}; the cool-down of {age_in_words(storm.cooldown)} ends at {end:%H:%M:%S} UTC."
 
 

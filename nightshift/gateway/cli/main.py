@@ -18,6 +18,7 @@ from nightshift.gateway.cli import (
     decision_commands,
     doctor_commands,
     incident_commands,
+    maintenance_commands,
     mode_commands,
     people_commands,
     runbook_commands,
@@ -50,6 +51,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     undo_commands.commands,  # undo
     people_commands.commands,  # people
     switch_commands.commands,  # stop, start, stops
+    maintenance_commands.commands,  # maintenance
     mode_commands.commands,  # mode
     breaker_commands.commands,  # breaker
     alert_commands.commands,  # alert, run

@@ -13,6 +13,7 @@ from nightshift.gateway.cli import completion
 from nightshift.gateway.cli.opened import NotFoundError, open_catalogue, system_of
 from nightshift.gateway.cli.output import err
 from nightshift.gateway.cli.texts import unicode_text
+from nightshift.remediation.durations import parse_duration
 from nightshift.remediation.models import Target
 from nightshift.remediation.text import printable
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nightshift.catalogue import Catalogue, System
 
 _LONGEST_REASON = 300
+_LONGEST_STOP_SECONDS = 10 * 365 * 86400
 
 
 def _reason(text: str) -> str:
@@ -42,6 +44,19 @@ RunbookName = Annotated[
         callback=unicode_text,
     ),
 ]
+
+
+def stop_seconds(text: str | None) -> str | None:
+    """The duration of a stop or a maintenance, as seconds."""
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not isinstance(seconds, int) or not 0 < seconds <= _LONGEST_STOP_SECONDS:
+        raise typer.BadParameter("write a duration between 1s and 10 years")
+    return str(seconds)
 
 
 def catalogue_or_none() -> Catalogue | None:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from nightshift.gateway.cli.fleet_view import fleets_now, maintenance_entry, not_alone_table
 from nightshift.gateway.cli.opened import NotFoundError, login, open_ledger, system_of
 from nightshift.gateway.cli.output import Json, out, print_json
 from nightshift.gateway.cli.scopes import (
@@ -20,10 +21,10 @@ from nightshift.gateway.cli.scopes import (
     SystemName,
     catalogue_or_none,
     check_runbook,
+    stop_seconds,
     target_of,
 )
 from nightshift.gateway.cli.texts import iso, moment, shown, unicode_text
-from nightshift.remediation.durations import parse_duration
 from nightshift.remediation.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
     from nightshift.remediation.ledger.switches import Scope
 
 commands = typer.Typer()
-_LONGEST_STOP_SECONDS = 10 * 365 * 86400
-
-
-def _seconds(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if not isinstance(seconds, int) or not 0 < seconds <= _LONGEST_STOP_SECONDS:
-        raise typer.BadParameter("write a duration between 1s and 10 years")
-    return str(seconds)
 
 
 @commands.command()
@@ -65,7 +53,10 @@ def stop(
     lasts: Annotated[
         str | None,
         typer.Option(
-            "--for", metavar="DURATION", help="How long, such as 2h. Without it until it is lifted.", callback=_seconds
+            "--for",
+            metavar="DURATION",
+            help="How long, such as 2h. Without it until it is lifted.",
+            callback=stop_seconds,
         ),
     ] = None,
 ) -> None:
@@ -110,14 +101,17 @@ def start(
 
 @commands.command()
 def stops(as_json: Json = False) -> None:
-    """Show what holds changes back now: stops, and freezes of the catalogue, with the next freeze of each system."""
+    """Show what holds changes back: stops, freezes, maintenance, fleets that are not well; and freezes to come."""
+    catalogue = catalogue_or_none()
     with open_ledger() as ledger:
         rows = ledger.switches.in_force()
-    catalogue = catalogue_or_none()
+        announced = [maintenance_entry(row) for row in ledger.maintenances.in_force()]
+        fleets = fleets_now(ledger, catalogue) if catalogue is not None else None
     windows = _windows(catalogue) if catalogue is not None else None
     if as_json:
         freezes = None if windows is None else [_window(*entry) for entry in windows]
-        print_json({"stops": [_stop(row) for row in rows], "freezes": freezes})
+        stopped = [_stop(row) for row in rows]
+        print_json({"stops": stopped, "freezes": freezes, "maintenance": announced, "fleets": fleets})
         return
     now = datetime.now(UTC)
     current = [entry for entry in windows or [] if entry[1].start <= now]
@@ -125,6 +119,10 @@ def stops(as_json: Json = False) -> None:
     out.print(_table(rows, current) if rows or current else "Nothing is stopped.")
     for system, window in coming:
         out.print(Text.assemble(f"Next freeze of {system}: {moment(window.start)} UTC {window}"), soft_wrap=True)
+    not_alone = [*announced, *(fleet for fleet in fleets or [] if fleet["state"] != "well")]
+    if not_alone:
+        out.print("\nEverything needs an approval, in any mode:")
+        out.print(not_alone_table(not_alone))
 
 
 def _scope(system: str | None, runbook: str | None, target: str | None) -> Scope:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from nightshift.catalogue import Catalogue, CatalogueError, System
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.text import printable
-from nightshift.running.doctor import alertmanagers, connections, installation
+from nightshift.running.doctor import alertmanagers, connections, fleets, installation
 from nightshift.running.doctor.finding import Check, Level, Seen, Symptom, error, ok, run_all
 from nightshift.settings import Settings
 
@@ -82,6 +82,9 @@ def _of_system(system: System) -> Iterator[Check]:
         wait = getattr(connection, "connect_timeout", 0) + getattr(connection, "timeout", 0)
         look = partial(connections.look_at, name, connection)
         yield Check(f"connection {name}", look, system.id, 30 + 3 * wait, _mend(name, system))
+    for fleet in system.fleets_of_system:
+        look = partial(fleets.look_at_fleet, fleet, system.connections)
+        yield Check(f"fleet {fleet.name}", look, system.id)
     for name, channel in sorted(system.channels.items()):
         look = partial(connections.look_at_channel, system, name, channel)
         yield Check(f"channel {name}", look, system.id)
