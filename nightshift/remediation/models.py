@@ -159,6 +159,21 @@ class Finding(Value):
     """Whether a person should read it first."""
 
 
+class Impact(Value):
+    """What a change touches and who uses that, as the diagnosis measured it: for who decides.
+
+    It informs and binds nobody: the number of users changes from look to look. What binds is the action's bound.
+    """
+
+    what: str
+    how_much: str
+    users: str
+    """Who uses it, with their number where it was measured, or that it could not be."""
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.how_much}; used by: {self.users}"
+
+
 class Action(Value):
     """One change to one target, with everything needed to judge it before and prove it after."""
 
@@ -179,6 +194,8 @@ class Action(Value):
     """How it is undone, or the words "cannot be undone"."""
     undo_when: UndoWhen = UndoWhen.NONE
     """Who undoes it: approving the action approves an undo that it announces here."""
+    impact: Impact | None = None
+    """What it touches and who uses that; no part of what is approved, see :class:`Impact`."""
     undoes: UUID | None = None
     """The action that this one takes back; its id."""
 
@@ -262,7 +279,7 @@ class Plan(Value):
     @property
     def digest(self) -> str:
         """SHA-256 of what would be done: an approval belongs to exactly this."""
-        done = [action.model_dump(mode="json") for action in self.actions]
+        done = [action.model_dump(mode="json", exclude={"impact"}) for action in self.actions]
         return hashlib.sha256(canonical_json([self.target.key, done]).encode()).hexdigest()
 
     @property

@@ -139,6 +139,7 @@ def _numbered(number: int, action: Action) -> str:
     parts = (
         f"{number}. **{action.title}**",
         f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {undo_in_words(action)}.*",
+        f"Affects {action.impact}." if action.impact else "",
         f"Touches {listed(files)}." if len(files) > 1 else "",  # a title names a single file
     )
     return "\n   ".join(part for part in parts if part)

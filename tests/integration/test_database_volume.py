@@ -329,6 +329,17 @@ def the_action(database: TradingDatabase, folder: Path) -> Action:
     return action
 
 
+def test_the_plan_says_how_many_sessions_use_the_table_now(recent: TradingDatabase, tmp_path: Path) -> None:
+    with psycopg.connect(recent.url) as reader, psycopg.connect(recent.url) as bystander:
+        reader.execute("select count(*) from trading_sessions")
+        bystander.execute("select 1")
+        impact = the_action(recent, tmp_path).impact
+
+    assert impact is not None
+    assert impact.users == "1 session at the moment; rows that one of them holds are left out"
+    assert impact.what == f"{OLD} of about {OLD + YOUNG} rows of trading_sessions"
+
+
 def test_from_the_plan_to_the_archive_and_back(recent: TradingDatabase, tmp_path: Path) -> None:
     kind, before = ACTION_KINDS["archive_rows"], recent.rows()
     action = the_action(recent, tmp_path)

@@ -40,6 +40,7 @@ def _actions(plan: Plan) -> Table:
     table.add_column("#", justify="right")
     table.add_column("Action", ratio=3, overflow="fold")
     table.add_column("Why", ratio=3, overflow="fold")
+    table.add_column("Affects", ratio=2, overflow="fold")
     table.add_column("Risk")
     table.add_column("At most", justify="right")
     table.add_column("Undo", ratio=2, overflow="fold")
@@ -48,6 +49,7 @@ def _actions(plan: Plan) -> Table:
             Text(str(number)),
             from_markdown(action.title),
             from_markdown(action.reason),
+            from_markdown(str(action.impact or "")),
             Text(action.risk.value, style=_RISK_STYLES[action.risk]),
             from_markdown(str(action.bound)),
             from_markdown(undo_in_words(action)),

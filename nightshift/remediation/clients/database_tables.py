@@ -209,6 +209,19 @@ def _estimate(session: Session, table: RowTable, before: str) -> int:
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
+def count_sessions(session: Session, table: RowTable) -> int:
+    """How many other sessions hold a lock on the table: each one that reads or writes it in an open transaction.
+
+    Raises:
+        psycopg.Error: the server did not answer.
+    """
+    query = (
+        "select count(distinct pid) from pg_locks where granted and relation = %s and pid <> pg_backend_pid() "
+        "and database = (select oid from pg_database where datname = current_database())"
+    )
+    return int(_scalar(session, query, [table.oid]) or 0)
+
+
 def old_rows_left(session: Session, table: RowTable, before: str) -> bool:
     """Whether any row before a time is left."""
     query = sql.SQL("select exists (select from {} where {})").format(table.identifier, table.older(before))

@@ -16,7 +16,13 @@ import psycopg
 
 from nightshift.remediation.allowances import Reading
 from nightshift.remediation.clients import prometheus as prometheus_client
-from nightshift.remediation.clients.database_tables import RowTable, count_old_rows, read_table, timescale_version
+from nightshift.remediation.clients.database_tables import (
+    RowTable,
+    count_old_rows,
+    count_sessions,
+    read_table,
+    timescale_version,
+)
 from nightshift.remediation.clients.postgres import Session, connection_is_gone, translated
 from nightshift.remediation.clients.prometheus import selector
 from nightshift.remediation.connections import HttpConnection
@@ -286,6 +292,8 @@ class _Look:
             unfit=table.unfit,
             indexed=table.indexed,
             table_bytes=table.bytes,
+            table_rows=max(table.rows, count.rows),
+            sessions=self.ask(f"who uses {rule.table}", lambda: count_sessions(self.session, table)),
             estimated=count.estimated,
         )
 

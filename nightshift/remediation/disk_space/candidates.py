@@ -23,7 +23,7 @@ from nightshift.remediation.disk_space.guards import (
 from nightshift.remediation.disk_space.policy import FileRule
 from nightshift.remediation.disk_space.retention import must_stay, places, removable_images, retain
 from nightshift.remediation.disk_space.space import Space
-from nightshift.remediation.models import Action, Quantity, Refusal, Risk, Target
+from nightshift.remediation.models import Action, Impact, Quantity, Refusal, Risk, Target
 from nightshift.remediation.text import counted, listed, printable
 
 BLOCK = 4096
@@ -66,6 +66,7 @@ class Candidate(Generic[T]):
             bound=Quantity(amount=int(gained.bytes * draft.slack), unit="bytes"),
             gain=gained.quantity(need),
             undo=draft.undo,
+            impact=Impact(what=draft.what, how_much=str(shown), users=draft.users),
         )
         return action, gained
 

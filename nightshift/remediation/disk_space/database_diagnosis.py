@@ -108,6 +108,10 @@ class OldRows(Value):
     """Whether an index finds the oldest rows without reading the whole table."""
     table_bytes: int = 0
     """The table with its indexes and TOAST."""
+    table_rows: int = 0
+    """All its rows, as the statistics estimate them."""
+    sessions: int | None = None
+    """Other sessions that use the table at this moment; None where they could not be counted."""
     estimated: bool = False
     """Whether counting took too long, so that the number is the query planner's."""
 

@@ -17,7 +17,7 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.remediation.disk_space.database_proposals import compression, expansion, vacuum, write_ahead_log
 from nightshift.remediation.disk_space.planner import NOTHING_TO_DO
 from nightshift.remediation.disk_space.proposals import blindness
-from nightshift.remediation.models import Action, Plan, Quantity, Refusal, Risk, Target, UndoWhen, format_bytes
+from nightshift.remediation.models import Action, Impact, Plan, Quantity, Refusal, Risk, Target, UndoWhen, format_bytes
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 
 WAL_ROOM = 64 * 2**20
@@ -114,6 +114,16 @@ def _archive_rows(target: Target, found: OldRows, rule: RowArchiveRule) -> Actio
         bound=Quantity(amount=rows, unit="rows"),
         undo=f"insert the rows again from the archive in {to}",
         undo_when=UndoWhen.BY_HAND,
+        impact=_impact(found, rule, rows),
+    )
+
+
+def _impact(found: OldRows, rule: RowArchiveRule, rows: int) -> Impact:
+    users = "not known" if found.sessions is None else f"{counted(found.sessions, 'session')} at the moment"
+    return Impact(
+        what=f"{rows:,} of about {counted(max(found.table_rows, rows), 'row')} of {printable(rule.table)}",
+        how_much=f"about {format_bytes(_share(found, rule))} of {format_bytes(found.table_bytes)}",
+        users=f"{users}; rows that one of them holds are left out",
     )
 
 

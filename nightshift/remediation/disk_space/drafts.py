@@ -29,10 +29,12 @@ from nightshift.remediation.disk_space.policy import ArchiveRule, DockerRule, Fi
 from nightshift.remediation.disk_space.retention import Retention
 from nightshift.remediation.disk_space.space import Space
 from nightshift.remediation.models import format_bytes
-from nightshift.remediation.text import age_in_words, counted, printable
+from nightshift.remediation.text import age_in_words, counted, listed, printable
 
 GROWTH_SLACK = 1.5
 """What is still growing may have grown this much, as a factor, and is still covered by an approval."""
+UNOPENED = "0 programs that can be seen"
+"""Who uses a file that nothing holds open."""
 DOWNLOADS_AGAIN = "cannot be undone; downloads again when needed"
 
 
@@ -45,6 +47,10 @@ class Draft:
     title: str
     reason: str
     undo: str
+    what: str
+    """What is touched, for the impact."""
+    users: str
+    """Who uses that."""
     slack: float = 1
     """Factor of the bound over the gain; 1 for lists, which are exact."""
 
@@ -58,6 +64,8 @@ def package_cache(cache: PackageCacheFact, gain: Space) -> Draft:
         f"Clear the package cache of {name} in {where} ({gain})",
         "Downloaded packages are only copies.",
         DOWNLOADS_AGAIN,
+        f"downloaded packages in {where}",
+        "nobody until they are installed anew",
         GROWTH_SLACK,
     )
 
@@ -70,6 +78,8 @@ def journal(fact: JournalFact, rule: JournalRule, gain: Space) -> Draft:
         f"Remove the oldest archived journal files, keeping {format_bytes(rule.keep)} ({gain})",
         "The policy keeps only the newest part of the systemd journal.",
         CANNOT_BE_UNDONE,
+        "archived files of the systemd journal",
+        "whoever reads its older entries",
         GROWTH_SLACK,
     )
 
@@ -83,6 +93,8 @@ def deletion(rule: FileRule, noun: str, files: Sequence[FileFact], gain: Space) 
         _title("Delete", noun, rule, files, gain),
         f"The policy keeps them no longer than that, and no program holds them open.{evidence}",
         CANNOT_BE_UNDONE,
+        _what(noun, rule, files),
+        UNOPENED,
     )
 
 
@@ -94,13 +106,15 @@ def build_cache(rule: DockerRule, gain: Space) -> Draft:
         f"Remove Docker build cache unused for {age_in_words(rule.build_cache_older_than)} ({gain})",
         "It only makes builds faster.",
         "cannot be undone; built again when needed",
+        "Docker build cache",
+        "no build that runs now; the next ones take longer",
         GROWTH_SLACK,
     )
 
 
 def images(rule: DockerRule, unused: Sequence[DockerImageFact], gain: Space) -> Draft:
     """Remove unused images."""
-    age = age_in_words(rule.images_older_than)
+    age, places = age_in_words(rule.images_older_than), {image.repository for image in unused}
     return Draft(
         PruneDocker(
             host=rule.host,
@@ -111,6 +125,8 @@ def images(rule: DockerRule, unused: Sequence[DockerImageFact], gain: Space) -> 
         f"Remove {counted(len(unused), 'Docker image')} without containers, older than {age} ({gain})",
         f"No container was made from them; the newest {rule.keep_images_per_repository} of each repository stay.",
         "pull them again, as long as their registry has them; images built here are gone",
+        f"{counted(len(unused), 'Docker image')} of {counted(len(places), 'repository', 'repositories')}",
+        "0 containers, running or stopped",
     )
 
 
@@ -123,6 +139,8 @@ def archiving(rule: ArchiveRule, files: Sequence[FileFact], gain: Space) -> Draf
         f"{_title('Move', 'file', rule, files, gain)} to {to}",
         "The policy keeps them elsewhere; each one is deleted here only after its copy was compared by checksum.",
         f"restore from {to}",
+        _what("file", rule, files),
+        UNOPENED,
     )
 
 
@@ -136,6 +154,8 @@ def log_cut(rule: LiveLogRule, file: FileFact, gain: Space) -> Draft:
         f"Cut the log {name} to its newest {tail}{saving} ({gain})",
         f"It is larger than {format_bytes(rule.larger_than)} and may still be written, so it is cut, not deleted.",
         f"restore from {printable(rule.save_to)}" if rule.save_to else CANNOT_BE_UNDONE,
+        f"the log {name}",
+        _writers(file),
         GROWTH_SLACK,
     )
 
@@ -150,6 +170,8 @@ def release(file: DeletedOpenFile, gain: Space) -> Draft:
         f"Cut the deleted file {printable(file.path)} that {holder} holds open ({gain})",
         "Its name is gone already; only the open program still keeps its space.",
         CANNOT_BE_UNDONE,
+        f"the deleted file {printable(file.path)}",
+        holder,
         GROWTH_SLACK,
     )
 
@@ -165,11 +187,22 @@ def backups(retention: Retention, files: Sequence[FileFact], gain: Space) -> Dra
         _title("Delete", "backup", rule, files, gain),
         f"The newest {len(retention.keep)} verified backups, and everything newer than them, stay.",
         CANNOT_BE_UNDONE,
+        _what("backup", rule, files),
+        f"{UNOPENED}; the newest {len(retention.keep)} verified ones stay",
     )
 
 
 def _listing(files: Sequence[FileFact]) -> tuple[ListedFile, ...]:
     return tuple(ListedFile.of(file) for file in files)
+
+
+def _what(noun: str, rule: FileRule, files: Sequence[FileFact]) -> str:
+    return f"{counted(len(files), noun)} below {printable(rule.directory)}"
+
+
+def _writers(file: FileFact) -> str:
+    programs = [f"{printable(process.command, 40)} (pid {process.pid})" for process in file.open_by]
+    return f"{counted(len(programs), 'program')}: {listed(programs)}" if programs else UNOPENED
 
 
 def _title(verb: str, noun: str, rule: FileRule, files: Sequence[FileFact], gain: Space) -> str:
