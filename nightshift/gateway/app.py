@@ -22,8 +22,10 @@ from starlette.requests import ClientDisconnect
 
 from nightshift.catalogue import Catalogue
 from nightshift.gateway import webhook
+from nightshift.gateway.decisions import Decisions
 from nightshift.gateway.intake import page_unreadable
 from nightshift.gateway.metrics import Metrics
+from nightshift.gateway.refusals import RefusedError
 from nightshift.gateway.webhook import BodyRefusedError
 from nightshift.remediation.errors import ConfigurationError, LedgerUnavailableError
 from nightshift.remediation.ledger import Ledger
@@ -55,19 +57,6 @@ _NOTE_PAUSE_SECONDS = 60.0
 """A body that is refused is written down at most this often for each reason: anybody may send one."""
 
 
-class RefusedError(Exception):
-    """A request that gets an error for an answer."""
-
-    def __init__(self, status: int, reason: str, error: str, remedy: str, **headers: str) -> None:
-        super().__init__(error)
-        self.status, self.reason, self.error, self.remedy = status, reason, error, remedy
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def answer(self) -> JSONResponse:
-        """What the sender gets; nothing in it comes from the request."""
-        return JSONResponse({"error": self.error, "remedy": self.remedy}, self.status, self.headers)
-
-
 def create_app(settings: Settings, ledger: Ledger, catalogue: Catalogue, metrics: Metrics | None = None) -> FastAPI:
     """The application.
 
@@ -83,6 +72,8 @@ def create_app(settings: Settings, ledger: Ledger, catalogue: Catalogue, metrics
     alerts = _Alerts(settings, ledger, metrics)
 
     app.add_api_route("/alerts", alerts.receive, methods=["POST"], response_model=None)
+    decisions = Decisions(ledger, catalogue)
+    app.add_api_route("/incidents/{incident}/decision", decisions.decide, methods=["POST"], response_model=None)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
