@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,8 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.running import installation
 from nightshift.running.embedded_postgres import EmbeddedPostgres
-from nightshift.running.up import POSTGRESQL
+from nightshift.running.prefect_server import worker_command
+from nightshift.running.up import POSTGRESQL, WORKER
 from nightshift.running.warm.forkserver import TITLE
 from nightshift.settings import Settings
 
@@ -134,6 +135,23 @@ class Installation:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(ours, timeout=10)
+
+    @contextmanager
+    def second_worker(self) -> Iterator[psutil.Process]:
+        """Another worker of the same pool, as on a second machine."""
+        first = psutil.Process(self.pid(WORKER))
+        command = worker_command(self.settings.work_pool, "second")
+        with (self.home / "logs" / "second-worker.log").open("ab") as log:
+            second = psutil.Popen(command, env=first.environ(), cwd="/", stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield second
+        finally:
+            if second.is_running():
+                second.terminate()
+            try:
+                second.wait(30)
+            except psutil.TimeoutExpired:
+                second.kill()
 
     @property
     def _word(self) -> str:

@@ -186,6 +186,8 @@ class Incident:
         plan = self._plan
         if plan is None or not (plan.actions or plan.refusals or plan.proposals):
             return Conclusion(Outcome.EXPECTED, plan.goal if plan else "Nothing to do.")
+        if self._execution.needless:
+            return Conclusion(Outcome.EXPECTED, "The goal was reached before this run began to act: nothing to do.")
         if self.limits.dry_run:
             return Conclusion(Outcome.EXPECTED, "Dry run: the plan was made, nothing was changed.")
         if self.mode is Mode.OBSERVE:

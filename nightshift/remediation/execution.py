@@ -42,3 +42,8 @@ class Execution:
         """End here."""
         self.ended, self.reason = outcome, reason
         return self
+
+    @property
+    def needless(self) -> bool:
+        """Whether the goal was reached before any action began: somebody else saw to it meanwhile."""
+        return bool(self.results) and all(result.status is Status.NOT_NEEDED for result in self.results)

@@ -19,10 +19,10 @@ from lab.sinks import HttpSink
 SYSTEM = "shop"
 MOUNTS = tuple(f"/data{number}" for number in range(1, 13))
 """One small filesystem per test that needs one, so that tests neither see nor wait for each other."""
-SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble") for number in range(1, 25))
+SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble") for number in range(1, 33))
 """Filesystems of 16 MiB, for tests with many of them."""
-ALERTS = ("DiskAsks", "DiskAlone", "DiskHurries")
-"""The same runbook three times: in mode propose, in mode auto, and with an approval that expires at once."""
+ALERTS = ("DiskAsks", "DiskAlone", "DiskTwin", "DiskHurries")
+"""The same runbook: in mode propose, twice in mode auto, and with an approval that expires at once."""
 
 
 def policy(mounts: tuple[str, ...] = (*MOUNTS, *SMALL_MOUNTS)) -> dict[str, Any]:
@@ -96,6 +96,7 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
         "runbooks": {
             "DiskAsks": runbook("propose"),
             "DiskAlone": runbook("auto"),
+            "DiskTwin": runbook("auto"),
             "DiskHurries": runbook("propose", expires="2s"),
             "NobodyKnows": {"summary": "no flow answers this", "severity": "warning"},
         },

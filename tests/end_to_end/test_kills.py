@@ -260,19 +260,23 @@ def test_the_prefect_server_killed_before_during_and_after_a_run(
 def test_the_database_of_everything_killed_in_the_middle_of_a_change(
     installation: Installation, alertmanager: AlertmanagerProcess, case: Callable[..., Case]
 ) -> None:
-    acting, waiting = case(21), case(22, "DiskAsks")
+    at_points = {case(21 + number): point for number, point in enumerate(POINTS[2:5])}
+    waiting = case(24, "DiskAsks")
     alertmanager.fire(waiting.labels)
     waiting.wait_until_suspended()
-    alertmanager.fire(acting.labels)
-    stopped = frozen({acting: "after_intent"})[acting]
+    for each in at_points:
+        alertmanager.fire(each.labels)
+    stopped = frozen(at_points)
 
     installation.kill("postgresql")
-    stopped.send_signal(signal.SIGCONT)
-    psutil.wait_procs([stopped], timeout=60)
+    for process in stopped.values():
+        process.send_signal(signal.SIGCONT)
+    psutil.wait_procs(list(stopped.values()), timeout=60)
     installation.up()
 
     waiting.approve()
-    acting.assert_ended_well(attempts=2)
+    for each in at_points:
+        each.assert_ended_well(attempts=2)
     waiting.assert_ended_well()
     assert_prefect_knows_of_no_run_at_work(installation)
 

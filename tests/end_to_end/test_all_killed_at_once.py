@@ -1,0 +1,169 @@
+"""The machine loses its power in the middle of changes, and two workers race: each effect is seen exactly once.
+
+Who counts is the kernel of the patient host, and whatever is deleted is followed by another file of the same name.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from lab.alertmanager import AlertmanagerProcess
+from lab.full_disk import FullDisk
+from lab.installation import Installation
+from lab.patient_host import PatientHost
+from lab.witness import WRITTEN_AFTERWARDS, Seen, Witness, directories_below
+from nightshift.gateway.dispatch import event
+from nightshift.remediation.ledger.journal import Kind, Row
+
+pytestmark = pytest.mark.timeout(400)
+
+Disk = Callable[[int], FullDisk]
+
+
+@pytest.fixture
+def disk(patient: PatientHost) -> Disk:
+    """Fills one of the small filesystems."""
+    return lambda number: FullDisk(patient, f"/kill{number}")
+
+
+@contextmanager
+def watched(disks: list[FullDisk]) -> Iterator[Seen]:
+    """What happens to the files of these filesystems, as the kernel tells."""
+    places: dict[str, Path] = {}
+    for disk in disks:
+        places |= dict(directories_below(disk.host.path(disk.mount), disk.mount))
+    with Witness(places, lambda path: not path.endswith(".sha256")) as witness:
+        yield witness.seen
+        witness.check()
+
+
+def labels(disk: FullDisk, alert: str) -> dict[str, str]:
+    return {"alertname": alert, "system": "shop", "instance": "web1", "mountpoint": disk.mount}
+
+
+def incident(installation: Installation, disk: FullDisk, alert: str) -> int:
+    return int(installation.incident(alert, f"%2F{disk.mount.strip('/')}").id)
+
+
+def send_event_again(installation: Installation, number: int) -> None:
+    """The event of the incident under another id, as when the server answered and the answer was lost."""
+    again = event(installation.ledger.incidents.get(number)) | {"id": str(uuid4())}
+    answer = httpx.post(f"{installation.settings.prefect_api_url}/events", json=[again], trust_env=False)
+    answer.raise_for_status()
+
+
+def intended(rows: list[Row]) -> set[str]:
+    listed = [row.entry["action"]["arguments"]["files"] for row in rows if row.kind is Kind.INTENT]
+    return {file["path"] for files in listed for file in files}
+
+
+def assert_each_effect_once(installation: Installation, disk: FullDisk, seen: Seen, *numbers: int) -> None:
+    """Repaired by what the plans of these incidents listed, each file once; all else is as it was."""
+    rows = sorted(
+        (row for number in numbers for row in installation.ledger.journal.of(number)), key=lambda row: row.sequence
+    )
+    deleted = {path: times for path, times in seen.deleted.items() if path.startswith(f"{disk.mount}/")}
+    story = "\n".join(installation.report(number) for number in numbers)
+    assert deleted, story
+    assert set(deleted.values()) == {1}, deleted
+    assert deleted.keys() <= intended(rows), story
+    assert [path for path in seen.otherwise if path.startswith(f"{disk.mount}/")] == []
+    now = disk.seen()
+    for path, before in disk.before.items():
+        if path not in deleted:
+            assert now[path] == before
+        elif not path.endswith(".sha256"):
+            assert disk.host.path(path).read_bytes() == WRITTEN_AFTERWARDS
+    assert now.keys() <= disk.before.keys()
+    assert disk.used_percent <= 60.5, story
+    fences = [row.fence for row in rows if row.fence is not None]
+    assert fences == sorted(fences), "an older holder of the lease acted after a newer one"
+    assert all(installation.ledger.journal.unsettled(number) == [] for number in numbers)
+
+
+def freeze(installation: Installation, number: int, point: str) -> psutil.Process:
+    process = installation.flow_process(number)
+    installation.arm(point, process, signal.SIGSTOP)
+    installation.wait(partial(_is_stopped, process), f"incident {number} at {point}")
+    return process
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    return process.status() == psutil.STATUS_STOPPED
+
+
+def test_everything_killed_at_once_before_during_and_after_a_change(
+    installation: Installation, alertmanager: AlertmanagerProcess, disk: Disk
+) -> None:
+    points = {"before_intent": disk(25), "after_intent": disk(26), "after_act": disk(27)}
+    asking, taken = disk(28), disk(29)
+    with watched([*points.values(), asking, taken]) as seen:
+        alertmanager.fire(labels(asking, "DiskAsks"))
+        waits = incident(installation, asking, "DiskAsks")
+        installation.wait_for(waits, Kind.ASKED)
+        numbers = {}
+        for point, full in points.items():
+            alertmanager.fire(labels(full, "DiskAlone"))
+            numbers[point] = incident(installation, full, "DiskAlone")
+            freeze(installation, numbers[point], point)
+        answers = [installation.post(labels(taken, "DiskAlone")) for _ in range(2)]
+
+        installation.kill_everything()
+        assert all(answer.is_success for answer in answers)
+        installation.up()
+        with installation.second_worker():
+            installation.cli("approve", str(waits), "--yes", "--comment", "go ahead")
+
+            ended = {point: installation.ended(number) for point, number in numbers.items()}
+            for point, full in points.items():
+                assert (ended[point].outcome, ended[point].attempt) == ("resolved", 2), point
+                assert_each_effect_once(installation, full, seen, numbers[point])
+            for full, number in ((asking, waits), (taken, incident(installation, taken, "DiskAlone"))):
+                assert installation.ended(number).outcome == "resolved", installation.report(number)
+                assert_each_effect_once(installation, full, seen, number)
+    assert installation.ledger.journal.first_broken_link() is None
+    assert_prefect_knows_of_no_run_at_work(installation)
+
+
+def test_two_workers_two_runbooks_and_every_event_twice_make_one_repair_of_each_target(
+    installation: Installation, alertmanager: AlertmanagerProcess, disk: Disk
+) -> None:
+    disks = [disk(30), disk(31)]
+    with watched(disks) as seen, installation.second_worker() as second:
+        installation.wait(
+            lambda: "started" in (installation.home / "logs/second-worker.log").read_text(), "second worker"
+        )
+        for full in disks:
+            for alert in ("DiskAlone", "DiskTwin"):
+                alertmanager.fire(labels(full, alert))
+        pairs = {full.mount: [incident(installation, full, a) for a in ("DiskAlone", "DiskTwin")] for full in disks}
+        for number in (number for pair in pairs.values() for number in pair):
+            send_event_again(installation, number)
+
+        for full in disks:
+            outcomes = [installation.ended(number).outcome for number in pairs[full.mount]]
+            story = "\n".join(installation.report(number) for number in pairs[full.mount])
+            assert set(outcomes) <= {"resolved", "expected"}, story
+            assert_each_effect_once(installation, full, seen, *pairs[full.mount])
+        assert second.is_running()
+
+
+def assert_prefect_knows_of_no_run_at_work(installation: Installation) -> None:
+    """A run that died with its worker does not show as running for ever."""
+    busy = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+
+    def none() -> bool:
+        answer = httpx.post(f"{installation.settings.prefect_api_url}/flow_runs/filter", json=busy, trust_env=False)
+        answer.raise_for_status()
+        return list(answer.json()) == []
+
+    installation.wait(none, "rest in Prefect")
