@@ -14,7 +14,7 @@ from nightshift.remediation.decisions import Decision, NotTaken, Progress, Why
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.people import People
-from nightshift.remediation.ledger.schema import NOW, OPEN
+from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.models import Plan
 from nightshift.remediation.people import canonical
 
@@ -22,6 +22,8 @@ ANSWERED_IN_LEDGER = "ledger"
 """Name in a Prefect form that stands for "read the ledger": what such a form says is no decision of anybody."""
 
 _TABLE = schema.approval
+_ASKING = 0x6E73_6173
+"""First key of the advisory locks under which an incident's runs ask; the second is the incident."""
 
 
 Eligible = Callable[[Row[Any]], NotTaken | None]
@@ -85,38 +87,32 @@ class Approvals:
             requester: canonical name of who started the run by hand.
         """
         self.keep_plan(incident_id, plan)
+        values = {"expires_at": NOW + timedelta(seconds=seconds), "needed": needed, "requester": requester}
         with self._engine.begin() as connection:
-            connection.execute(
-                update(_TABLE)
-                .where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open", _TABLE.c.digest != plan.digest)
-                .values(status="superseded", decided_at=NOW)
-            )
-            is_new = connection.execute(
-                insert(_TABLE)
-                .values(
-                    incident_id=incident_id,
-                    digest=plan.digest,
-                    flow_run_id=flow_run_id,
-                    expires_at=NOW + timedelta(seconds=seconds),
-                    needed=needed,
-                    requester=requester,
-                )
-                .on_conflict_do_nothing(index_elements=[_TABLE.c.incident_id], index_where=OPEN)
-                .returning(_TABLE.c.id)
-            ).scalar()
-            if is_new is None and flow_run_id is not None:
-                connection.execute(
-                    update(_TABLE)
-                    .where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
-                    .values(flow_run_id=flow_run_id)
-                )
-            row = connection.execute(
-                select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
-            ).one()
-            if is_new is not None:
-                entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
-                entry |= {"needed": row.needed, "risk": plan.risk}
-                self._journal.append(connection, incident_id, Kind.ASKED, entry)
+            # Of two runs that ask at once, one that lost its claim among them, the second sees what the first asked.
+            connection.execute(select(func.pg_advisory_xact_lock(_ASKING, incident_id % 2**31)))
+            row = self._open(connection, incident_id, plan.digest, flow_run_id)
+            return row or self._ask(connection, incident_id, plan, {**values, "flow_run_id": flow_run_id})
+
+    @staticmethod
+    def _open(connection: Connection, incident_id: int, digest: str, flow_run_id: UUID | None) -> Row[Any] | None:
+        """The open approval of this plan, locked: no answer can end it meanwhile. One for another plan is ended."""
+        is_open = (_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
+        row = connection.execute(select(_TABLE).where(*is_open).with_for_update()).first()
+        if row is None or row.digest != digest:
+            connection.execute(update(_TABLE).where(*is_open).values(status="superseded", decided_at=NOW))
+            return None
+        if flow_run_id is None:
+            return row
+        waits = update(_TABLE).where(_TABLE.c.id == row.id).values(flow_run_id=flow_run_id)
+        return connection.execute(waits.returning(_TABLE)).one()
+
+    def _ask(self, connection: Connection, incident_id: int, plan: Plan, values: dict[str, Any]) -> Row[Any]:
+        asked = insert(_TABLE).values(incident_id=incident_id, digest=plan.digest, **values).returning(_TABLE)
+        row = connection.execute(asked).one()
+        entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
+        entry |= {"needed": row.needed, "risk": plan.risk}
+        self._journal.append(connection, incident_id, Kind.ASKED, entry)
         return row
 
     def begun(self, incident_id: int, plan: Plan) -> Plan:
