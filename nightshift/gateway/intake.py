@@ -197,7 +197,7 @@ class _Intake:
         self, row: Row[Any], alert: Alert, system: System | None, trouble: Trouble, ended: Row[Any]
     ) -> tuple[str, int]:
         """An incident of the same trouble ended a short while ago."""
-        ago = age_in_words(max(60.0, round((datetime.now(UTC) - ended.ended_at).total_seconds() / 60) * 60.0))
+        ago = age_in_words(max(60.0, round(float(ended.ended_ago) / 60) * 60.0))
         if row.incident_id != ended.id:
             self._note(ended.id, row)
         if trouble.severity.urgency < Severity(ended.severity).urgency:

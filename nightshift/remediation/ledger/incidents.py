@@ -148,7 +148,7 @@ class Incidents:
         A dry run has changed nothing, and one that its cause stands for was not answered itself.
         """
         return connection.execute(
-            select(_TABLE)
+            select(_TABLE, func.extract("epoch", NOW - _TABLE.c.ended_at).label("ended_ago"))
             .where(
                 _TABLE.c.system == trouble.system,
                 _TABLE.c.runbook == trouble.runbook,
