@@ -198,7 +198,7 @@ def test_effects_that_came_first_go_over_to_the_cause_and_nobody_is_called_about
     assert Kind.JOINED in shop.kinds(effect.id)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_storm_in_any_order_is_one_incident_with_every_alert(shop: Shop, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same each time
     storm = [alert("PodDown", each, deployment=f"d{each % 7}") for each in range(150)]

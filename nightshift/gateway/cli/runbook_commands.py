@@ -63,8 +63,8 @@ def show(
     system: System = None,
     as_json: Json = False,
 ) -> None:
-    """Show what is done about one alert: flow, limits, who approves, who is called, where it is told."""
-    from nightshift.gateway.cli import runbook_view
+    """Show what is done about one alert: flow, limits, who approves, who is called, and what it is an effect of."""
+    from nightshift.gateway.cli import correlation_view, runbook_view
     from nightshift.gateway.cli.modes_now import modes_now, words
 
     catalogue = open_catalogue()
@@ -85,10 +85,17 @@ def show(
     modes = modes_now()
     found = modes.entry(having[0], alert, having[0].runbooks[alert])
     set_by = modes.row(having[0].id, alert)
+    rules = (catalogue.correlation, having[0].id, alert)
     if as_json:
-        print_json({**runbook_view.details(*found), "mode_set": words(set_by) if set_by is not None else None})
+        mode_set = words(set_by) if set_by is not None else None
+        details = {**runbook_view.details(*found), "mode_set": mode_set}
+        print_json(details | {"correlation": correlation_view.rules_about(*rules)})
         return
     out.print(*runbook_view.page(*found), sep="\n")
+    if lines := list(correlation_view.in_words(*rules)):
+        out.print(Text("\nCauses and effects", style="bold"))
+        for what, why in lines:
+            out.print(Text.assemble(what, (f": {why}", "dim")))
     if set_by is not None:
         out.print(
             Text(f"\nThe mode {words(set_by)}. The catalogue says {having[0].mode_of(having[0].runbooks[alert])}.")
@@ -125,11 +132,16 @@ def check(
         raise typer.Exit(1) from None
     answered = sum(runbook.answered for _, _, runbook in catalogue.runbooks())
     systems, alerts = len(catalogue.systems), len(catalogue.runbooks())
+    rules = len(catalogue.correlation.causes) + len(catalogue.correlation.same)
     if as_json:
-        print_json({"folder": str(folder), "mistakes": [], "systems": systems, "alerts": alerts, "answered": answered})
+        print_json(
+            {"folder": str(folder), "mistakes": [], "systems": systems, "alerts": alerts, "answered": answered}
+            | {"correlation_rules": rules}
+        )
     else:
         out.print(
-            f"No mistakes: {counted(systems, 'system')}, {counted(alerts, 'alert')}, {answered} answered by a flow."
+            f"No mistakes: {counted(systems, 'system')}, {counted(alerts, 'alert')}, {answered} answered by a flow"
+            + (f"; {counted(rules, 'rule')} of causes and effects." if rules else ".")
         )
 
 
@@ -139,8 +151,10 @@ def _mistake(mistake: object) -> dict[str, object]:
 
 
 @commands.command()
-def schema() -> None:
+def schema(
+    correlation: Annotated[bool, typer.Option("--correlation", help="Of correlation.yaml, not of a system.")] = False,
+) -> None:
     """Print the JSON schema of a catalogue file: an editor completes and checks with it while you write."""
     from nightshift.catalogue.schema import schema_text
 
-    sys.stdout.write(schema_text())
+    sys.stdout.write(schema_text(correlation=correlation))
