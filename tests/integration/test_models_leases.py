@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 from uuid import uuid4
 
@@ -48,25 +49,13 @@ class Modelled:
 class State:
     leases: tuple[tuple[int, Modelled], ...] = ()
     """By number of the path."""
-    seen: tuple[tuple[tuple[int, int], tuple[int, float]], ...] = ()
-    """By watcher and path: the promise that it saw, and since when."""
 
     def lease(self, path: int) -> Modelled | None:
         return dict(self.leases).get(path)
 
     def put(self, path: int, lease: Modelled | None) -> State:
         rest = tuple(known for known in self.leases if known[0] != path)
-        return replace(self, leases=tuple(sorted((*rest, (path, lease)), key=_number)) if lease else rest)
-
-    def watch(self, watcher: int, path: int, now: float) -> tuple[State, float]:
-        """For how long this watcher has certainly seen this promise."""
-        lease = self.lease(path)
-        assert lease is not None
-        ticket, since = dict(self.seen).get((watcher, path), (None, 0.0))
-        if ticket == lease.ticket:
-            return self, now - since
-        rest = tuple(known for known in self.seen if known[0] != (watcher, path))
-        return replace(self, seen=tuple(sorted((*rest, ((watcher, path), (lease.ticket, now)))))), 0.0
+        return State(tuple(sorted((*rest, (path, lease)), key=_number)) if lease else rest)
 
 
 @dataclass(frozen=True)
@@ -90,43 +79,44 @@ def overlap(one: int, other: int) -> bool:
 
 
 class Model:
-    """What each operation may do."""
+    """What each operation may do. A watcher may end what is over; when it must, depends on what it has seen before."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def apply(self, state: State, operation: Operation) -> Iterator[tuple[State, Any]]:
-        yield getattr(self, f"_{operation.what}")(state, operation)
+        return getattr(self, f"_{operation.what}")(state, operation)  # type: ignore[no-any-return]
 
-    def _acquire(self, state: State, one: Operation) -> tuple[State, Any]:
+    def _is_over(self, lease: Modelled) -> bool:
+        return self.now - lease.promised_at >= lease.seconds
+
+    def _acquire(self, state: State, one: Operation) -> Iterator[tuple[State, Any]]:
         for path, lease in sorted(state.leases, key=lambda known: "/".join(PATHS[known[0]])):
             if lease.holder != one.holder and overlap(path, one.path):
-                state, silent = state.watch(one.watcher, path, self.now)
-                if silent < lease.seconds:
-                    # In the database the watcher's memory stays, and what it has taken away comes back.
-                    return state, ("held", path)
+                yield state, ("held", path)
+                if not self._is_over(lease):
+                    return
                 state = state.put(path, None)
         lease = Modelled(one.holder, one.ticket, one.seconds, self.now, one.ticket)
-        return state.put(one.path, lease), ("granted",)
+        yield state.put(one.path, lease), ("granted",)
 
-    def _renew(self, state: State, one: Operation) -> tuple[State, Any]:
+    def _renew(self, state: State, one: Operation) -> Iterator[tuple[State, Any]]:
         lease = state.lease(one.path)
         if lease is None or lease.grant != one.grant:
-            return state, False
+            yield state, False
+            return
         renewed = replace(lease, ticket=one.ticket, seconds=one.seconds, promised_at=self.now)
-        return state.put(one.path, renewed), True
+        yield state.put(one.path, renewed), True
 
-    def _release(self, state: State, one: Operation) -> tuple[State, Any]:
+    def _release(self, state: State, one: Operation) -> Iterator[tuple[State, Any]]:
         lease = state.lease(one.path)
-        return (state.put(one.path, None) if lease and lease.holder == one.holder else state), None
+        yield (state.put(one.path, None) if lease and lease.holder == one.holder else state), None
 
-    def _watch(self, state: State, one: Operation) -> tuple[State, Any]:
-        ended = 0
-        for path, lease in state.leases:
-            state, silent = state.watch(one.watcher, path, self.now)
-            if silent >= lease.seconds:
-                state, ended = state.put(path, None), ended + 1
-        return state, ended
+    def _watch(self, state: State, _one: Operation) -> Iterator[tuple[State, Any]]:
+        over = [path for path, lease in state.leases if self._is_over(lease)]
+        for number in range(len(over) + 1):
+            for ended in combinations(over, number):
+                yield State(tuple(known for known in state.leases if known[0] not in ended)), number
 
 
 class AllLeases(RuleBasedStateMachine):
@@ -134,7 +124,7 @@ class AllLeases(RuleBasedStateMachine):
         super().__init__()
         self.ledger, self.clock, self.model = ledger, clock, Model()
         self.states = [State()]
-        """Which of these it is in is not known: who read something first cannot be seen from outside."""
+        """Which of these it is in cannot be seen from outside."""
         self.watchers = [Leases(ledger.engine, Silence(lambda: self.model.now)) for _ in range(WATCHERS)]
         self.tickets = 0
         self.claims: list[Claim] = []
@@ -171,6 +161,14 @@ class AllLeases(RuleBasedStateMachine):
             f"{operations} said {said} and left {really}, which is none of {[_seen(end) for end in ends]}"
         )
         self._assert_nobody_was_robbed(before, operations)
+
+    @rule(watcher=st.integers(0, WATCHERS - 1))
+    def whoever_watches_for_long_enough_ends_everything(self, watcher: int) -> None:
+        self.watchers[watcher].end_silent()
+        self.model.now += max(PROMISED)
+        self.watchers[watcher].end_silent()
+        self.states = [State()]
+        assert self._as_it_is() == {}
 
     @rule(seconds=st.sampled_from([1.0, 9.0, 11.0, 31.0]))
     def time_passes(self, seconds: float) -> None:
