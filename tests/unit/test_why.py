@@ -179,7 +179,26 @@ CASES: list[tuple[str, Facts, str, str]] = [
     ("not_covered", facts(UNCOVERED, declared=None), "No flow answered it", "nightshift doctor"),
     ("intake_failed", facts(replace(UNCOVERED, runbook="IntakeFailed")), "No runbook.", "gateway.log"),
     ("unreadable_alerts", facts(replace(UNCOVERED, runbook="UnreadableAlerts")), "No runbook.", "gateway.log"),
-    ("effect_of_a_cause", facts(cause=incident(id=5, title="a node is down")), "a node is down", "nightshift why 5"),
+    (
+        "effect_of_a_cause",
+        facts(
+            incident(cause_id=5, under_cause_since=EARLIER, cause_rule="node"), cause=incident(id=5, title="node down")
+        ),
+        "an effect of incident 5 (node down), which is open, by the rule 'node'",
+        "nightshift why 5",
+    ),
+    (
+        "effect_of_a_cause",
+        facts(UNCOVERED, replace(ALERT, cause_rule="node")),
+        "an effect of incident 7 (a disk is full), which ended as escalated",
+        "edit it in correlation.yaml",
+    ),
+    (
+        "waits_for_its_cause",
+        facts(None, replace(ALERT, taken_in=False, held_until=LATER)),
+        "until 12:10:00 UTC",
+        "Wait until then",
+    ),
     (
         "within_the_cool_down",
         facts(incident(status="ended", outcome="resolved", ended_at=EARLIER), replace(ALERT, last_seen=NOW)),

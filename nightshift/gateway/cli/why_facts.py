@@ -62,6 +62,7 @@ def facts_about(
         query=query,
         alert=alert,
         incident=incident,
+        cause=evidence.incident(incident.cause_id) if incident is not None and incident.cause_id is not None else None,
         refused=refused,
         sources=tuple(_sources(evidence, settings, selector)) if nothing else (),
         bodies=evidence.refused_bodies() if nothing else (),

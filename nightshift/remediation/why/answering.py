@@ -21,8 +21,8 @@ CASES: tuple[Case, ...] = (
     arrival.resolved_before_seen,
     arrival.noted,
     # Nothing of its own is to be done.
-    covering.no_flow,
     around.effect_of_a_cause,
+    covering.no_flow,
     around.held_by_a_person,
     around.within_the_cool_down,
     # In progress.

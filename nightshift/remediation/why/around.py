@@ -28,6 +28,12 @@ _TOLD_IN_STORY = {
     Kind.JUDGED,
     Kind.ACKNOWLEDGED,
     Kind.ENDED,
+    Kind.SWALLOWED,
+    Kind.JOINED,
+    Kind.PAUSED,
+    Kind.RELEASED,
+    Kind.WENT_ON,
+    Kind.HANDED_BACK,
 }
 """Rows that move the story on; the report has the others, too."""
 _LONGEST_STORY = 14
@@ -35,15 +41,25 @@ _LONGEST_STORY = 14
 
 def effect_of_a_cause(facts: Facts) -> Answer | None:
     """Another incident is the cause, and is repaired first."""
-    incident, cause = facts.incident, facts.cause
-    if incident is None or cause is None:
+    alert, incident = facts.alert, facts.incident
+    if incident is not None and alert is not None and alert.cause_rule is not None:
+        return _effect(incident, alert.cause_rule, "this alert is looked at by itself")
+    cause = facts.cause
+    if incident is None or cause is None or (incident.under_cause_since is None and incident.outcome != "joined"):
         return None
+    return _effect(cause, incident.cause_rule or "", f"incident {incident.id} goes on")
+
+
+def _effect(cause: IncidentSeen, rule: str, then: str) -> Answer:
     state = f"ended as {cause.outcome}" if cause.outcome else f"is {cause.status}"
-    because = f"It is taken for an effect of incident {cause.id} ({printable(cause.title)}), which {state}. "
-    because += "Nothing of its own is done about an effect."
-    return Answer(
-        "effect_of_a_cause", because, (Change("See the cause", f"nightshift why {cause.id}"), report(incident))
+    because = f"It is taken for an effect of incident {cause.id} ({printable(cause.title)}), which {state}, by the "
+    because += f"rule '{printable(rule, 100)}'. Nothing of its own is done about an effect; if it stays when the "
+    because += f"cause is over, {then}."
+    changes = (
+        Change("See what is done about the cause", f"nightshift why {cause.id}"),
+        Change("If the rule is wrong here, edit it in correlation.yaml of the catalogue", "nightshift up"),
     )
+    return Answer("effect_of_a_cause", because, changes)
 
 
 def within_the_cool_down(facts: Facts) -> Answer | None:

@@ -90,6 +90,12 @@ def waits_for_intake(facts: Facts) -> Answer | None:
         return None
     waited = (facts.now - alert.last_seen).total_seconds()
     because = f"It came at {clock(alert.last_seen, facts.now)} and waits for intake"
+    if alert.held_until is not None and alert.held_until > facts.now:
+        until = clock(alert.held_until, facts.now)
+        change = Change("Wait until then; which effects wait stands in correlation.yaml of the catalogue")
+        return Answer(
+            "waits_for_its_cause", f"{because} until {until}: it may be an effect of a cause to come.", (change,)
+        )
     if waited < _SOON_SECONDS and facts.running.gateway is not False:
         return Answer("waits_for_intake", f"{because}, which looks every second.", (Change("Ask again"),))
     state = "the gateway does not answer" if facts.running.gateway is False else "intake does not get on"

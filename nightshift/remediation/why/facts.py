@@ -31,6 +31,10 @@ class AlertSeen:
     note: str | None
     """What intake concluded."""
     incident_id: int | None
+    cause_rule: str | None = None
+    """It joined its incident as an effect, by this rule."""
+    held_until: datetime | None = None
+    """Intake does not look at it before: its cause may come."""
 
     @property
     def name(self) -> str:
@@ -172,6 +176,10 @@ class IncidentSeen:
     acknowledged_at: datetime | None = None
     next_step_at: datetime | None = None
     flow_run_id: Any = None
+    cause_id: int | None = None
+    cause_rule: str | None = None
+    under_cause_since: datetime | None = None
+    """Since when its cause stands for it; None: it stands for itself."""
     rows: tuple[Row, ...] = ()
     approvals: tuple[Asked, ...] = ()
     messages: tuple[Message, ...] = ()
