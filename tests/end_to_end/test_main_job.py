@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lab import troubles
 from lab.alertmanager import AlertmanagerProcess
@@ -117,3 +120,48 @@ def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: 
     assert installation.ended(incident).outcome == "expected"
     assert "rotated logs older than 7 days below /data6/log" in installation.report(incident)
     assert all(patient.path(log).exists() for log in logs)
+
+
+@contextmanager
+def writer(patient: PatientHost, mount: str) -> Iterator[None]:
+    """Something that fills whatever becomes free, as a broken program does."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.2):
+            troubles.fill_to(patient, mount, 90, name="runaway.bin")
+
+    running = threading.Thread(target=write)
+    running.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        running.join()
+
+
+def test_a_disk_that_is_filled_again_during_the_watch_is_escalated_and_made_no_worse(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data7/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data7", 90)
+
+    with writer(patient, "/data7"):
+        alertmanager.fire({"alertname": "DiskAlone", "system": "shop", "instance": "web1", "mountpoint": "/data7"})
+        incident = installation.incident("DiskAlone", "%2Fdata7").id
+        ended = installation.ended(incident)
+
+    assert ended.outcome == "escalated", installation.report(incident)
+    assert "above the target of 60 %" in ended.reason
+    gone = {log for log in logs if not patient.path(log).exists()}
+    assert gone == planned_files(installation, incident), "nothing more was deleted after the failure"
+    assert patient.path("/data7/runaway.bin").exists()
+    rows = installation.ledger.journal.of(incident)
+    (judged,) = [row for row in rows if row.kind is Kind.JUDGED]
+    assert (judged.entry["healthy"], judged.entry["inconclusive"]) == (False, False)
+    begun = [row for row in rows if row.kind is Kind.INTENT]
+    assert all(row.sequence < judged.sequence for row in begun), "deleted files cannot come back: nothing is undone"
+    report = installation.report(incident)
+    assert "It counts as solved when" in report
+    assert "used by: 0 programs that can be seen" in report
+    assert [page.channel for page in installation.ledger.deliveries.of(incident)] == ["oncall"]
