@@ -32,6 +32,7 @@ RUNBOOK = """  DiskSpaceWarning:
     flow: database-volume-reclaim
     target: { database: { default: main }, claim: { default: postgres-pvc, among: [postgres-pvc] } }
     policy: { volume: database, size: { capacity: 1GiB } }
+    approval: { high: { requester_may_approve: true } }
 """
 _RUN = """
 import sys
@@ -167,6 +168,21 @@ def test_it_shows_the_command_and_needs_a_yes(nightshift: Any, ledger: Ledger, a
     assert len(ledger.incidents.list(limit=10)) == 1
     wrong = nightshift("undo", str(archived), "ffffffff", "--reason", "see", "--yes")
     assert "There is nothing that Nightshift can take back of that action" in wrong.err
+
+
+def test_where_the_requester_may_not_approve_somebody_else_has_to(
+    nightshift: Any, ledger: Ledger, archived: int, runbooks: Path
+) -> None:
+    """As everywhere for high risk, unless the catalogue says otherwise."""
+    file = runbooks / "shop.yaml"
+    file.write_text(file.read_text().replace("    approval: { high: { requester_may_approve: true } }\n", ""))
+
+    said = nightshift("undo", str(archived), "--reason", "the archive was a mistake", "--yes")
+
+    assert "Until it is approved nothing is done." in " ".join(said.out.split())
+    undoing = ledger.incidents.list(limit=1)[0].id
+    assert ledger.approvals.open_one(undoing) is not None
+    assert ledger.approvals.approved_plans(undoing) == []
 
 
 def test_what_is_in_progress_is_not_undone(nightshift: Any, ledger: Ledger, settings_of_test: None) -> None:
