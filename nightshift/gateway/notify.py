@@ -129,7 +129,7 @@ class Notifier:
 
 def _message(row: Row[Any]) -> Message:
     return Message(
-        for_people(row.subject, _SUBJECT_LENGTH),
+        for_people(row.subject.replace("\n", " "), _SUBJECT_LENGTH),  # of a mail it becomes a header
         for_people(row.body, _BODY_LENGTH),
         Severity(row.severity),
         row.system,
