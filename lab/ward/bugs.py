@@ -1,0 +1,318 @@
+"""Seeded bugs: gates and ledgers that are wrong on purpose, to prove that the fault matrix would notice.
+
+Each is sown in the process of a run alone, by name. Product code knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, delete, update
+
+from lab.ward.schedule import Fault, Faulty, Meanwhile, Schedule, Workers, waits_beside_another
+from nightshift.remediation import gate
+from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.budgets import Budget
+from nightshift.remediation.claim_keeper import ClaimKeeper
+from nightshift.remediation.errors import CommandTimeoutError
+from nightshift.remediation.execution import ActionResult, Status
+from nightshift.remediation.gate import Gate
+from nightshift.remediation.holding import Holding
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.budgets import Budgets
+from nightshift.remediation.ledger.incidents import Claim, Incidents
+from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.leases import Held, Lease, Leases
+from nightshift.remediation.ledger.switches import Switches
+from nightshift.remediation.models import Action, Target
+from nightshift.remediation.permission import Permission
+from nightshift.remediation.settling import Settling
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One mistake, and the schedules that must show it."""
+
+    sow: Callable[[], None]
+    """Makes this process wrong."""
+    caught_by: tuple[Schedule, ...]
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def _bug(name: str, *caught_by: Schedule) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def register(sow: Callable[[], None]) -> Callable[[], None]:
+        BUGS[name] = Bug(sow, caught_by)
+        return sow
+
+    return register
+
+
+def _patch(owner: Any, name: str, wrong: Callable[..., Any]) -> None:
+    if not hasattr(owner, name):
+        raise TypeError(f"{owner} has no {name} any more: this bug needs another place")
+    setattr(owner, name, wrong)
+
+
+def _killed(point: str, **more: Any) -> Schedule:
+    return Schedule(faults=(Fault(point, Faulty.KILL),), **more)
+
+
+def _frozen(point: str, **more: Any) -> Schedule:
+    return Schedule(faults=(Fault(point, Faulty.FREEZE),), **more)
+
+
+def _paused(point: str, meanwhile: Meanwhile) -> Schedule:
+    return Schedule(faults=(Fault(point, Faulty.PAUSE),), meanwhile=meanwhile, claim_seconds=5)
+
+
+_CROWDED = Schedule(Workers.SAME, slow=0.2, steps=5)
+
+
+# --- leases and claims
+
+
+@_bug("a lease is granted whoever holds the target", _CROWDED)
+def _no_lease() -> None:
+    acquire = Leases.acquire
+
+    def wrong(self: Leases, claim: Claim, target: Target, seconds: float) -> Lease | Held:
+        with self._engine.begin() as connection:
+            connection.execute(delete(schema.lease).where(schema.lease.c.system == target.system))
+        return acquire(self, claim, target, seconds)
+
+    _patch(Leases, "acquire", wrong)
+
+
+@_bug("a lease does not cover what lies below", Schedule(Workers.TREE, slow=0.2, steps=5))
+def _no_tree() -> None:
+    acquire = Leases.acquire
+
+    def wrong(self: Leases, claim: Claim, target: Target, seconds: float) -> Lease | Held:
+        lease = schema.lease.c
+        with self._engine.begin() as connection:
+            others = (lease.system == target.system, lease.target != target.key)
+            connection.execute(delete(schema.lease).where(*others))
+        return acquire(self, claim, target, seconds)
+
+    _patch(Leases, "acquire", wrong)
+
+
+@_bug("whether the lease could be renewed is not looked at", waits_beside_another())
+def _renewal_ignored() -> None:
+    renew = Leases.renew
+
+    def wrong(self: Leases, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
+        renew(self, lease, seconds, connection)
+        return True
+
+    _patch(Leases, "renew", wrong)
+
+
+@_bug("the lease is shorter than the action", _CROWDED)
+def _short_lease() -> None:
+    _patch(Holding, "lease_seconds", lambda _self, _kind: 0.05)
+
+
+@_bug("a run goes on after its claim was lost", _frozen("after_claim", meanwhile=Meanwhile.CHANGED_FOR_A_WHILE))
+def _claim_ignored() -> None:
+    _patch(ClaimKeeper, "check", lambda _self: None)
+    _patch(ClaimKeeper, "hold", lambda _self, _connection, _seconds=0: True)
+
+
+@_bug("a claim is given to whoever asks", Schedule(Workers.TWICE))
+def _claim_without_comparing() -> None:
+    claim = Incidents.claim
+
+    def wrong(self: Incidents, incident_id: int, attempt: int, flow_run_id: UUID, seconds: float) -> Claim | None:
+        incident = schema.incident
+        with self._engine.begin() as connection:
+            free = update(incident).where(incident.c.id == incident_id, incident.c.status != "ended")
+            connection.execute(free.values(status="open", claimed_until=None))
+        return claim(self, incident_id, attempt, flow_run_id, seconds)
+
+    _patch(Incidents, "claim", wrong)
+
+
+@_bug("a frozen run acts when it wakes up", _frozen("before_act"))
+def _no_dead_man_switch() -> None:
+    @contextmanager
+    def wrong(_good_until: float) -> Iterator[None]:
+        yield
+
+    _patch(gate, "dead_man_switch", wrong)
+
+
+@_bug(
+    "an outcome is written by whoever has one",
+    Schedule(
+        faults=(
+            Fault("after_intent", Faulty.KILL),
+            Fault("after_observation", Faulty.FREEZE, attempt=2),
+            Fault("after_outcome", Faulty.KILL, attempt=3),
+        )
+    ),
+)
+def _anybody_records() -> None:
+    def wrong(self: Holding, lease: Lease, action_id: UUID | None, *rows: tuple[Kind, dict[str, Any]]) -> None:
+        for kind, entry in rows:
+            self.ledger.journal.record(self.incident_id, kind, entry, action_id=action_id, fence=lease.fence)
+
+    _patch(Holding, "record", wrong)
+
+
+# --- intent and outcome
+
+
+@_bug("the intent is written after the act", _killed("after_act"))
+def _late_intent() -> None:
+    intend, record = Gate._intend, Holding.record  # noqa: SLF001 - a bug sits inside
+    late: list[tuple[Any, ...]] = []
+
+    def wrong_intend(*arguments: Any) -> float:
+        late.append(arguments)
+        return time.monotonic() + 60
+
+    def wrong_record(self: Holding, *arguments: Any) -> None:
+        if late:
+            intend(*late.pop())
+        record(self, *arguments)
+
+    _patch(Gate, "_intend", wrong_intend)
+    _patch(Holding, "record", wrong_record)
+
+
+@_bug("the outcome is written before the act", _killed("after_intent"), _killed("before_act"))
+def _early_outcome() -> None:
+    intend = Gate._intend  # noqa: SLF001 - a bug sits inside
+
+    def wrong(self: Gate, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> float:
+        good_until = intend(self, action, action_id, lease, kind)
+        self.ledger.journal.record(self._incident, Kind.DONE, {"title": action.title}, action_id=action_id)
+        return good_until
+
+    _patch(Gate, "_intend", wrong)
+
+
+@_bug("what an earlier attempt left open is not looked at", _killed("after_act"))
+def _no_settling() -> None:
+    _patch(Journal, "unsettled", lambda _self, _incident: [])
+
+
+@_bug("a look without an answer counts as not done", _killed("after_act", blind=1))
+def _unknown_is_not_done() -> None:
+    observe = Settling._observe  # noqa: SLF001 - a bug sits inside
+
+    def wrong(self: Settling, action: Action) -> tuple[Observation, str]:
+        observation, reason = observe(self, action)
+        return (Observation.NOT_DONE if observation is Observation.UNKNOWN else observation), reason
+
+    _patch(Settling, "_observe", wrong)
+
+
+@_bug("what an earlier attempt did is not remembered", _killed("after_outcome"))
+def _no_memory() -> None:
+    _patch(Journal, "outcome_of", lambda _self, _incident, _action: None)
+
+
+@_bug("the same step is another action in each attempt", _killed("after_outcome"))
+def _fresh_ids() -> None:
+    _patch(Action, "id_in", lambda _self, _incident: uuid4())
+
+
+@_bug("a time-out is followed by another try", Schedule(lies=("silent",)))
+def _blind_retry() -> None:
+    def wrong(kind: ActionKind) -> ActionKind:
+        def act(action: Action, connections: Connections) -> Effect:
+            try:
+                return kind.act(action, connections)
+            except CommandTimeoutError:
+                return kind.act(action, connections)
+
+        return replace(kind, act=act)
+
+    _patch_kinds(wrong)
+
+
+@_bug("a no is believed", _killed("after_outcome", lies=("says_failed",)))
+def _belief() -> None:
+    look = Settling.by_looking
+
+    def wrong(self: Settling, action: Action, why: str, may_run_until: float) -> ActionResult:
+        if not may_run_until:
+            return ActionResult(action, Status.FAILED, why)
+        return look(self, action, why, may_run_until)
+
+    _patch(Settling, "by_looking", wrong)
+
+
+@_bug("a command whose answer got lost is not waited for", _killed("after_outcome", lies=("cut_late",)))
+def _impatience() -> None:
+    look = Settling.by_looking
+    _patch(Settling, "by_looking", lambda self, action, why, _until: look(self, action, why, 0))
+
+
+# --- permission
+
+
+def _patch_kinds(wrong: Callable[[ActionKind], ActionKind]) -> None:
+    get = ActionKinds.__getitem__
+    _patch(ActionKinds, "__getitem__", lambda self, name: wrong(get(self, name)))
+
+
+@_bug("nobody looks whether the target is as diagnosed", _paused("before_precondition", Meanwhile.CHANGED))
+def _no_precondition() -> None:
+    _patch_kinds(lambda kind: replace(kind, precondition=lambda _action, _connections: None))
+
+
+@_bug("a stop is looked at once for each run", _paused("before_intent", Meanwhile.STOP))
+def _stop_remembered() -> None:
+    stopping, known = Switches.stopping, dict[str, str | None]()
+
+    def wrong(self: Switches, connection: Connection, runbook: str, target: Target) -> str | None:
+        if target.key not in known:
+            known[target.key] = stopping(self, connection, runbook, target)
+        return known[target.key]
+
+    _patch(Switches, "stopping", wrong)
+
+
+@_bug("the guards are not asked in the last moment", _paused("before_intent", Meanwhile.STOP))
+def _no_last_look() -> None:
+    _patch(Permission, "refusing_at_last", lambda _self, _connection, _action: None)
+
+
+@_bug("whether an approval is needed is not asked in the last moment", _paused("before_intent", Meanwhile.MODE))
+def _approval_remembered() -> None:
+    alone, known = Permission.alone, dict[str, bool]()
+
+    def wrong(self: Permission, connection: Connection, action: Action) -> bool:
+        return known.setdefault(action.title, alone(self, connection, action))
+
+    _patch(Permission, "alone", wrong)
+
+
+@_bug(
+    "the budget is counted before its lock is taken",
+    Schedule(
+        Workers.APART,
+        (Fault("before_intent", Faulty.PAUSE),),
+        meanwhile=Meanwhile.OTHERS,
+        at_most=2,
+        claim_seconds=5,
+    ),
+)
+def _budget_too_early() -> None:
+    refusing = Budgets.refusing
+    known: dict[str, str | None] = {}
+
+    def wrong(self: Budgets, connection: Connection, budgets: Sequence[Budget], action: Action) -> str | None:
+        return known.setdefault(action.title, refusing(self, connection, budgets, action))
+
+    _patch(Budgets, "refusing", wrong)
