@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, Row, update
 
 from lab.ward.schedule import Fault, Faulty, Meanwhile, Schedule, Workers, waits_beside_another
 from nightshift.remediation import gate
@@ -27,7 +27,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.budgets import Budgets
 from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.leases import Held, Lease, Leases
+from nightshift.remediation.ledger.leases import Lease, Leases
 from nightshift.remediation.ledger.switches import Switches
 from nightshift.remediation.models import Action, Target
 from nightshift.remediation.permission import Permission
@@ -72,36 +72,25 @@ def _paused(point: str, meanwhile: Meanwhile) -> Schedule:
     return Schedule(faults=(Fault(point, Faulty.PAUSE),), meanwhile=meanwhile, claim_seconds=5)
 
 
-_CROWDED = Schedule(Workers.SAME, slow=0.2, steps=5)
+_NESTED = Schedule(Workers.TREE, slow=0.3, steps=5)
 
 
 # --- leases and claims
 
 
-@_bug("a lease is granted whoever holds the target", _CROWDED)
+@_bug("a lease is granted whoever holds the target", _NESTED)
 def _no_lease() -> None:
-    acquire = Leases.acquire
-
-    def wrong(self: Leases, claim: Claim, target: Target, seconds: float) -> Lease | Held:
-        with self._engine.begin() as connection:
-            connection.execute(delete(schema.lease).where(schema.lease.c.system == target.system))
-        return acquire(self, claim, target, seconds)
-
-    _patch(Leases, "acquire", wrong)
+    _patch(Leases, "_overlapping", lambda _self, _connection, _target, _claim: [])
 
 
-@_bug("a lease does not cover what lies below", Schedule(Workers.TREE, slow=0.2, steps=5))
+@_bug("a lease does not cover what lies below", _NESTED)
 def _no_tree() -> None:
-    acquire = Leases.acquire
+    overlapping = Leases._overlapping  # noqa: SLF001 - a bug sits inside
 
-    def wrong(self: Leases, claim: Claim, target: Target, seconds: float) -> Lease | Held:
-        lease = schema.lease.c
-        with self._engine.begin() as connection:
-            others = (lease.system == target.system, lease.target != target.key)
-            connection.execute(delete(schema.lease).where(*others))
-        return acquire(self, claim, target, seconds)
+    def wrong(self: Leases, connection: Connection, target: Target, claim: Claim) -> list[Row[Any]]:
+        return [row for row in overlapping(self, connection, target, claim) if row.target == target.key]
 
-    _patch(Leases, "acquire", wrong)
+    _patch(Leases, "_overlapping", wrong)
 
 
 @_bug("whether the lease could be renewed is not looked at", waits_beside_another())
@@ -115,7 +104,10 @@ def _renewal_ignored() -> None:
     _patch(Leases, "renew", wrong)
 
 
-@_bug("the lease is shorter than the action", _CROWDED)
+@_bug(
+    "the lease is shorter than the action",
+    Schedule(Workers.SAME, (Fault("before_act", Faulty.FREEZE, seconds=1.2),), slow=0.3, steps=5, claim_seconds=8),
+)
 def _short_lease() -> None:
     _patch(Holding, "lease_seconds", lambda _self, _kind: 0.05)
 
@@ -126,7 +118,10 @@ def _claim_ignored() -> None:
     _patch(ClaimKeeper, "hold", lambda _self, _connection, _seconds=0: True)
 
 
-@_bug("a claim is given to whoever asks", Schedule(Workers.TWICE))
+@_bug(
+    "a claim is given to whoever asks",
+    Schedule(Workers.TWICE, (Fault("after_lease", Faulty.FREEZE, seconds=1),), claim_seconds=8),
+)
 def _claim_without_comparing() -> None:
     claim = Incidents.claim
 

@@ -6,6 +6,7 @@ import itertools
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,7 +66,18 @@ def open_lab(database_url: str, folder: Path) -> Iterator[Lab]:
         runs = stack.enter_context(Runs(folder))
         ledger = Ledger.connect(database_url, pool_size=20)
         stack.callback(ledger.close)
+        over = threading.Event()
+        watching = threading.Thread(target=_watch_leases, args=(ledger, over))
+        watching.start()
+        stack.callback(watching.join)
+        stack.callback(over.set)
         yield Lab(ledger, database_url, runs, port, log)
+
+
+def _watch_leases(ledger: Ledger, over: threading.Event) -> None:
+    """As the gateway does."""
+    while not over.wait(0.2):
+        ledger.leases.end_silent()
 
 
 def pace_of(lab: Lab) -> float:

@@ -20,6 +20,7 @@ from nightshift.catalogue import Catalogue, System
 from nightshift.catalogue.by_hand import trouble_by_hand
 from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.unheard import work_on_unheard
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.decisions import Requester
@@ -69,6 +70,7 @@ def run_name() -> str:
 
 def answer(request: Request, procedure: Procedure) -> State[str]:
     """Work on the incident with this procedure; the returned state names the outcome."""
+    work_on_unheard()
     config = settings()
     ledger = Ledger.connect(config.ledger_url(), pool_size=2)
     try:
