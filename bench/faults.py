@@ -19,8 +19,6 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from lab.postgres import PostgresServer
 from lab.ward.bugs import BUGS
 from lab.ward.matrix import PARTS, Played, play_all, play_bugs

@@ -24,7 +24,7 @@ from lab.ward.run import Order
 from lab.ward.runs import REPOSITORY, Run, Runs
 from lab.ward.schedule import Fault, Faulty, Meanwhile, Schedule, Workers
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Decision
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.switches import Scope
 from nightshift.remediation.models import Mode, Outcome, Severity, Target
