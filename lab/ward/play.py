@@ -23,8 +23,8 @@ from lab.ward.patient import Patient
 from lab.ward.run import Order
 from lab.ward.runs import REPOSITORY, Run, Runs
 from lab.ward.schedule import Fault, Faulty, Meanwhile, Schedule, Workers
-from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.decisions import Decision
+from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.switches import Scope
 from nightshift.remediation.models import Mode, Outcome, Severity, Target
