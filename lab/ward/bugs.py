@@ -106,10 +106,10 @@ def _renewal_ignored() -> None:
 
 @_bug(
     "the lease is shorter than the action",
-    Schedule(Workers.SAME, (Fault("before_act", Faulty.FREEZE, seconds=1.2),), slow=0.3, steps=5, claim_seconds=8),
+    Schedule(Workers.SAME, (Fault("before_act", Faulty.FREEZE, seconds=1.6),), slow=0.3, steps=5, claim_seconds=3),
 )
 def _short_lease() -> None:
-    _patch(Holding, "lease_seconds", lambda _self, _kind: 0.05)
+    _patch(Holding, "lease_seconds", lambda self, _kind: self.margin)
 
 
 @_bug("a run goes on after its claim was lost", _frozen("after_claim", meanwhile=Meanwhile.CHANGED_FOR_A_WHILE))
@@ -120,7 +120,7 @@ def _claim_ignored() -> None:
 
 @_bug(
     "a claim is given to whoever asks",
-    Schedule(Workers.TWICE, (Fault("after_lease", Faulty.FREEZE, seconds=1),), claim_seconds=8),
+    Schedule(Workers.TWICE, (Fault("before_claim", Faulty.FREEZE, seconds=1),), slow=0.3, steps=5),
 )
 def _claim_without_comparing() -> None:
     claim = Incidents.claim
