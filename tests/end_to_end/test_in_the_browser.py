@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pyotp
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlalchemy import text
 
 from lab import troubles
 from lab.alertmanager import AlertmanagerProcess
@@ -182,3 +184,62 @@ def test_a_template_chosen_in_the_forms_menu_reaches_nothing(
 
     assert installation.ended(incident).outcome == "not_approved"
     assert [decision["comment"] for decision in decisions(installation, incident)] == ["42"]
+
+
+def code_now(installation: Installation, app: pyotp.TOTP) -> str:
+    """What the app shows by the database's clock."""
+    with installation.ledger.engine.connect() as connection:
+        at = connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one()
+    return app.at(int(at))
+
+
+def form_after_the_first(installation: Installation, incident: int, number: int) -> None:
+    """Wait until the run has come back and waits with another form."""
+
+    def waits() -> bool:
+        approval = installation.ledger.approvals.open_one(incident)
+        suspended = installation.flow_run(incident)["state"]["name"] == "Suspended"
+        return approval is not None and approval.form == number and suspended
+
+    installation.wait(waits, f"form {number}")
+
+
+@pytest.fixture
+def ana(installation: Installation) -> Iterator[pyotp.TOTP]:
+    """Ana is enrolled, her app scanned what the command line printed; afterwards nobody is enrolled again."""
+    installation.cli("people", "add", "Ana")
+    uri = installation.cli("people", "code", "Ana").stdout.strip().splitlines()[-1]
+    app = pyotp.parse_uri(uri)
+    assert isinstance(app, pyotp.TOTP)
+    yield app
+    installation.cli("people", "remove", "Ana")
+
+
+@pytest.mark.timeout(400)  # the run comes back twice
+def test_once_somebody_is_enrolled_the_form_takes_a_code_and_says_why_an_answer_does_not_count(
+    installation: Installation,
+    alertmanager: AlertmanagerProcess,
+    patient: PatientHost,
+    ui: PrefectUi,
+    ana: pyotp.TOTP,
+) -> None:
+    logs = full_disk(patient, "/data13")
+    incident = waiting_incident(installation, alertmanager, "/data13")
+    run = installation.flow_run(incident)["id"]
+    right = code_now(installation, ana)
+    wrong = f"{(int(right) + 500_000) % 1_000_000:06}"
+
+    ui.open_run(run)
+    ui.open_form()
+    ui.submit(decision="approve", name="Ana", code=wrong)
+    form_after_the_first(installation, incident, 2)
+    ui.open_run(run)
+    expect(ui.open_form()).to_contain_text("The last answer did not count. Name and code do not belong together.")
+    assert all(patient.path(log).exists() for log in logs)
+    assert decisions(installation, incident) == []
+
+    ui.submit(decision="approve", name="ana", code=code_now(installation, ana), comment="space is needed")
+
+    assert installation.ended(incident).outcome == "resolved", installation.report(incident)
+    [decision] = decisions(installation, incident)
+    assert (decision["person"], decision["via"]) == ("Ana", "Prefect form, one-time code")
