@@ -120,7 +120,7 @@ def _claim_ignored() -> None:
 
 @_bug(
     "a claim is given to whoever asks",
-    Schedule(Workers.TWICE, (Fault("before_claim", Faulty.FREEZE, seconds=1),), slow=0.3, steps=5),
+    Schedule(Workers.TWICE, (Fault("before_claim", Faulty.FREEZE, seconds=0.7),), slow=0.3, steps=4),
 )
 def _claim_without_comparing() -> None:
     claim = Incidents.claim
@@ -129,7 +129,7 @@ def _claim_without_comparing() -> None:
         incident = schema.incident
         with self._engine.begin() as connection:
             free = update(incident).where(incident.c.id == incident_id, incident.c.status != "ended")
-            connection.execute(free.values(status="open", claimed_until=None))
+            connection.execute(free.values(flow_run_id=flow_run_id, claimed_until=None))
         return claim(self, incident_id, attempt, flow_run_id, seconds)
 
     _patch(Incidents, "claim", wrong)
