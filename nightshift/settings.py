@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cryptography.fernet import Fernet
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -96,6 +96,14 @@ class Settings(BaseSettings):
     actions_per_hour: int = Field(default=300, ge=0)
     """Most changes within an hour over all systems, whatever their own budgets allow."""
     work_pool: str = "nightshift"
+
+    @field_validator("prefect_api_url")
+    @classmethod
+    def _holds_no_password(cls, url: str | None) -> str | None:
+        # It is shown wherever a flow run is named, and Prefect's own programs show it, too.
+        if url is not None and "@" in url:
+            raise ValueError("write the URL without user and password; those go into PREFECT_API_AUTH_STRING")
+        return url
 
     @property
     def gateway_url(self) -> str:

@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from lab.canaries import Canary, command_lines, files_below, leaks
+from nightshift.remediation.errors import ConfigurationError
+from nightshift.settings import settings
 
 CANARY = Canary.hatch("a password")
 TEXT = CANARY.text
@@ -57,6 +59,16 @@ def test_a_planted_leak_is_found_in_a_command_line() -> None:
         process.communicate(b"")
 
     assert [leak.form for leak in found] == ["clear"]
+
+
+def test_a_password_in_the_url_of_prefect_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_PREFECT_API_URL", f"http://user:{CANARY.quoted}@prefect:4200/api")
+    settings.cache_clear()
+
+    with pytest.raises(ConfigurationError, match="PREFECT_API_AUTH_STRING") as refused:
+        settings()
+
+    assert not leaks([CANARY], [("message", str(refused.value).encode())])
 
 
 def test_other_text_is_no_leak_and_what_may_hold_secrets_is_left_out(tmp_path: Path) -> None:
