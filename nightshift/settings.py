@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         host = f"[{self.gateway_host}]" if ":" in self.gateway_host else self.gateway_host
         return f"http://{host}:{self.gateway_port}"
 
+    def flow_run_url(self, flow_run_id: object) -> str | None:
+        """The page of a flow run in the Prefect UI; None when there is no run or no server."""
+        if flow_run_id is None or self.prefect_api_url is None:
+            return None
+        return f"{self.prefect_api_url.removesuffix('/').removesuffix('/api')}/runs/flow-run/{flow_run_id}"
+
     @classmethod
     def settings_customise_sources(
         cls,

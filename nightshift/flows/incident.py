@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 import nightshift.tasks.registered  # noqa: F401 - every action kind the gate may be asked for
 from nightshift.catalogue import Runbook, System
+from nightshift.catalogue.approval_notice import Waiting, approval_notice
 from nightshift.catalogue.deciding import decide
 from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
@@ -246,8 +247,15 @@ class Incident:
         plan = self.ledger.approvals.begun(self.id, plan)
         rule = self.system.approval_of(self.runbook, plan.risk)
         needed = self.requester.needed(rule.quorum, may_approve=rule.requester_may_approve)
+        waiting = Waiting(self.id, self.title, self.severity, settings().flow_run_url(self.flow_run_id))
         approval = self.ledger.approvals.ask(
-            self.id, plan, self.flow_run_id, rule.expires_after, needed=needed, requester=self.requester.name
+            self.id,
+            plan,
+            self.flow_run_id,
+            rule.expires_after,
+            needed=needed,
+            requester=self.requester.name,
+            notice=approval_notice(self.system, waiting, plan, rule),
         )
         expires = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         get_run_logger().info("Asking for approval until %s. Resume shows the plan %s.", expires, plan.digest[:12])

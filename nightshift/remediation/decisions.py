@@ -143,3 +143,8 @@ class Requester:
         Where the requester is not known, any one of those who approve may be it; so it takes one more.
         """
         return quorum + 1 if self.by_hand and self.name is None and not may_approve else quorum
+
+
+def on_silence(until: str) -> str:
+    """What becomes of a plan about which nobody says anything until this moment."""
+    return f"Without an answer by {until} it counts as denied."

@@ -247,6 +247,8 @@ def _approvals(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.kind is Kind.ASKED:
             people = f" by {row.entry['needed']} people" if row.entry.get("needed", 1) > 1 else ""
+            told = ", ".join(printable(channel) for channel in row.entry.get("told", ()))
+            people += f", told to {told}" if told else ""
             lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`{people}")
         elif row.kind is Kind.DECIDED:
             lines.append(f"- {row.at:%H:%M:%S} {describe_decision(row.entry)}")

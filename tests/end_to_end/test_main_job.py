@@ -66,6 +66,12 @@ def test_nothing_happens_before_a_person_said_yes_on_the_command_line(
     installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Suspended", "suspension")
     assert all(patient.path(log).exists() for log in logs)
 
+    (notice,) = installation.ledger.deliveries.of(incident)
+    assert (notice.kind, notice.channel) == ("notice", "oncall")
+    assert f"nightshift approve {incident} --plan " in notice.body
+    assert f"/runs/flow-run/{installation.flow_run(incident)['id']}" in notice.body
+    installation.wait(lambda: installation.ledger.deliveries.of(incident)[0].delivered_at, "delivery of the notice")
+
     installation.cli("approve", str(incident), "--yes", "--comment", "go ahead; $(reboot) {{ 7*7 }}")
 
     assert installation.ended(incident).outcome == "resolved", installation.report(incident)
@@ -90,7 +96,7 @@ def test_a_no_leaves_everything_as_it_is_and_tells_a_person(
 
     assert installation.ended(incident).outcome == "not_approved"
     assert all(patient.path(log).exists() for log in logs)
-    assert [page.channel for page in installation.ledger.deliveries.of(incident)] == ["oncall"]
+    assert [row.channel for row in installation.ledger.deliveries.of(incident) if row.kind == "page"] == ["oncall"]
 
 
 def test_silence_counts_as_no(
@@ -164,4 +170,4 @@ def test_a_disk_that_is_filled_again_during_the_watch_is_escalated_and_made_no_w
     report = installation.report(incident)
     assert "It counts as solved when" in report
     assert "used by: 0 programs that can be seen" in report
-    assert [page.channel for page in installation.ledger.deliveries.of(incident)] == ["oncall"]
+    assert [row.channel for row in installation.ledger.deliveries.of(incident) if row.kind == "page"] == ["oncall"]

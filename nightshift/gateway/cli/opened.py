@@ -129,7 +129,4 @@ def via_command_line(person: str) -> str:
 
 def flow_run_url(flow_run_id: object) -> str | None:
     """The page of a flow run in the Prefect UI; None when there is no run or no server."""
-    url = open_settings().prefect_api_url
-    if flow_run_id is None or url is None:
-        return None
-    return f"{url.removesuffix('/').removesuffix('/api')}/runs/flow-run/{flow_run_id}"
+    return open_settings().flow_run_url(flow_run_id)

@@ -52,9 +52,11 @@ def undo(
 
     The plan is shown, and your yes approves it. A worker carries it out as an incident of its own.
     """
+    from nightshift.catalogue.approval_notice import Waiting, approval_notice
     from nightshift.catalogue.deciding import decide
     from nightshift.gateway.cli.identity import identify
     from nightshift.remediation.decisions import Decision, Requester
+    from nightshift.remediation.models import Severity
 
     with open_ledger() as ledger:
         row = incident_row(ledger, incident)
@@ -69,7 +71,19 @@ def undo(
         opened = _open(ledger, row, chosen, decision)
         # Should the flow ask meanwhile, it asks for the same plan: one approval, and this is its answer.
         needed = Requester(True, decision.canonical).needed(rule.quorum, may_approve=rule.requester_may_approve)
-        ledger.approvals.ask(opened, plan, None, rule.expires_after, needed=needed, requester=decision.canonical)
+        waiting = Waiting(opened, f"Undo of incident {row.id}: {row.title}", Severity(row.severity), None)
+        ledger.approvals.ask(
+            opened,
+            plan,
+            None,
+            rule.expires_after,
+            needed=needed,
+            requester=decision.canonical,
+            # One whose own yes is enough needs no telling.
+            notice=approval_notice(system, waiting, plan, rule)
+            if needed > 1 or not rule.requester_may_approve
+            else None,
+        )
         refused = decide(ledger, system, runbook, opened, plan.digest, decision)
         if refused is not None:
             out.print(f"Your approval was not taken: {refused} Until it is approved nothing is done.", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.decisions import Decision, NotTaken, Progress, Why
 from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.deliveries import Deliveries, approval_step
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.schema import NOW
@@ -35,12 +37,32 @@ def form_key(approval: Row[Any]) -> str:
     return f"{approval.digest}-{approval.id}-{approval.form}"
 
 
+@dataclass(frozen=True)
+class Before:
+    """What people were asked about last in the same incident."""
+
+    plan: Plan
+    status: str
+    """What became of that approval."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Tells those who can answer that an approval waits."""
+
+    channels: tuple[str, ...]
+    """Of the system, in the catalogue."""
+    write: Callable[[Row[Any], Before | None], tuple[str, str]]
+    """Subject and body, of the new approval and what was asked before it."""
+
+
 class Approvals:
     """Asks, counts answers one after the other, expires."""
 
-    def __init__(self, engine: Engine, journal: Journal) -> None:
+    def __init__(self, engine: Engine, journal: Journal, deliveries: Deliveries) -> None:
         self._engine = engine
         self._journal = journal
+        self._deliveries = deliveries
 
     def keep_plan(self, incident_id: int, plan: Plan) -> None:
         """Store a plan as it was made; the same plan again changes nothing."""
@@ -75,6 +97,7 @@ class Approvals:
         *,
         needed: int = 1,
         requester: str | None = None,
+        notice: Notice | None = None,
     ) -> Row[Any]:
         """The open approval for this plan. One that was open for another plan is superseded: the world has changed.
 
@@ -85,6 +108,7 @@ class Approvals:
             seconds: until silence becomes a no.
             needed: how many different people must approve.
             requester: canonical name of who started the run by hand.
+            notice: who is told, in the same transaction and once per approval.
         """
         self.keep_plan(incident_id, plan)
         values = {"expires_at": NOW + timedelta(seconds=seconds), "needed": needed, "requester": requester}
@@ -92,28 +116,51 @@ class Approvals:
             # Of two runs that ask at once, one that lost its claim among them, the second sees what the first asked.
             connection.execute(select(func.pg_advisory_xact_lock(_ASKING, incident_id % 2**31)))
             row = self._open(connection, incident_id, plan.digest, flow_run_id)
-            return row or self._ask(connection, incident_id, plan, {**values, "flow_run_id": flow_run_id})
+            if row is not None:
+                return row
+            return self._ask(connection, incident_id, plan, {**values, "flow_run_id": flow_run_id}, notice)
 
-    @staticmethod
-    def _open(connection: Connection, incident_id: int, digest: str, flow_run_id: UUID | None) -> Row[Any] | None:
+    def _open(self, connection: Connection, incident_id: int, digest: str, flow_run_id: UUID | None) -> Row[Any] | None:
         """The open approval of this plan, locked: no answer can end it meanwhile. One for another plan is ended."""
         is_open = (_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
         row = connection.execute(select(_TABLE).where(*is_open).with_for_update()).first()
-        if row is None or row.digest != digest:
-            connection.execute(update(_TABLE).where(*is_open).values(status="superseded", decided_at=NOW))
+        if row is None:
+            return None
+        if row.digest != digest:
+            self._close(connection, row, "superseded")
             return None
         if flow_run_id is None:
             return row
         waits = update(_TABLE).where(_TABLE.c.id == row.id).values(flow_run_id=flow_run_id)
         return connection.execute(waits.returning(_TABLE)).one()
 
-    def _ask(self, connection: Connection, incident_id: int, plan: Plan, values: dict[str, Any]) -> Row[Any]:
+    def _close(self, connection: Connection, row: Row[Any], status: str) -> None:
+        """An open approval, locked by the caller, has come to its end; who was not told yet need not be."""
+        connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(status=status, decided_at=NOW))
+        self._deliveries.withdraw_approval(connection, row.incident_id, row.id)
+
+    def _ask(
+        self, connection: Connection, incident_id: int, plan: Plan, values: dict[str, Any], notice: Notice | None
+    ) -> Row[Any]:
+        before = self._before(connection, incident_id) if notice else None
         asked = insert(_TABLE).values(incident_id=incident_id, digest=plan.digest, **values).returning(_TABLE)
         row = connection.execute(asked).one()
         entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
-        entry |= {"needed": row.needed, "risk": plan.risk}
+        entry |= {"needed": row.needed, "risk": plan.risk, "told": list(notice.channels) if notice else []}
+        if notice is not None:
+            subject, body = notice.write(row, before)
+            for channel in notice.channels:
+                self._deliveries.notify(connection, incident_id, channel, subject, body, step=approval_step(row.id))
         self._journal.append(connection, incident_id, Kind.ASKED, entry)
         return row
+
+    @staticmethod
+    def _before(connection: Connection, incident_id: int) -> Before | None:
+        plans = schema.plan.c
+        same = (plans.incident_id == _TABLE.c.incident_id) & (plans.digest == _TABLE.c.digest)
+        query = select(plans.body, _TABLE.c.status).join(_TABLE, same).where(_TABLE.c.incident_id == incident_id)
+        row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).first()
+        return None if row is None else Before(Plan.model_validate(row.body), row.status)
 
     def begun(self, incident_id: int, plan: Plan) -> Plan:
         """The plan to ask about: the one that people have begun to approve, as long as this one stays within it.
@@ -223,8 +270,7 @@ class Approvals:
         )
         progress = self._progress(connection, row)
         if not decision.approve or not progress.missing:
-            status = "approved" if decision.approve else "denied"
-            connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(status=status, decided_at=NOW))
+            self._close(connection, row, "approved" if decision.approve else "denied")
         count = {"approvals": len(progress.approved_by), "needed": row.needed}
         entry = {"approval": row.id, "digest": row.digest, **values, **count}
         self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)
@@ -284,13 +330,10 @@ class Approvals:
     def expire(self) -> list[int]:
         """Turn approvals whose time has run out into "no"; returns their incidents."""
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                update(_TABLE)
-                .where(_TABLE.c.status == "open", _TABLE.c.expires_at <= NOW)
-                .values(status="expired", decided_at=NOW)
-                .returning(_TABLE)
-            ).all()
+            late = select(_TABLE).where(_TABLE.c.status == "open", _TABLE.c.expires_at <= NOW).order_by(_TABLE.c.id)
+            rows = connection.execute(late.with_for_update()).all()
             for row in rows:
+                self._close(connection, row, "expired")
                 count = {"approvals": len(self._approved_by(connection, row)), "needed": row.needed}
                 entry = {"approval": row.id, "digest": row.digest, "approve": False, "expired": True, **count}
                 self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select, update
@@ -16,8 +16,15 @@ from nightshift.remediation.ledger.schema import HAS_STEP, NOW
 _TABLE = schema.delivery
 _LONGEST_PAUSE_SECONDS = 300
 _WAITS = _TABLE.c.delivered_at.is_(None) & _TABLE.c.withdrawn_at.is_(None)
+_ABOUT_APPROVAL = "approval "
+"""What the steps of notices about approvals begin with."""
 _DUE = (_TABLE.c.due_at <= NOW) | (_TABLE.c.due_at > NOW + timedelta(seconds=2 * _LONGEST_PAUSE_SECONDS))
 """No pause is so long: what lies further ahead was written before the clock was set back."""
+
+
+def approval_step(approval_id: int) -> str:
+    """The step of the notice that an approval waits."""
+    return f"{_ABOUT_APPROVAL}{approval_id}"
 
 
 class Deliveries:
@@ -48,9 +55,18 @@ class Deliveries:
         self._journal.append(connection, incident_id, Kind.PAGED, entry)
         return True
 
-    def notify(self, connection: Connection, incident_id: int, channel: str, subject: str, body: str) -> None:
-        """Somebody may want to know."""
-        self._add(connection, incident_id, "notice", channel, subject, body, None)
+    def notify(
+        self,
+        connection: Connection,
+        incident_id: int,
+        channel: str,
+        subject: str,
+        body: str,
+        *,
+        step: str | None = None,
+    ) -> None:
+        """Somebody may want to know; with a step, at most once per channel."""
+        self._add(connection, incident_id, "notice", channel, subject, body, step)
 
     def _add(
         self,
@@ -74,12 +90,25 @@ class Deliveries:
         return number
 
     def withdraw(self, connection: Connection, incident_id: int) -> None:
-        """Steps that no channel took yet need not be told any more: a person has it, or it is over."""
+        """Steps that no channel took yet need not be told any more: a person has it, or it is over.
+
+        An approval still has to be given when somebody has taken the incident over: that is told until it is decided.
+        """
+        is_call = _TABLE.c.step.is_not(None) & ~_TABLE.c.step.startswith(_ABOUT_APPROVAL)
         connection.execute(
-            update(_TABLE)
-            .where(_TABLE.c.incident_id == incident_id, _TABLE.c.step.is_not(None), _WAITS)
-            .values(withdrawn_at=NOW)
+            update(_TABLE).where(_TABLE.c.incident_id == incident_id, is_call, _WAITS).values(withdrawn_at=NOW)
         )
+
+    def withdraw_approval(self, connection: Connection, incident_id: int, approval_id: int) -> None:
+        """An approval needs no answer any more, so what no channel took yet about it is not told."""
+        about_it = (_TABLE.c.incident_id == incident_id, _TABLE.c.step == approval_step(approval_id))
+        connection.execute(update(_TABLE).where(*about_it, _WAITS).values(withdrawn_at=NOW))
+
+    def told_of_approval(self, connection: Connection, incident_id: int, approval_id: int, by: datetime) -> bool:
+        """Whether some channel took the notice about an approval by this moment."""
+        about_it = (_TABLE.c.incident_id == incident_id, _TABLE.c.step == approval_step(approval_id))
+        query = select(_TABLE.c.id).where(*about_it, _TABLE.c.delivered_at <= by).limit(1)
+        return connection.execute(query).first() is not None
 
     def take(self, limit: int, seconds: float) -> Sequence[Row[Any]]:
         """Messages to send now, each with its incident's system, severity and opening time.

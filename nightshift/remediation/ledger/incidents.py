@@ -361,12 +361,15 @@ class Incidents:
         return bool(ended)
 
     def supersede_approvals(self, connection: Connection, incident_id: int) -> None:
-        """What was asked need not be answered any more."""
-        connection.execute(
+        """What was asked need not be answered any more, and who was not told yet need not be."""
+        superseded = connection.execute(
             update(schema.approval)
             .where(schema.approval.c.incident_id == incident_id, schema.approval.c.status == "open")
             .values(status="superseded", decided_at=NOW)
-        )
+            .returning(schema.approval.c.id)
+        ).scalars()
+        for approval in superseded.all():
+            self._deliveries.withdraw_approval(connection, incident_id, approval)
 
     def call_off(self, connection: Connection, incident_id: int) -> None:
         """Nobody needs to be called any more."""

@@ -109,7 +109,7 @@ class Ledger:
     @cached_property
     def approvals(self) -> Approvals:
         """Plans shown to people and what they decided."""
-        return Approvals(self.engine, self.journal)
+        return Approvals(self.engine, self.journal, self.deliveries)
 
     @cached_property
     def people(self) -> People:
