@@ -123,6 +123,16 @@ class Installation:
         """SIGKILL a part, and only that process."""
         os.kill(self.pid(part), signal.SIGKILL)
 
+    @contextmanager
+    def standing_still(self, part: str) -> Iterator[None]:
+        """A part that does nothing meanwhile, as on a machine that hangs; only that process."""
+        process = psutil.Process(self.pid(part))
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
+
     def kill_everything(self) -> None:
         """SIGKILL every process of the installation, as when the machine loses its power."""
         postmaster = EmbeddedPostgres(self.home).postmaster
@@ -137,12 +147,13 @@ class Installation:
         psutil.wait_procs(ours, timeout=10)
 
     @contextmanager
-    def second_worker(self) -> Iterator[psutil.Process]:
-        """Another worker of the same pool, as on a second machine."""
+    def second_worker(self, **environment: str) -> Iterator[psutil.Process]:
+        """Another worker of the same pool, as on a second machine, with an environment that differs in this."""
         first = psutil.Process(self.pid(WORKER))
         command = worker_command(self.settings.work_pool, "second")
         with (self.home / "logs" / "second-worker.log").open("ab") as log:
-            second = psutil.Popen(command, env=first.environ(), cwd="/", stdout=log, stderr=log, start_new_session=True)
+            settings = {**first.environ(), **environment}
+            second = psutil.Popen(command, env=settings, cwd="/", stdout=log, stderr=log, start_new_session=True)
         try:
             yield second
         finally:

@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,6 +44,7 @@ STATE_NAMES = {
     Outcome.NOT_APPROVED: "Not approved",
     Outcome.ESCALATED: "Escalated",
 }
+_TAG_SECONDS = 5.0
 _GOOD_ENDS = (Outcome.RESOLVED, Outcome.EXPECTED)
 """Nobody needs to be called."""
 
@@ -210,7 +212,11 @@ def _label(incident: Incident) -> None:
     """Tags for filtering in the UI; only names from the catalogue, never text of an alert."""
     tags = [incident.alert, incident.system.id, incident.severity.value, f"incident-{incident.id}"]
     try:
-        with get_client(sync_client=True) as client:
+        # One short try: no repair waits for its tags.
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(sync_client=True, httpx_settings={"timeout": _TAG_SECONDS}) as client,
+        ):
             client.update_flow_run(incident.flow_run_id, tags=tags)
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning("The flow run could not be tagged: %s", type(error).__name__)

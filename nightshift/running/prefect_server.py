@@ -25,6 +25,14 @@ _QUIET = {
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_PROFILE": None,
 }
+_REQUEST_SECONDS = 20
+"""For one try. A server with a thousand runs to start answers slowly, too."""
+_RETRIES = 5
+"""The pauses before them double from 2 seconds on."""
+_PAUSES_SECONDS = sum(2**retry for retry in range(1, _RETRIES + 1))
+_JITTER = 0.2
+LONGEST_CALL_SECONDS = (_RETRIES + 1) * _REQUEST_SECONDS + _PAUSES_SECONDS * (1 + _JITTER)
+"""After so long without any byte of an answer a flow's question to Prefect is an error: a little over three minutes."""
 
 
 def server_command(port: int) -> list[str]:
@@ -56,9 +64,16 @@ def client_environment(home: Path, url: str) -> dict[str, str | None]:
 
     The worker asks for new runs every second instead of every ten. Flow runs send a heartbeat as often as Prefect
     allows, so that a lost one is seen soon in the UI; the ledger notices by its own claim.
+
+    A question is tried again for a minute while the server refuses connections, as long as its start may take. On a
+    connection that says nothing more, each try ends after 20 seconds: with Prefect's 60 one question could hold a flow,
+    and with it the claim on its incident, for seven minutes. See :data:`LONGEST_CALL_SECONDS`.
     """
     return {
         **_common(home, url),
+        "PREFECT_API_REQUEST_TIMEOUT": f"{_REQUEST_SECONDS}",
+        "PREFECT_CLIENT_MAX_RETRIES": f"{_RETRIES}",
+        "PREFECT_CLIENT_RETRY_JITTER_FACTOR": f"{_JITTER}",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
         "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "10",

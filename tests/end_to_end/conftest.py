@@ -19,7 +19,7 @@ from lab.sinks import HttpSink
 SYSTEM = "shop"
 MOUNTS = tuple(f"/data{number}" for number in range(1, 14))
 """One small filesystem per test that needs one, so that tests neither see nor wait for each other."""
-SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble") for number in range(1, 33))
+SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble", "cut") for number in range(1, 33))
 """Filesystems of 16 MiB, for tests with many of them."""
 ALERTS = ("DiskAsks", "DiskAlone", "DiskTwin", "DiskHurries")
 """The same runbook: in mode propose, twice in mode auto, and with an approval that expires at once."""

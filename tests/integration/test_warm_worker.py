@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 import nightshift
+from lab.flaky_network import FlakyNetwork, Weather
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.running.prefect_api import PrefectApi
@@ -38,11 +40,12 @@ def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
 class Worker:
     """A worker of one type on a pool of its own, and runs of the flow in ``lab/worker_flows.py``."""
 
-    def __init__(self, kind: str, server: PrefectServer, folder: Path) -> None:
+    def __init__(self, kind: str, server: PrefectServer, folder: Path, **environment: str) -> None:
         self.kind, self.server, self.folder = kind, server, folder
         self.log = folder / "log"
         given = client_environment(folder / "prefect", server.url)
         self.environment = os.environ | {name: value for name, value in given.items() if value is not None}
+        self.environment |= environment
         # The command of a stock process worker's run is whatever python3 is on the path.
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.pool = folder.name  # of its own, or workers of other tests take its runs
@@ -232,6 +235,50 @@ def test_a_forkserver_that_dies_is_replaced_and_meanwhile_runs_start_anew(warm: 
         return parent.pid not in (first.pid, warm.running.pid) and "forkserver" in " ".join(parent.cmdline())
 
     until(warm_again, "a new forkserver")
+
+
+@pytest.fixture
+def network(prefect: PrefectServer) -> Iterator[FlakyNetwork]:
+    with FlakyNetwork.before(prefect.url) as network:
+        yield network
+
+
+@pytest.fixture
+def impatient(prefect: PrefectServer, network: FlakyNetwork, tmp_path: Path) -> Iterator[Worker]:
+    """A worker that has as many failures in seconds as others have in a night."""
+    often = {"PREFECT_WORKER_QUERY_SECONDS": "0.1", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    started = Worker("nightshift", prefect, tmp_path, PREFECT_API_URL=network.url(prefect.url), **often)
+    yield started
+    started.stop()
+
+
+def test_a_worker_outlives_every_time_without_its_server_and_every_failure_to_start_a_run(
+    impatient: Worker, network: FlakyNetwork
+) -> None:
+    assert impatient.run("end").ended()[0] == "COMPLETED"
+
+    network.become(Weather.GONE)
+    late = impatient.run("end")
+    time.sleep(12)  # a stock worker has ended by then
+    network.become(Weather.PASS)
+    back = time.monotonic()
+    assert late.ended()[0] == "COMPLETED"
+    assert time.monotonic() - back < 15
+
+    cut = threading.Event()
+
+    def cut_off(said: bytes) -> None:
+        if said.startswith(b"GET /api/deployments/") and not cut.is_set():
+            network.become(Weather.RESET)
+            cut.set()
+
+    network.watch = cut_off
+    unlucky = impatient.run("end")
+    assert cut.wait(30)
+    time.sleep(1)
+    network.become(Weather.PASS)
+    assert unlucky.ended()[0] == "COMPLETED"
+    assert impatient.running.poll() is None, impatient.log.read_text()
 
 
 def test_a_fork_is_refused_after_the_code_has_changed(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A Prefect worker whose flow runs start warm, and at once: ``prefect worker start --type nightshift``.
 
-It is Prefect's process worker with two differences. The command of a run is the launcher, which gets a forked process
-with everything loaded instead of a new Python; and new runs are noticed by their events, the poll being the fallback.
+It is Prefect's process worker with three differences. The command of a run is the launcher, which gets a forked
+process with everything loaded instead of a new Python; new runs are noticed by their events, the poll being the
+fallback; and it outlives every time without its server, after which Prefect's own would end: nobody starts it again.
 Everything else (signals, output, cancellation, heartbeats, crash hooks, exit codes) is Prefect's own.
 """
 
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import httpx
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.settings import get_current_settings
@@ -24,11 +26,18 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from nightshift.running.warm import forkserver, launcher
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+
 STOCK_COMMANDS = (None, "python -m prefect.engine", "python3 -m prefect.engine")
 """What a job says that has no command of its own."""
 NEW_RUNS = ("prefect.flow-run.Scheduled", "prefect.flow-run.Resuming", "prefect.flow-run.AwaitingRetry")
 _PAUSE_SECONDS = 5.0
 """Before a forkserver that ended is started again, or events are listened to anew."""
+_POLL_SECONDS = 15.0
+"""Longest time for one question for new runs. Left alone the client tries again with pauses of up to 32 seconds, and
+sleeps on when the server is back; the next poll is a better try."""
 _LONGEST_FOLDER = 60
 """Paths of sockets may have 107 bytes, elsewhere 103."""
 _SOCKET = "NIGHTSHIFT_FORKSERVER"
@@ -78,6 +87,38 @@ class WarmWorker(ProcessWorker):
         await super().__aexit__(*error)
         self._folder.cleanup()
 
+    async def sync_with_backend(self) -> None:
+        """As for any worker, but a server that was there once may be away for as long as it likes."""
+        try:
+            await super().sync_with_backend()
+        except httpx.HTTPError as error:
+            if not self._has_successfully_synced or not is_away(error):
+                raise
+            self._logger.warning("No heartbeat: Prefect's server does not answer (%s).", type(error).__name__)
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                return await super()._get_scheduled_flow_runs()
+        except TimeoutError:
+            self._logger.debug("New runs could not be fetched in time.")
+        except httpx.HTTPError as error:
+            if not is_away(error):
+                raise
+            self._logger.debug("New runs could not be fetched: %s", error)
+        return []
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        try:
+            await super()._submit_run(flow_run)
+        except httpx.HTTPError as error:
+            # Prefect's own looks up the deployment unguarded: one failure here would end all runs and the worker.
+            self._logger.warning("Run %s could not be started; the next poll tries again: %s", flow_run.id, error)
+            self._release_limit_slot(flow_run.id)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            if self._cancelling_observer is not None:
+                self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+
     async def _keep_forkserver(self) -> None:
         """Have one forkserver; a new one when it ended, as it does when the code has changed."""
         path = Path(os.environ[_SOCKET])
@@ -126,3 +167,8 @@ class WarmWorker(ProcessWorker):
                 await self.get_and_submit_flow_runs()
             except Exception as error:  # noqa: BLE001 - the next poll asks again, and it has the pauses
                 self._logger.debug("New runs could not be fetched: %s", error)
+
+
+def is_away(error: httpx.HTTPError) -> bool:
+    """Whether the server could not be reached or could not answer, rather than refused."""
+    return not isinstance(error, httpx.HTTPStatusError) or error.response.is_server_error
