@@ -13,7 +13,8 @@ from nightshift.catalogue.approval_rules import Requirement
 from nightshift.catalogue.ladder import channels_of
 from nightshift.catalogue.models import System
 from nightshift.remediation.decisions import on_silence
-from nightshift.remediation.ledger.approvals import Before, Notice
+from nightshift.remediation.ledger.approvals import Notice
+from nightshift.remediation.ledger.asked_plans import Before
 from nightshift.remediation.models import Action, Plan, Severity
 from nightshift.remediation.plan_changes import differences
 from nightshift.remediation.report import undo_in_words
@@ -43,11 +44,12 @@ def approval_notice(system: System, waiting: Waiting, plan: Plan, rule: Requirem
     """To the channels of the incident's severity."""
 
     def write(approval: Row[Any], before: Before | None) -> tuple[str, str]:
-        subject = f"[{system.id}] Approval wanted ({plan.risk.value} risk): {waiting.title}"
+        wanted = "Acts unless denied" if approval.unless_denied else "Approval wanted"
+        subject = f"[{system.id}] {wanted} ({plan.risk.value} risk): {waiting.title}"
         parts = [
             plan.goal,
             *_why_again(plan, before),
-            "\n".join((_who_may(system, rule, approval), _until(approval))),
+            "\n".join((_who_may(system, rule, approval), silence_of(approval))),
             "\n".join(_how(waiting, approval)),  # before what may be so long that a channel cuts it
             "\n".join(_actions(plan)),
             f"Expected: {plan.expected}" if plan.expected else "",
@@ -94,8 +96,10 @@ def _role(system: System, name: str) -> str:
     return f"{role.title} ({people})" if people else role.title
 
 
-def _until(approval: Row[Any]) -> str:
-    return on_silence(f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+def silence_of(approval: Row[Any]) -> str:
+    """What becomes of an open approval without an answer."""
+    until = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return on_silence(until, acts=approval.unless_denied)
 
 
 def _how(waiting: Waiting, approval: Row[Any]) -> Iterator[str]:

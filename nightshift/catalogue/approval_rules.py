@@ -34,6 +34,9 @@ class RiskRule(Value):
 
     expires_after: Annotated[Seconds, Field(gt=0)] | None = None
     """Without an answer for this long, the answer is no. 4 hours where no rule says otherwise."""
+    unless_denied_within: Annotated[Seconds, Field(gt=0)] | None = None
+    """Only under ``low``: people are told, and without a no for this long the plan is carried out. Where something is
+    doubtful, it takes a yes all the same."""
     roles: tuple[RoleName, ...] | None = None
     """Roles whose people may approve; empty, or said nowhere: everyone who has shown who they are."""
     quorum: Annotated[int, Field(ge=1, le=20)] | None = None
@@ -70,6 +73,8 @@ class Requirement:
     quorum: int
     requester_may_approve: bool
     identity: Proof
+    unless_denied_within: float | None = None
+    """Seconds after which silence is a yes; None: silence is a no."""
 
     def proof_needed(self, anybody_enrolled: bool) -> bool:
         """Whether a login name is not enough."""
@@ -92,6 +97,7 @@ def requirement(risk: Risk, *rules: ApprovalRule | None) -> Requirement:
         quorum=said("quorum", 1),
         requester_may_approve=said("requester_may_approve", risk is not Risk.HIGH),
         identity=said("identity", Proof.AUTO),
+        unless_denied_within=said("unless_denied_within", None) if risk is Risk.LOW else None,
     )
 
 

@@ -145,6 +145,9 @@ class References:
         """Names of roles that exist, with people in them."""
         parts = [(trail, rule), *(((*trail, risk.value), rule.part(risk)) for risk in Risk)]
         for place, part in parts:
+            if part is not None and part.unless_denied_within is not None and place[-1] != Risk.LOW.value:
+                problem = "only what is of low risk may be done because nobody denied it"
+                yield self.document.mistake((*place, "unless_denied_within"), problem, "Write it under low")
             roles = part.roles if part is not None and part.roles else ()
             yield from self._each((*place, "roles"), roles, self.system.roles, "role")
             known = [self.system.roles[role] for role in roles if role in self.system.roles]
@@ -154,6 +157,11 @@ class References:
 
     def _enough_people(self, trail: Trail, rule: ApprovalRule | None) -> Iterator[Mistake]:
         """A quorum that the people of the roles could never reach would be a no that nobody meant."""
+        low = requirement(Risk.LOW, rule, self.system.approval)
+        if low.unless_denied_within is not None and low.quorum > 1:
+            problem = f"plans of low risk take {low.quorum} people, so silence cannot be a yes"
+            place = self.document.known_path(trail)
+            yield self.document.mistake(place, problem, "Leave unless_denied_within out, or write quorum: 1 under low")
         for risk in Risk:
             needed = requirement(risk, rule, self.system.approval)
             if not needed.roles or any(role not in self.system.roles for role in needed.roles):

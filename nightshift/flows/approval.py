@@ -45,7 +45,7 @@ class ApprovalForm(RunInput):
     comment: str = Field(default="", description="Why, for the record.", max_length=1000)
 
 
-def suspend_for(plan: Plan, *, key: str, headline: str, news: Sequence[str], expires: str) -> None:
+def suspend_for(plan: Plan, *, key: str, headline: str, news: Sequence[str], silence: str) -> None:
     """Suspend this flow run until somebody answers; returns only when the form of this key was answered already.
 
     Args:
@@ -53,12 +53,12 @@ def suspend_for(plan: Plan, *, key: str, headline: str, news: Sequence[str], exp
         key: of the form; a form that was answered is never shown again.
         headline: what it is about.
         news: what became of earlier answers, in Markdown.
-        expires: until when it can be approved.
+        silence: what becomes of it without an answer, and when.
     """
     said = "".join(f"**{line}**\n\n" for line in news)
     text = (
         f"### {headline[:1].upper()}{headline[1:]}\n\n{said}{render_plan(plan)}\n\n"
-        f"Without an answer by **{expires}** it counts as denied. Before anything is done, the target is looked at "
+        f"**{silence}** Before anything is done, the target is looked at "
         f"again. Plan `{plan.digest[:12]}`."
     )
     suspend_flow_run(

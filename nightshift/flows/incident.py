@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +12,8 @@ from sqlalchemy import Row
 
 import nightshift.tasks.registered  # noqa: F401 - every action kind the gate may be asked for
 from nightshift.catalogue import Runbook, System
-from nightshift.catalogue.approval_notice import Waiting, approval_notice
+from nightshift.catalogue.approval_notice import Waiting, approval_notice, silence_of
+from nightshift.catalogue.approval_rules import Requirement
 from nightshift.catalogue.deciding import decide
 from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
@@ -247,27 +247,36 @@ class Incident:
         plan = self.ledger.approvals.begun(self.id, plan)
         rule = self.system.approval_of(self.runbook, plan.risk)
         needed = self.requester.needed(rule.quorum, may_approve=rule.requester_may_approve)
+        seconds = self._unless_denied_within(plan, rule, needed)
         waiting = Waiting(self.id, self.title, self.severity, settings().flow_run_url(self.flow_run_id))
         approval = self.ledger.approvals.ask(
             self.id,
             plan,
             self.flow_run_id,
-            rule.expires_after,
+            rule.expires_after if seconds is None else seconds,
             needed=needed,
             requester=self.requester.name,
+            unless_denied=seconds is not None,
             notice=approval_notice(self.system, waiting, plan, rule),
         )
-        expires = f"{approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        get_run_logger().info("Asking for approval until %s. Resume shows the plan %s.", expires, plan.digest[:12])
+        silence = silence_of(approval)
+        get_run_logger().info("Asking for approval. %s Resume shows the plan %s.", silence, plan.digest[:12])
         # First the ledger, then Prefect: if this process dies in between, reconciliation sees a waiting
         # incident whose run is over, and starts the next attempt.
         point("after_asking")
         self.ledger.incidents.move(self.keeper.claim, "waiting")
         suspend_for(
-            plan, key=form_key(approval), headline=self.title, news=self._news(approval, rule.roles), expires=expires
+            plan, key=form_key(approval), headline=self.title, news=self._news(approval, rule.roles), silence=silence
         )
         self.ledger.incidents.move(self.keeper.claim, "working")
         self.take_answer()
+
+    def _unless_denied_within(self, plan: Plan, rule: Requirement, needed: int) -> float | None:
+        """Seconds after which silence is a yes; None where it takes a yes that somebody says."""
+        alone = self.requester.name is not None and not rule.requester_may_approve
+        if rule.unless_denied_within is None or needed > 1 or alone or self.mode is Mode.OBSERVE:
+            return None
+        return None if self._gate.permission(self.target).doubtful(plan) else rule.unless_denied_within
 
     def _news(self, approval: Row[Any], roles: Sequence[str]) -> list[str]:
         """What whoever opens the form should know: what became of earlier answers, and whom it takes."""

@@ -145,6 +145,8 @@ class Requester:
         return quorum + 1 if self.by_hand and self.name is None and not may_approve else quorum
 
 
-def on_silence(until: str) -> str:
+def on_silence(until: str, *, acts: bool) -> str:
     """What becomes of a plan about which nobody says anything until this moment."""
+    if acts:
+        return f"Acts at {until} unless somebody denies."
     return f"Without an answer by {until} it counts as denied."

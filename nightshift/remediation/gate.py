@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +34,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Refusal, Target, UndoWhen
-from nightshift.remediation.permission import Limits, Permission, Refused
+from nightshift.remediation.permission import Counting, Limits, Permission, Refused
 from nightshift.remediation.privileges import lacking
 from nightshift.remediation.settling import Settling
 
@@ -234,11 +233,12 @@ class Gate:
         with self.ledger.engine.connect() as connection:
             if permission.alone(connection, action):
                 return True
-            since = permission.asked_since(connection, action)
-        return self._approved_by_people(action, since)
+            counting = permission.counting(connection, action)
+        return self._approved_by_people(action, counting)
 
-    def _approved_by_people(self, action: Action, asked_since: datetime | None) -> bool:
-        plans = self.ledger.approvals.approved_plans(self._incident, asked_since)
+    def _approved_by_people(self, action: Action, counting: Counting) -> bool:
+        since, silence = counting.asked_since, counting.by_silence
+        plans = self.ledger.approvals.approved_plans(self._incident, since, by_silence=silence)
         approved = [other for plan in plans for other in plan.actions]
         return any(action.within(other) for other in approved) or self._undo_announced(action, approved)
 
@@ -304,13 +304,13 @@ class Gate:
         self.keeper.check()
         asked, permission = time.monotonic(), self.permission(lease.target)
         with self.ledger.engine.connect() as connection:
-            since = permission.asked_since(connection, action)
-        approved = self._approved_by_people(action, since)
+            counting = permission.counting(connection, action)
+        approved = self._approved_by_people(action, counting)
         with self.ledger.engine.begin() as connection:
             if (refused := permission.refusing_at_last(connection, action)) is not None:
                 raise _Stopped(refused)
             # An approval does not count either when meanwhile something is known that the approver was not told.
-            approved = approved and permission.asked_since(connection, action) == since
+            approved = approved and permission.counting(connection, action) == counting
             if not approved and not permission.alone(connection, action):
                 raise _Stopped(permission.unapproved(connection, action))
             point("in_intent")

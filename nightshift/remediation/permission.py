@@ -20,7 +20,7 @@ from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.freezes import Freeze, frozen
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.schema import NOW
-from nightshift.remediation.models import Action, Mode, Plan, Target
+from nightshift.remediation.models import Action, Mode, Plan, Risk, Target
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,16 @@ class Refused:
 
     guard: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which approvals count for an action at this moment."""
+
+    asked_since: datetime | None
+    """Who was asked before this did not know why a person has to decide; None: every approval counts."""
+    by_silence: bool
+    """Whether one counts that nobody gave and nobody denied: for low risk, while nothing is doubtful."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,17 @@ class Permission:
         tried = self._tried_before(connection, action)
         return " ".join([*of_fleet, *([tried] if tried else [])]) or None
 
-    def asked_since(self, connection: Connection, action: Action) -> datetime | None:
-        """Who was asked before this moment did not know why a person has to decide; None: every approval counts."""
+    def counting(self, connection: Connection, action: Action) -> Counting:
+        """Which approvals count."""
         known = (doubt.since for doubt in self.fleet.doubts(connection, action))
-        return max((since for since in known if since is not None), default=None)
+        since = max((since for since in known if since is not None), default=None)
+        return Counting(since, action.risk is Risk.LOW and self.doubt(connection, action) is None)
+
+    def doubtful(self, plan: Plan) -> bool:
+        """Whether a person has to decide about some action of a plan in any mode."""
+        self.fleet.look()
+        with self.ledger.engine.connect() as connection:
+            return any(self.doubt(connection, action) is not None for action in plan.actions)
 
     def unapproved(self, connection: Connection, action: Action) -> Refused:
         """Who keeps an action that nobody approved from being done."""

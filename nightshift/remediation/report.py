@@ -249,6 +249,7 @@ def _approvals(rows: Sequence[Row]) -> str:
             people = f" by {row.entry['needed']} people" if row.entry.get("needed", 1) > 1 else ""
             told = ", ".join(printable(channel) for channel in row.entry.get("told", ()))
             people += f", told to {told}" if told else ""
+            people += f", {_at_silence(row)}" if row.entry.get("unless_denied") else ""
             lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`{people}")
         elif row.kind is Kind.DECIDED:
             lines.append(f"- {row.at:%H:%M:%S} {describe_decision(row.entry)}")
@@ -260,6 +261,10 @@ def _approvals(rows: Sequence[Row]) -> str:
 def describe_decision(entry: dict[str, Any]) -> str:
     """One decision in words."""
     count = f"{entry.get('approvals', 0)} of {entry.get('needed', 1)}"
+    if entry.get("expired") and entry.get("approve"):
+        return "nobody denied it in time: **approved** by nobody"
+    if entry.get("expired") and entry.get("unless_denied"):
+        return "no channel took the notice in time, so silence is no yes: **expired**"
     if entry.get("expired"):
         partly = f"only {count} approved" if entry.get("approvals") else "nobody answered"
         return f"{partly} in time: **expired**"
@@ -380,7 +385,11 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.PLANNED: lambda row: (
         f"planned {counted(len(row.entry['plan']['actions']), 'action')}: " + str(row.entry["plan"]["goal"])
     ),
-    Kind.ASKED: lambda row: f"approval asked until {row.entry['expires_at'][:16].replace('T', ' ')} UTC",
+    Kind.ASKED: lambda row: (
+        f"told people that it {_at_silence(row)}"
+        if row.entry.get("unless_denied")
+        else f"approval asked until {_utc(row.entry['expires_at'])}"
+    ),
     Kind.DECIDED: lambda row: describe_decision(row.entry),
     Kind.INTENT: lambda row: f"about to: {row.entry['action']['title']}",
     Kind.DONE: _ended_action,
@@ -419,6 +428,14 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.WITHDRAWN: lambda row: f"the approval of {printable(row.entry['person'])} no longer counts: {_note(row)}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
+
+
+def _at_silence(row: Row) -> str:
+    return f"acts at {_utc(row.entry['expires_at'])} unless somebody denies"
+
+
+def _utc(moment: str) -> str:
+    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _seconds(start: datetime, end: datetime) -> str:

@@ -13,7 +13,8 @@ from sqlalchemy import Row
 from lab.notebook import TARGET, line, plan
 from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.approvals import Before, Notice
+from nightshift.remediation.ledger.approvals import Notice
+from nightshift.remediation.ledger.asked_plans import Before
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.models import Outcome, Plan, Severity
 

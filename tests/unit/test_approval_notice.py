@@ -11,7 +11,7 @@ import pytest
 from lab.notebook import line, plan
 from nightshift.catalogue.approval_notice import Waiting, approval_notice
 from nightshift.catalogue.models import System
-from nightshift.remediation.ledger.approvals import Before
+from nightshift.remediation.ledger.asked_plans import Before
 from nightshift.remediation.models import Action, Impact, Plan, Risk, Severity
 from nightshift.remediation.plan_changes import differences
 
@@ -35,7 +35,8 @@ USED = Impact(what="/data/log", how_much="3 files", users="nobody")
 
 
 def written(shown: Plan, before: Before | None = None, **of_approval: Any) -> tuple[str, str]:
-    values = {"digest": shown.digest, "needed": 1, "requester": None, "expires_at": datetime(2026, 3, 1, 3, tzinfo=UTC)}
+    values = {"digest": shown.digest, "needed": 1, "requester": None, "unless_denied": False}
+    values["expires_at"] = datetime(2026, 3, 1, 3, tzinfo=UTC)
     waiting = Waiting(7, "a disk is full", Severity.WARNING, "http://prefect/runs/flow-run/1")
     notice = approval_notice(SYSTEM, waiting, shown, RULE[shown.risk])
     assert notice.channels == ("chat",)
@@ -56,6 +57,13 @@ def test_a_notice_says_what_is_proposed_who_may_answer_until_when_and_how() -> N
     assert f"nightshift deny 7 --plan {shown.digest[:12]} --comment WHY" in body
     assert "http://prefect/runs/flow-run/1" in body
     assert "again" not in body
+
+
+def test_a_notice_says_plainly_that_silence_is_a_yes() -> None:
+    subject, body = written(plan(line("one")), unless_denied=True)
+
+    assert subject == "[shop] Acts unless denied (low risk): a disk is full"
+    assert "Acts at 2026-03-01 03:00 UTC unless somebody denies." in body
 
 
 def test_the_first_lines_of_a_long_plan_are_told_after_how_to_answer() -> None:

@@ -33,6 +33,15 @@ def says(person: str, vouched: Vouched, *, approve: bool = True) -> Decision:
     return Decision(person, "test", approve, vouched=vouched)
 
 
+def test_silence_is_a_yes_only_for_low_risk_even_where_a_rule_says_it_for_all() -> None:
+    everywhere = ApprovalRule(unless_denied_within=600)
+    nearer = ApprovalRule(low=RiskRule(unless_denied_within=60))
+
+    assert [requirement(risk, everywhere).unless_denied_within for risk in Risk] == [600, None, None]
+    assert requirement(Risk.LOW, nearer, everywhere).unless_denied_within == 60
+    assert requirement(Risk.LOW, ApprovalRule()).unless_denied_within is None
+
+
 @pytest.mark.parametrize(
     "spelling", ["ana silva", " ANA  SILVA ", "Ana\u200b Silva", "\uff21na Silva", "Ana\u00a0Silva"]
 )

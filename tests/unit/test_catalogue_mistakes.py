@@ -183,6 +183,30 @@ MISTAKES = {
         "",
         "22:5: escalation[0]: say who is told: roles, channels or both.",
     ),
+    "silence as a yes to everything": (
+        "mode: propose",
+        "approval: { unless_denied_within: 10m }",
+        (
+            "4:35: approval.unless_denied_within: only what is of low risk may be done because nobody denied it. "
+            "Write it under low."
+        ),
+    ),
+    "silence as a yes to high risk": (
+        "    flow: disk-space-reclaim",
+        "    flow: disk-space-reclaim\n    approval:\n      high:\n        unless_denied_within: 10m",
+        (
+            "42:31: runbooks.DiskFull.approval.high.unless_denied_within: only what is of low risk may be done because "
+            "nobody denied it. Write it under low."
+        ),
+    ),
+    "silence as a yes of two people": (
+        "mode: propose",
+        "approval: { quorum: 2, low: { unless_denied_within: 10m } }",
+        (
+            "4:11: approval: plans of low risk take 2 people, so silence cannot be a yes. "
+            "Leave unless_denied_within out, or write quorum: 1 under low."
+        ),
+    ),
     "approval by nobody": (
         "mode: propose",
         "approval: { roles: [on-call] }",

@@ -128,6 +128,7 @@ def _show_what_waits(ledger: Ledger, incident_id: int, wanted: str) -> str:
         NotDecidedError: none is, or another one than wanted.
     """
     from nightshift.gateway.cli.plan_view import plan_view
+    from nightshift.remediation.decisions import on_silence
 
     row = incident_row(ledger, incident_id)
     waiting = ledger.approvals.open_one(incident_id)
@@ -146,7 +147,7 @@ def _show_what_waits(ledger: Ledger, incident_id: int, wanted: str) -> str:
     progress = ledger.approvals.progress(waiting)
     if progress.needed > 1:
         out.print(Text(f"{inert(progress.in_words)}."))
-    out.print(Text(f"Without an answer by {moment(waiting.expires_at)} UTC it counts as denied."))
+    out.print(Text(on_silence(f"{moment(waiting.expires_at)} UTC", acts=waiting.unless_denied)))
     return str(waiting.digest)
 
 

@@ -91,9 +91,16 @@ def table(rows: list[Row[Any]]) -> RenderableType:
     return listing
 
 
+def _waits_for_people(approval: Row[Any], progress: Progress | None) -> str:
+    until, number = f"{moment(approval.expires_at)} UTC", approval.incident_id
+    if approval.unless_denied:
+        return f"somebody to deny; it acts at {until} unless somebody denies: nightshift deny {number} --comment WHY"
+    partly = f" ({inert(progress.in_words)})" if progress is not None and progress.needed > 1 else ""
+    return f"an approval until {until}{partly}: nightshift approve {number}"
+
+
 def waits_for(row: Row[Any], approval: Row[Any] | None, progress: Progress | None = None) -> str:
     """What has to happen next, in words."""
-    command = f"nightshift approve {row.id}"
     match row.status:
         case "open" if row.under_cause_since is not None:
             return f"the end of incident {row.cause_id}, its cause"
@@ -104,8 +111,7 @@ def waits_for(row: Row[Any], approval: Row[Any] | None, progress: Progress | Non
         case "open":
             return "the gateway to hand it to Prefect"
         case "waiting" if approval is not None:
-            partly = f" ({inert(progress.in_words)})" if progress is not None and progress.needed > 1 else ""
-            return f"an approval until {moment(approval.expires_at)} UTC{partly}: {command}"
+            return _waits_for_people(approval, progress)
         case "waiting":
             return "its flow run to go on after the decision"
         case "working":
@@ -237,6 +243,7 @@ def _approval(approval: Row[Any], progress: Progress) -> dict[str, Any]:
         "digest": approval.digest,
         "requested_at": iso(approval.requested_at),
         "expires_at": iso(approval.expires_at),
+        "acts_unless_denied": approval.unless_denied,
         "approved_by": list(progress.approved_by),
         "needed": progress.needed,
         "requester": approval.requester,

@@ -134,6 +134,12 @@ def _rule_in_words(system: System, rule: Requirement) -> str:
     who = " or ".join(_role(system, role) for role in rule.roles) or "anyone who has shown who they are"
     number = f"{rule.quorum} people: " if rule.quorum > 1 else ""
     others = "" if rule.requester_may_approve else ", not who started the run by hand"
+    if rule.unless_denied_within is not None:
+        wait = age_in_words(rule.unless_denied_within)
+        no = (
+            f"without a no within {wait} it acts, unless something is doubtful; then {age_in_words(rule.expires_after)}"
+        )
+        return f"by {number}{who}{others}; {no} of silence are a no"
     return f"by {number}{who}{others}; without an answer for {age_in_words(rule.expires_after)} the answer is no"
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from nightshift.remediation.decisions import Decision, NotTaken, Progress, Why
+from nightshift.remediation.decisions import Decision, NotTaken, Why
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.deliveries import Deliveries, approval_step
-from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.asked_plans import AskedPlans, Before, counting_answers
+from nightshift.remediation.ledger.deliveries import approval_step
+from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.models import Plan
@@ -38,15 +39,6 @@ def form_key(approval: Row[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Before:
-    """What people were asked about last in the same incident."""
-
-    plan: Plan
-    status: str
-    """What became of that approval."""
-
-
-@dataclass(frozen=True)
 class Notice:
     """Tells those who can answer that an approval waits."""
 
@@ -56,37 +48,8 @@ class Notice:
     """Subject and body, of the new approval and what was asked before it."""
 
 
-class Approvals:
+class Approvals(AskedPlans):
     """Asks, counts answers one after the other, expires."""
-
-    def __init__(self, engine: Engine, journal: Journal, deliveries: Deliveries) -> None:
-        self._engine = engine
-        self._journal = journal
-        self._deliveries = deliveries
-
-    def keep_plan(self, incident_id: int, plan: Plan) -> None:
-        """Store a plan as it was made; the same plan again changes nothing."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                insert(schema.plan)
-                .values(incident_id=incident_id, digest=plan.digest, body=plan.model_dump(mode="json"))
-                .on_conflict_do_nothing()
-            )
-
-    def plan(self, incident_id: int, digest: str) -> Plan:
-        """A stored plan.
-
-        Raises:
-            KeyError: no such plan was made for this incident.
-        """
-        table = schema.plan
-        with self._engine.connect() as connection:
-            body = connection.execute(
-                select(table.c.body).where(table.c.incident_id == incident_id, table.c.digest == digest)
-            ).scalar()
-        if body is None:
-            raise KeyError(digest)
-        return Plan.model_validate(body)
 
     def ask(
         self,
@@ -97,6 +60,7 @@ class Approvals:
         *,
         needed: int = 1,
         requester: str | None = None,
+        unless_denied: bool = False,
         notice: Notice | None = None,
     ) -> Row[Any]:
         """The open approval for this plan. One that was open for another plan is superseded: the world has changed.
@@ -105,13 +69,15 @@ class Approvals:
             incident_id: the incident that the plan is about.
             plan: what is shown.
             flow_run_id: the run that waits for the answer; None: who asks does not wait.
-            seconds: until silence becomes a no.
+            seconds: until silence is the answer.
             needed: how many different people must approve.
             requester: canonical name of who started the run by hand.
+            unless_denied: silence is a yes, if people were told in time; else it is a no.
             notice: who is told, in the same transaction and once per approval.
         """
         self.keep_plan(incident_id, plan)
         values = {"expires_at": NOW + timedelta(seconds=seconds), "needed": needed, "requester": requester}
+        values["unless_denied"] = unless_denied
         with self._engine.begin() as connection:
             # Of two runs that ask at once, one that lost its claim among them, the second sees what the first asked.
             connection.execute(select(func.pg_advisory_xact_lock(_ASKING, incident_id % 2**31)))
@@ -146,21 +112,14 @@ class Approvals:
         asked = insert(_TABLE).values(incident_id=incident_id, digest=plan.digest, **values).returning(_TABLE)
         row = connection.execute(asked).one()
         entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
-        entry |= {"needed": row.needed, "risk": plan.risk, "told": list(notice.channels) if notice else []}
+        entry |= {"needed": row.needed, "risk": plan.risk, "unless_denied": row.unless_denied}
+        entry |= {"told": list(notice.channels) if notice else []}
         if notice is not None:
             subject, body = notice.write(row, before)
             for channel in notice.channels:
                 self._deliveries.notify(connection, incident_id, channel, subject, body, step=approval_step(row.id))
         self._journal.append(connection, incident_id, Kind.ASKED, entry)
         return row
-
-    @staticmethod
-    def _before(connection: Connection, incident_id: int) -> Before | None:
-        plans = schema.plan.c
-        same = (plans.incident_id == _TABLE.c.incident_id) & (plans.digest == _TABLE.c.digest)
-        query = select(plans.body, _TABLE.c.status).join(_TABLE, same).where(_TABLE.c.incident_id == incident_id)
-        row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).first()
-        return None if row is None else Before(Plan.model_validate(row.body), row.status)
 
     def begun(self, incident_id: int, plan: Plan) -> Plan:
         """The plan to ask about: the one that people have begun to approve, as long as this one stays within it.
@@ -240,7 +199,13 @@ class Approvals:
         partly = f" {progress.in_words}." if progress.approved_by and progress.missing else ""
         match row.status:
             case "open":
-                return NotTaken(Why.TOO_LATE, f"The time to approve this plan has run out.{partly}")
+                verb = "deny" if row.unless_denied else "approve"
+                return NotTaken(Why.TOO_LATE, f"The time to {verb} this plan has run out.{partly}")
+            case "approved" if row.unless_denied and not progress.approved_by:
+                acts = (
+                    "Nobody denied this plan in time, so it is carried out; `nightshift stop` holds back what is left."
+                )
+                return NotTaken(Why.TOO_LATE, acts)
             case "expired":
                 return NotTaken(Why.TOO_LATE, f"The time to approve this plan ran out.{partly}")
             case "superseded":
@@ -260,7 +225,7 @@ class Approvals:
             # Who has approved may think better of it, as long as nothing has come of it.
             connection.execute(
                 update(schema.decision)
-                .where(*_counts(row.id), schema.decision.c.canonical == decision.canonical)
+                .where(*counting_answers(row.id), schema.decision.c.canonical == decision.canonical)
                 .values(withdrawn_at=NOW)
             )
         connection.execute(
@@ -287,105 +252,21 @@ class Approvals:
         }
         self._journal.append(connection, row.incident_id, Kind.ANSWER_REFUSED, entry)
 
-    def last_refusal(self, approval: Row[Any]) -> str | None:
-        """Why the last answer in the waiting form did not count; None when it did, or there was none."""
-        about = [row for row in self._journal.of(approval.incident_id) if row.entry.get("approval") == approval.id]
-        answers = [row for row in about if row.kind in (Kind.DECIDED, Kind.ANSWER_REFUSED)]
-        last = answers[-1] if answers else None
-        return str(last.entry["reason"]) if last is not None and last.kind is Kind.ANSWER_REFUSED else None
-
-    def progress(self, approval: Row[Any]) -> Progress:
-        """How many people have approved, and how many it takes."""
-        with self._engine.connect() as connection:
-            return self._progress(connection, approval)
-
-    def _progress(self, connection: Connection, approval: Row[Any]) -> Progress:
-        return Progress(tuple(self._approved_by(connection, approval)), approval.needed)
-
-    @staticmethod
-    def _approved_by(connection: Connection, approval: Row[Any]) -> Sequence[str]:
-        table = schema.decision
-        query = select(table.c.person).where(*_counts(approval.id), table.c.approve).order_by(table.c.id)
-        return connection.execute(query).scalars().all()
-
-    def open_one(self, incident_id: int) -> Row[Any] | None:
-        """The approval that waits for a person."""
-        with self._engine.connect() as connection:
-            return connection.execute(
-                select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
-            ).first()
-
-    def of(self, incident_id: int) -> Sequence[Row[Any]]:
-        """All approvals of an incident, oldest first."""
-        with self._engine.connect() as connection:
-            query = select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
-            return connection.execute(query).all()
-
-    def approved_plans(self, incident_id: int, asked_since: datetime | None = None) -> list[Plan]:
-        """Plans people have approved for this incident; with a time only those they were asked about after it."""
-        approved = (row for row in self.of(incident_id) if row.status == "approved")
-        counting = (row for row in approved if asked_since is None or row.requested_at > asked_since)
-        return [self.plan(incident_id, row.digest) for row in counting]
-
     def expire(self) -> list[int]:
-        """Turn approvals whose time has run out into "no"; returns their incidents."""
+        """Answer for the silent where the time has run out; returns the incidents.
+
+        It is a no. Where the rules make it a yes, it is one only if some channel took the notice before half of the
+        time was over: of people who were not told, silence says nothing.
+        """
         with self._engine.begin() as connection:
             late = select(_TABLE).where(_TABLE.c.status == "open", _TABLE.c.expires_at <= NOW).order_by(_TABLE.c.id)
             rows = connection.execute(late.with_for_update()).all()
             for row in rows:
-                self._close(connection, row, "expired")
+                by = row.expires_at - (row.expires_at - row.requested_at) / 2
+                told = row.unless_denied and self._deliveries.told_of_approval(connection, row.incident_id, row.id, by)
+                self._close(connection, row, "approved" if told else "expired")
                 count = {"approvals": len(self._approved_by(connection, row)), "needed": row.needed}
-                entry = {"approval": row.id, "digest": row.digest, "approve": False, "expired": True, **count}
+                entry = {"approval": row.id, "digest": row.digest, "approve": told, "expired": True, **count}
+                entry |= {"unless_denied": row.unless_denied}
                 self._journal.append(connection, row.incident_id, Kind.DECIDED, entry)
         return [row.incident_id for row in rows]
-
-    def overtaken(self) -> Sequence[Row[Any]]:
-        """Approvals that nobody needs to give, since the incident waits for its cause, and whose run was not told."""
-        query = (
-            select(_TABLE)
-            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-            .where(
-                _TABLE.c.status == "superseded",
-                _TABLE.c.delivered_at.is_(None),
-                _TABLE.c.flow_run_id.is_not(None),
-                schema.incident.c.cause_id.is_not(None),
-            )
-            .order_by(_TABLE.c.id)
-        )
-        with self._engine.connect() as connection:
-            return connection.execute(query).all()
-
-    def undelivered(self) -> Sequence[Row[Any]]:
-        """Decided approvals whose waiting run has not been told.
-
-        A later run has read the decision in the ledger by itself, and one that asks again by now waits for another
-        answer than this.
-        """
-        decided = _TABLE.c.status.in_(["approved", "denied", "expired"])
-        same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
-        later = _TABLE.alias()
-        asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
-        with self._engine.connect() as connection:
-            query = (
-                select(_TABLE)
-                .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-                .where(
-                    decided,
-                    same_run,
-                    ~asked_again,
-                    _TABLE.c.delivered_at.is_(None),
-                    schema.incident.c.status == "waiting",
-                )
-                .order_by(_TABLE.c.decided_at)
-            )
-            return connection.execute(query).all()
-
-    def delivered(self, approval_id: int) -> None:
-        """The waiting run was resumed."""
-        with self._engine.begin() as connection:
-            connection.execute(update(_TABLE).where(_TABLE.c.id == approval_id).values(delivered_at=func.now()))
-
-
-def _counts(approval_id: int) -> tuple[ColumnElement[bool], ...]:
-    """Answers to this approval that still count."""
-    return (schema.decision.c.approval_id == approval_id, schema.decision.c.withdrawn_at.is_(None))

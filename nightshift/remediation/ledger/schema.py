@@ -194,6 +194,13 @@ approval = Table(
     Column("needed", Integer, nullable=False, server_default="1", comment="How many different people must approve"),
     Column("requester", Text, comment="Canonical name of who started the run by hand"),
     Column("form", Integer, nullable=False, server_default="1", comment="Number of the form that waits in Prefect"),
+    Column(
+        "unless_denied",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Silence is a yes: low risk only",
+    ),
     CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
     Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=OPEN),
     Index("ix_approval_incident", "incident_id"),

@@ -119,6 +119,8 @@ class Asked:
     expires_at: datetime
     answers: tuple[str, ...] = ()
     """People who said yes so far."""
+    unless_denied: bool = False
+    """Whether silence is a yes."""
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ def waits_for_approval(facts: Facts) -> Answer | None:
     if asked is None or asked.expires_at <= facts.now:
         return _goes_on_soon(facts, incident, asked)
     because = f"Incident {incident.id} waits for an approval since {clock(asked.requested_at, facts.now)}, until "
-    because += f"{clock(asked.expires_at, facts.now)}; then silence is a no. {_who_may(facts)}{_so_far(asked)}"
+    silence = "then it acts, unless somebody denies" if asked.unless_denied else "then silence is a no"
+    because += f"{clock(asked.expires_at, facts.now)}; {silence}. {_who_may(facts)}{_so_far(asked)}"
     changes = [
         Change("Look at the plan and approve it", f"nightshift approve {incident.id} --plan {asked.digest[:12]}"),
         Change("Or deny it", f"nightshift deny {incident.id} --plan {asked.digest[:12]} --comment …"),

@@ -1,0 +1,169 @@
+"""What was asked and answered, read: plans that were shown, their approvals, and how far each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from nightshift.remediation.decisions import Progress
+from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger.deliveries import Deliveries
+from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.models import Plan
+
+_TABLE = schema.approval
+
+
+@dataclass(frozen=True)
+class Before:
+    """What people were asked about last in the same incident."""
+
+    plan: Plan
+    status: str
+    """What became of that approval."""
+
+
+class AskedPlans:
+    """Plans that were made, and approvals as they stand."""
+
+    def __init__(self, engine: Engine, journal: Journal, deliveries: Deliveries) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._deliveries = deliveries
+
+    def keep_plan(self, incident_id: int, plan: Plan) -> None:
+        """Store a plan as it was made; the same plan again changes nothing."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(schema.plan)
+                .values(incident_id=incident_id, digest=plan.digest, body=plan.model_dump(mode="json"))
+                .on_conflict_do_nothing()
+            )
+
+    def plan(self, incident_id: int, digest: str) -> Plan:
+        """A stored plan.
+
+        Raises:
+            KeyError: no such plan was made for this incident.
+        """
+        table = schema.plan
+        with self._engine.connect() as connection:
+            body = connection.execute(
+                select(table.c.body).where(table.c.incident_id == incident_id, table.c.digest == digest)
+            ).scalar()
+        if body is None:
+            raise KeyError(digest)
+        return Plan.model_validate(body)
+
+    @staticmethod
+    def _before(connection: Connection, incident_id: int) -> Before | None:
+        plans = schema.plan.c
+        same = (plans.incident_id == _TABLE.c.incident_id) & (plans.digest == _TABLE.c.digest)
+        query = select(plans.body, _TABLE.c.status).join(_TABLE, same).where(_TABLE.c.incident_id == incident_id)
+        row = connection.execute(query.order_by(_TABLE.c.id.desc()).limit(1)).first()
+        return None if row is None else Before(Plan.model_validate(row.body), row.status)
+
+    def last_refusal(self, approval: Row[Any]) -> str | None:
+        """Why the last answer in the waiting form did not count; None when it did, or there was none."""
+        about = [row for row in self._journal.of(approval.incident_id) if row.entry.get("approval") == approval.id]
+        answers = [row for row in about if row.kind in (Kind.DECIDED, Kind.ANSWER_REFUSED)]
+        last = answers[-1] if answers else None
+        return str(last.entry["reason"]) if last is not None and last.kind is Kind.ANSWER_REFUSED else None
+
+    def progress(self, approval: Row[Any]) -> Progress:
+        """How many people have approved, and how many it takes."""
+        with self._engine.connect() as connection:
+            return self._progress(connection, approval)
+
+    def _progress(self, connection: Connection, approval: Row[Any]) -> Progress:
+        return Progress(tuple(self._approved_by(connection, approval)), approval.needed)
+
+    @staticmethod
+    def _approved_by(connection: Connection, approval: Row[Any]) -> Sequence[str]:
+        table = schema.decision
+        query = select(table.c.person).where(*counting_answers(approval.id), table.c.approve).order_by(table.c.id)
+        return connection.execute(query).scalars().all()
+
+    def open_one(self, incident_id: int) -> Row[Any] | None:
+        """The approval that waits for a person."""
+        with self._engine.connect() as connection:
+            return connection.execute(
+                select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
+            ).first()
+
+    def of(self, incident_id: int) -> Sequence[Row[Any]]:
+        """All approvals of an incident, oldest first."""
+        with self._engine.connect() as connection:
+            query = select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
+            return connection.execute(query).all()
+
+    def approved_plans(
+        self, incident_id: int, asked_since: datetime | None = None, *, by_silence: bool = True
+    ) -> list[Plan]:
+        """Plans that were approved for this incident.
+
+        Args:
+            incident_id: the incident.
+            asked_since: only those that people were asked about after this.
+            by_silence: also those that nobody denied, and nobody approved either.
+        """
+        approved = (row for row in self.of(incident_id) if row.status == "approved")
+        counting = (row for row in approved if asked_since is None or row.requested_at > asked_since)
+        said = (row for row in counting if by_silence or self.progress(row).approved_by)
+        return [self.plan(incident_id, row.digest) for row in said]
+
+    def overtaken(self) -> Sequence[Row[Any]]:
+        """Approvals that nobody needs to give, since the incident waits for its cause, and whose run was not told."""
+        query = (
+            select(_TABLE)
+            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
+            .where(
+                _TABLE.c.status == "superseded",
+                _TABLE.c.delivered_at.is_(None),
+                _TABLE.c.flow_run_id.is_not(None),
+                schema.incident.c.cause_id.is_not(None),
+            )
+            .order_by(_TABLE.c.id)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    def undelivered(self) -> Sequence[Row[Any]]:
+        """Decided approvals whose waiting run has not been told.
+
+        A later run has read the decision in the ledger by itself, and one that asks again by now waits for another
+        answer than this.
+        """
+        decided = _TABLE.c.status.in_(["approved", "denied", "expired"])
+        same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
+        later = _TABLE.alias()
+        asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
+        with self._engine.connect() as connection:
+            query = (
+                select(_TABLE)
+                .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
+                .where(
+                    decided,
+                    same_run,
+                    ~asked_again,
+                    _TABLE.c.delivered_at.is_(None),
+                    schema.incident.c.status == "waiting",
+                )
+                .order_by(_TABLE.c.decided_at)
+            )
+            return connection.execute(query).all()
+
+    def delivered(self, approval_id: int) -> None:
+        """The waiting run was resumed."""
+        with self._engine.begin() as connection:
+            connection.execute(update(_TABLE).where(_TABLE.c.id == approval_id).values(delivered_at=func.now()))
+
+
+def counting_answers(approval_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Answers to this approval that still count."""
+    return (schema.decision.c.approval_id == approval_id, schema.decision.c.withdrawn_at.is_(None))
