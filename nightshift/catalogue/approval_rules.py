@@ -101,6 +101,19 @@ def requirement(risk: Risk, *rules: ApprovalRule | None) -> Requirement:
     )
 
 
+def silent_yes_after(rule: Requirement, *, needed: int, requester: str | None, doubtful: bool) -> float | None:
+    """Seconds after which silence is a yes to a plan; None where somebody has to say yes.
+
+    Args:
+        rule: what it takes.
+        needed: how many different people it takes.
+        requester: canonical name of who asked for the run by hand: their asking must not be all the yes there is.
+        doubtful: whether something is known for which a person has to decide in any mode.
+    """
+    said_alone = requester is not None and not rule.requester_may_approve
+    return None if doubtful or needed > 1 or said_alone else rule.unless_denied_within
+
+
 def refusing(
     rule: Requirement,
     decision: Decision,

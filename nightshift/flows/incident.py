@@ -13,7 +13,7 @@ from sqlalchemy import Row
 import nightshift.tasks.registered  # noqa: F401 - every action kind the gate may be asked for
 from nightshift.catalogue import Runbook, System
 from nightshift.catalogue.approval_notice import Waiting, approval_notice, silence_of
-from nightshift.catalogue.approval_rules import Requirement
+from nightshift.catalogue.approval_rules import silent_yes_after
 from nightshift.catalogue.deciding import decide
 from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
@@ -247,7 +247,8 @@ class Incident:
         plan = self.ledger.approvals.begun(self.id, plan)
         rule = self.system.approval_of(self.runbook, plan.risk)
         needed = self.requester.needed(rule.quorum, may_approve=rule.requester_may_approve)
-        seconds = self._unless_denied_within(plan, rule, needed)
+        doubtful = rule.unless_denied_within is not None and self._gate.permission(self.target).doubtful(plan)
+        seconds = silent_yes_after(rule, needed=needed, requester=self.requester.name, doubtful=doubtful)
         waiting = Waiting(self.id, self.title, self.severity, settings().flow_run_url(self.flow_run_id))
         approval = self.ledger.approvals.ask(
             self.id,
@@ -270,13 +271,6 @@ class Incident:
         )
         self.ledger.incidents.move(self.keeper.claim, "working")
         self.take_answer()
-
-    def _unless_denied_within(self, plan: Plan, rule: Requirement, needed: int) -> float | None:
-        """Seconds after which silence is a yes; None where it takes a yes that somebody says."""
-        alone = self.requester.name is not None and not rule.requester_may_approve
-        if rule.unless_denied_within is None or needed > 1 or alone or self.mode is Mode.OBSERVE:
-            return None
-        return None if self._gate.permission(self.target).doubtful(plan) else rule.unless_denied_within
 
     def _news(self, approval: Row[Any], roles: Sequence[str]) -> list[str]:
         """What whoever opens the form should know: what became of earlier answers, and whom it takes."""

@@ -17,12 +17,13 @@ from lab.ports import free_port
 from lab.sinks import HttpSink
 
 SYSTEM = "shop"
-MOUNTS = tuple(f"/data{number}" for number in range(1, 14))
+MOUNTS = tuple(f"/data{number}" for number in range(1, 15))
 """One small filesystem per test that needs one, so that tests neither see nor wait for each other."""
 SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble", "cut") for number in range(1, 33))
 """Filesystems of 16 MiB, for tests with many of them."""
-ALERTS = ("DiskAsks", "DiskAlone", "DiskTwin", "DiskHurries")
-"""The same runbook: in mode propose, twice in mode auto, and with an approval that expires at once."""
+ALERTS = ("DiskAsks", "DiskAlone", "DiskTwin", "DiskHurries", "DiskActs")
+"""The same runbook: in mode propose, twice in mode auto, with an approval that expires at once, and with one that is
+given unless somebody denies."""
 
 
 def policy(mounts: tuple[str, ...] = (*MOUNTS, *SMALL_MOUNTS)) -> dict[str, Any]:
@@ -98,6 +99,7 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
             "DiskAlone": runbook("auto"),
             "DiskTwin": runbook("auto"),
             "DiskHurries": runbook("propose", expires="2s"),
+            "DiskActs": {**runbook("propose"), "approval": {"low": {"unless_denied_within": "20s"}}},
             "NobodyKnows": {"summary": "no flow answers this", "severity": "warning"},
         },
         **changes,

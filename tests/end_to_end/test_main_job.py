@@ -114,6 +114,33 @@ def test_silence_counts_as_no(
     installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Not approved", "end of the flow run")
 
 
+def test_low_risk_is_done_unless_somebody_denies_it_in_time(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data14/log/shop.log", count=6, size=3 * MIB)
+    troubles.fill_to(patient, "/data14", 90)
+
+    alertmanager.fire({"alertname": "DiskActs", "system": "shop", "instance": "web1", "mountpoint": "/data14"})
+    incident = installation.incident("DiskActs", "%2Fdata14").id
+    installation.wait_for(incident, Kind.ASKED)
+    installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Suspended", "suspension")
+    assert all(patient.path(log).exists() for log in logs)
+    assert "unless somebody denies" in installation.cli("incidents", "show", str(incident)).stdout
+    (notice,) = installation.ledger.deliveries.of(incident)
+    assert "Acts unless denied (low risk)" in notice.subject
+
+    assert installation.ended(incident).outcome == "resolved", installation.report(incident)
+    gone = {log for log in logs if not patient.path(log).exists()}
+    assert gone == planned_files(installation, incident)
+    (intent, *_) = [row for row in installation.ledger.journal.of(incident) if row.kind is Kind.INTENT]
+    (approval,) = installation.ledger.approvals.of(incident)
+    assert intent.at > approval.expires_at
+    assert (
+        "nobody denied it in time: **approved** by nobody"
+        in installation.cli("report", str(incident), "--markdown").stdout
+    )
+
+
 def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: PatientHost) -> None:
     logs = troubles.old_rotated_logs(patient, "/data6/log/shop.log", count=6, size=3 * MIB)
     troubles.fill_to(patient, "/data6", 90)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.catalogue.approval_rules import ApprovalRule, Proof, Requirement, RiskRule, refusing, requirement
+from nightshift.catalogue.approval_rules import (
+    ApprovalRule,
+    Proof,
+    Requirement,
+    RiskRule,
+    refusing,
+    requirement,
+    silent_yes_after,
+)
 from nightshift.remediation.decisions import Decision, NotTaken, Progress, Requester, Vouched, Why
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Risk
@@ -40,6 +50,24 @@ def test_silence_is_a_yes_only_for_low_risk_even_where_a_rule_says_it_for_all() 
     assert [requirement(risk, everywhere).unless_denied_within for risk in Risk] == [600, None, None]
     assert requirement(Risk.LOW, nearer, everywhere).unless_denied_within == 60
     assert requirement(Risk.LOW, ApprovalRule()).unless_denied_within is None
+
+
+@pytest.mark.parametrize(
+    ("case", "seconds"),
+    [
+        ({}, 60),
+        ({"needed": 2}, None),
+        ({"doubtful": True}, None),
+        ({"requester": "ana"}, 60),
+        ({"requester": "ana", "may": False}, None),
+    ],
+)
+def test_somebody_has_to_say_yes_where_one_silence_is_not_enough(case: dict[str, Any], seconds: float | None) -> None:
+    needed = rule(unless_denied_within=60.0, requester_may_approve=case.get("may", True))
+    asked = {"needed": 1, "requester": None, "doubtful": False, **case}
+    asked.pop("may", None)
+
+    assert silent_yes_after(needed, **asked) == seconds
 
 
 @pytest.mark.parametrize(
