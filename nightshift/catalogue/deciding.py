@@ -6,12 +6,15 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from nightshift.catalogue.approval_notice import Waiting, approval_notice
 from nightshift.catalogue.approval_rules import Requirement, refusing
 from nightshift.catalogue.catalogue import Catalogue
 from nightshift.catalogue.models import Runbook, System
-from nightshift.remediation.decisions import Decision, NotTaken, Why
+from nightshift.remediation.alternatives import alternatives_of
+from nightshift.remediation.decisions import Decision, NotTaken, Requester, Why
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.models import Risk
+from nightshift.remediation.ledger.approvals import Choice
+from nightshift.remediation.models import Risk, Severity
 
 
 def decide(
@@ -23,21 +26,53 @@ def decide(
     """
     anybody = ledger.people.anybody()
     rule = _rule_of(ledger, system, runbook, incident_id, digest)
+    choice = None if decision.alternative is None else _choice(ledger, system, runbook, incident_id, digest, decision)
+    if isinstance(choice, NotTaken):
+        return choice
 
     def eligible(approval: Row[Any]) -> NotTaken | None:
         if system is None or rule is None:
             text = "The catalogue has no such runbook any more, so who may approve is not known."
             return NotTaken(Why.NO_RULE, text)
-        return refusing(
-            rule,
-            decision,
-            people=system.people_of(rule.roles),
-            requester=approval.requester,
-            needed=approval.needed,
-            anybody_enrolled=anybody,
+        rules = [(rule, approval.needed)]
+        if isinstance(choice, Choice) and runbook is not None:
+            rules.append((system.approval_of(runbook, choice.plan.risk), choice.needed))
+        refused = (
+            refusing(
+                one,
+                decision,
+                people=system.people_of(one.roles),
+                requester=approval.requester,
+                needed=needed,
+                anybody_enrolled=anybody,
+            )
+            for one, needed in rules
         )
+        return next((no for no in refused if no is not None), None)
 
-    return ledger.approvals.decide(incident_id, digest, decision, eligible)
+    return ledger.approvals.decide(incident_id, digest, decision, eligible, choice)
+
+
+def _choice(
+    ledger: Ledger, system: System | None, runbook: Runbook | None, incident_id: int, digest: str, decision: Decision
+) -> Choice | NotTaken:
+    """What a person chose instead of the plan they were shown."""
+    incident = ledger.incidents.get(incident_id)
+    try:
+        plan = ledger.approvals.plan(incident_id, digest)
+    except KeyError:
+        return NotTaken(Why.NEVER_ASKED, f"Incident {incident_id} never asked for an approval of this plan.")
+    if system is None or runbook is None or incident is None:
+        return NotTaken(Why.NO_RULE, "The catalogue has no such runbook any more, so who may approve is not known.")
+    offered = alternatives_of(plan)
+    if not decision.approve or not 1 <= (decision.alternative or 0) <= len(offered):
+        some = f"It has {len(offered)}." if offered else "It has none."
+        return NotTaken(Why.NO_ALTERNATIVE, f"There is no such alternative of this plan to approve. {some}")
+    chosen = offered[(decision.alternative or 0) - 1].plan
+    rule = system.approval_of(runbook, chosen.risk)
+    needed = Requester.of(incident.options).needed(rule.quorum, may_approve=rule.requester_may_approve)
+    waiting = Waiting(incident_id, incident.title, Severity(incident.severity), None)
+    return Choice(chosen, needed, approval_notice(system, waiting, chosen, rule))
 
 
 def _rule_of(

@@ -42,6 +42,11 @@ class ApprovalForm(RunInput):
         ),
         pattern=r"^\s*(\d{3} ?\d{3})?\s*$",
     )
+    alternative: str = Field(
+        default="",
+        description="Number of the alternative that you approve instead. Empty: the plan itself.",
+        pattern=r"^\s*[1-9]?\s*$",
+    )
     comment: str = Field(default="", description="Why, for the record.", max_length=1000)
 
 

@@ -17,6 +17,7 @@ from nightshift.catalogue.approval_rules import silent_yes_after
 from nightshift.catalogue.deciding import decide
 from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections
+from nightshift.remediation.alternatives import limited_to
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
 from nightshift.remediation.decisions import Decision, Requester
@@ -144,7 +145,8 @@ class Incident:
         except (NotIdentifiedError, ConfigurationError) as error:
             self.ledger.approvals.refuse_form(approval.id, str(error))
             return str(error)
-        decision = Decision.of(who, form.decision == "approve", form.comment, in_form=True)
+        number = int(form.alternative) if form.alternative else None
+        decision = Decision.of(who, form.decision == "approve", form.comment, in_form=True, alternative=number)
         refused = decide(self.ledger, self.system, self.runbook, self.id, approval.digest, decision)
         return refused.text if refused else None
 
@@ -164,6 +166,8 @@ class Incident:
         for approved in self.ledger.approvals.approved_plans(self.id):
             plan = plan.bounded_by(approved)
         plan = self._gate.permission(self.target).remember(plan)
+        if (chosen := self.ledger.approvals.chosen(self.id)) is not None:
+            plan = limited_to(plan, chosen)
         if isinstance(self.runbook.policy, Declares):
             plan = plan.model_copy(update={"symptom": self.runbook.policy.symptom(self.target)})
         self._show(plan)

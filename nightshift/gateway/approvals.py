@@ -34,7 +34,9 @@ def deliver(ledger: Ledger, prefect: PrefectApi, attempts: Attempts) -> int:
     Raises:
         PrefectUnavailableError: the rest is told later.
     """
-    return sum(_deliver_one(ledger, prefect, attempts, approval) for approval in ledger.approvals.undelivered())
+    # A run whose plan was replaced by an alternative waits with the form of that plan, whatever became of the other.
+    answered = [*ledger.approvals.replaced(), *ledger.approvals.undelivered()]
+    return sum(_deliver_one(ledger, prefect, attempts, approval) for approval in answered)
 
 
 def _deliver_one(ledger: Ledger, prefect: PrefectApi, attempts: Attempts, approval: Row[Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import ClientDisconnect
 
@@ -41,6 +41,7 @@ _STATUS = {
     Why.DECIDED: 409,
     Why.SAID_ALREADY: 409,
     Why.TOO_LATE: 410,
+    Why.NO_ALTERNATIVE: 422,
     Why.TOO_MANY_FAILURES: 429,
 }
 _BEARER = 'Bearer realm="nightshift"'
@@ -55,6 +56,8 @@ class Answer(BaseModel):
     """Of the plan, in full: exactly this one."""
     decision: Literal["approve", "deny"]
     comment: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] = ""
+    alternative: Annotated[int, Field(ge=1, le=9)] | None = None
+    """Of the plan, by its number: approve this one instead."""
 
 
 class Decisions:
@@ -104,11 +107,12 @@ class Decisions:
         if row is None:
             raise RefusedError(404, "no_incident", "There is no such incident.", "See `nightshift incidents list`.")
         system, runbook = parts_of(self._catalogue, row.system, row.runbook)
-        decision = Decision.of(who, answer.decision == "approve", answer.comment)
+        decision = Decision.of(who, answer.decision == "approve", answer.comment, alternative=answer.alternative)
         refused = decide(self._ledger, system, runbook, number, answer.digest, decision)
         if isinstance(refused, NotTaken):
             raise _refusal(refused.why, refused.text)
-        approval = [one for one in self._ledger.approvals.of(number) if one.digest == answer.digest][-1]
+        asked = [one for one in self._ledger.approvals.of(number) if one.digest == answer.digest][-1]
+        approval = self._ledger.approvals.chosen_instead(asked) or asked
         progress = self._ledger.approvals.progress(approval)
         return {"status": approval.status, "approvals": len(progress.approved_by), "needed": progress.needed}
 

@@ -63,11 +63,15 @@ class Decision:
     code: UsedCode | None = None
     in_form: bool = False
     """Whether it was given in the form of the waiting flow run, which then has to ask with a new one."""
+    alternative: int | None = None
+    """Number, from 1, of the alternative that is approved instead of the plan."""
 
     @classmethod
-    def of(cls, who: Identity, approve: bool, comment: str, *, in_form: bool = False) -> Decision:
+    def of(
+        cls, who: Identity, approve: bool, comment: str, *, in_form: bool = False, alternative: int | None = None
+    ) -> Decision:
         """The answer of an identified person."""
-        return cls(who.name, who.via, approve, comment, who.vouched, who.credential, who.code, in_form)
+        return cls(who.name, who.via, approve, comment, who.vouched, who.credential, who.code, in_form, alternative)
 
     @property
     def canonical(self) -> str:
@@ -88,6 +92,7 @@ class Why(StrEnum):
     REPLACED = "replaced"
     DECIDED = "decided"
     TOO_LATE = "too_late"
+    NO_ALTERNATIVE = "no_alternative"
     SAID_ALREADY = "said_already"
     NO_RULE = "no_rule"
     """The catalogue does not know the runbook any more, so nobody can tell who may."""

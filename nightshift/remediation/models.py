@@ -275,6 +275,8 @@ class Plan(Value):
     """What the world should look like afterwards, in words."""
     symptom: Symptom | None = None
     """When it counts as solved; not part of the digest, which is about what is done."""
+    separable: bool = False
+    """Whether each action helps by itself, so that the approver may choose some of them."""
 
     @property
     def digest(self) -> str:

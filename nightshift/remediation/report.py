@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from nightshift.remediation.alternatives import alternatives_of
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.models import Action, Plan, Target, UndoWhen, format_bytes
@@ -130,6 +131,9 @@ def render_plan(plan: Plan) -> str:
             for refusal in plan.refusals
         )
         parts += ["**Not done, and why:**", "\n".join(refused)]
+    if offered := alternatives_of(plan):
+        numbered = "\n".join(f"{number}. {one.title}" for number, one in enumerate(offered, 1))
+        parts += ["**Alternatives** that can be approved instead:", numbered]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -248,6 +252,7 @@ def _approvals(rows: Sequence[Row]) -> str:
         if row.kind is Kind.ASKED:
             people = f" by {row.entry['needed']} people" if row.entry.get("needed", 1) > 1 else ""
             told = ", ".join(printable(channel) for channel in row.entry.get("told", ()))
+            people += _chosen_by(row)
             people += f", told to {told}" if told else ""
             people += f", {_at_silence(row)}" if row.entry.get("unless_denied") else ""
             lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`{people}")
@@ -428,6 +433,11 @@ _IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
     Kind.WITHDRAWN: lambda row: f"the approval of {printable(row.entry['person'])} no longer counts: {_note(row)}",
     Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
 }
+
+
+def _chosen_by(row: Row) -> str:
+    chosen_by = row.entry.get("chosen_by")
+    return f", an alternative that {printable(chosen_by, 100)} chose" if chosen_by else ""
 
 
 def _at_silence(row: Row) -> str:

@@ -245,3 +245,23 @@ def test_an_incident_that_never_asked_waits_for_nobody(nightshift: Command, ledg
 
     assert answer.code == 1
     assert f"Incident {incident} waits for no approval. It is working." in answer.err
+
+
+def test_an_alternative_is_shown_by_its_number_and_chosen_by_it(
+    nightshift: Command, ledger: Ledger, waiting: Claim
+) -> None:
+    high = plan().actions[0]
+    low = high.model_copy(update={"risk": Risk.LOW, "title": "Clean a cache", "arguments": {"amount": 5}})
+    both = plan().model_copy(update={"actions": (low, high), "separable": True})
+    ledger.approvals.ask(waiting.incident_id, both, RUN, 600)
+
+    none = nightshift("approve", str(waiting.incident_id), "--alternative", "2", "--yes")
+    chosen = nightshift("approve", str(waiting.incident_id), "--alternative", "1", "--yes")
+
+    assert none.code == 1
+    assert "There is no such alternative of this plan to approve. It has 1." in none.err
+    assert chosen.code == 0, chosen.err
+    assert "Or 1  only low risk: 1 of 2 actions" in chosen.out
+    assert f"alternative 1 of plan {both.digest[:12]} of incident" in chosen.out
+    (approved,) = ledger.approvals.approved_plans(waiting.incident_id)
+    assert approved.actions == (low,)

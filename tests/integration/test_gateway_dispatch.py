@@ -23,7 +23,7 @@ from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.gateway.reconcile import STUCK_SECONDS, Reconciler
 from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger, schema
-from nightshift.remediation.ledger.approvals import form_key
+from nightshift.remediation.ledger.approvals import Choice, Notice, form_key
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Outcome, Plan, Severity, Target
@@ -309,6 +309,25 @@ def test_an_answer_never_reaches_a_run_that_waits_with_another_plan_by_now(parts
 
     assert parts.deliver() == 0
     assert "answer" not in parts.double.runs[claim.flow_run_id]
+
+
+@pytest.mark.parametrize("needed", [1, 2])
+def test_a_choice_resumes_the_run_that_waits_with_the_plan_it_replaced(parts: Parts, needed: int) -> None:
+    incident = parts.open()
+    claim, plan = parts.wait(incident)
+    waits_with = parts.double.runs[claim.flow_run_id]["digest"]
+    smaller = plan.model_copy(update={"target": Target(system="shop", path=("host", "web2"))})
+    choice = Choice(smaller, needed, Notice((), lambda _approval, _before: ("", "")))
+    decision = Decision("ada", "command line", approve=True, alternative=1)
+    assert parts.ledger.approvals.decide(incident, plan.digest, decision, choice=choice) is None
+
+    assert parts.deliver() == 1
+    assert parts.deliver() == 0
+
+    run = parts.double.runs[claim.flow_run_id]
+    assert run["answer"]["name"] == "ledger"
+    assert waits_with == run["digest"]
+    assert parts.ledger.approvals.chosen(incident) == smaller
 
 
 @pytest.mark.parametrize("state", ["CRASHED", "CANCELLED", "FAILED", None])

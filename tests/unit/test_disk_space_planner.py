@@ -5,6 +5,7 @@ from zlib import crc32
 
 import pytest
 
+from nightshift.remediation.alternatives import alternatives_of
 from nightshift.remediation.disk_space.arguments import (
     ActionArguments,
     ApplyBackupRetention,
@@ -112,6 +113,16 @@ def everything() -> dict[str, Any]:
 
 def backup(path: str, age_days: float, verified: bool = True, mib: float = 1, **more: Any) -> BackupFact:
     return BackupFact(file=file(path, mib, age=age_days * DAY, **more), verified=verified)
+
+
+def test_an_approver_may_choose_only_what_is_of_low_risk() -> None:
+    made = plan(**everything())
+
+    low = alternatives_of(made)[0].plan
+
+    assert {action.risk for action in low.actions} == {Risk.LOW}
+    assert [action for action in made.actions if action.risk is Risk.LOW] == list(low.actions)
+    assert low.within(made)
 
 
 def test_least_harmful_things_go_first() -> None:

@@ -69,6 +69,10 @@ def approve(
     comment: Annotated[str, typer.Option(help="Why, for the record.", show_default=False, callback=_comment)] = "",
     yes: Yes = False,
     plan: ShownPlan = "",
+    alternative: Annotated[
+        int | None,
+        typer.Option(min=1, max=9, show_default=False, help="Approve this alternative instead, by its number."),
+    ] = None,
     wait: Wait = False,
 ) -> None:
     """Show the plan that an incident waits with, ask you once more, and approve exactly this plan.
@@ -76,7 +80,7 @@ def approve(
     The flow run looks at the target again before it acts, and acts only within the plan.
     """
     with open_ledger() as ledger:
-        _decide(ledger, incident, approve=True, comment=comment, yes=yes, plan=plan)
+        _decide(ledger, incident, approve=True, comment=comment, yes=yes, plan=plan, alternative=alternative)
         if (still_open := ledger.approvals.open_one(incident)) is not None:
             out.print(Text(f"{inert(ledger.approvals.progress(still_open).in_words)}. The flow run waits on."))
         else:
@@ -99,7 +103,16 @@ def deny(
         _afterwards(ledger, incident, wait)
 
 
-def _decide(ledger: Ledger, incident_id: int, *, approve: bool, comment: str, yes: bool, plan: str) -> None:
+def _decide(
+    ledger: Ledger,
+    incident_id: int,
+    *,
+    approve: bool,
+    comment: str,
+    yes: bool,
+    plan: str,
+    alternative: int | None = None,
+) -> None:
     from nightshift.catalogue.deciding import decide
     from nightshift.gateway.cli.identity import identify
     from nightshift.remediation.decisions import Decision
@@ -108,17 +121,18 @@ def _decide(ledger: Ledger, incident_id: int, *, approve: bool, comment: str, ye
     system, runbook = catalogued(ledger, incident_id)
     rule = system.approval_of(runbook, ledger.approvals.plan(incident_id, digest).risk)
     who = identify(ledger, proof_needed=rule.proof_needed(ledger.people.anybody()), incident_id=incident_id)
-    decision = Decision.of(who, approve, comment)
+    decision = Decision.of(who, approve, comment, alternative=alternative)
     if (waiting := ledger.approvals.open_one(incident_id)) is not None:
         require_right(ledger, system, rule, decision, requester=waiting.requester, needed=waiting.needed)
-    _confirm(approve, yes)
+    _confirm(approve, yes, alternative)
     refused = decide(ledger, system, runbook, incident_id, digest, decision)
     if refused is not None:
         raise NotDecidedError(
             f"Your decision was not taken. {refused}", remedy=f"See `nightshift incidents show {incident_id}`."
         )
+    what = f"{'' if alternative is None else f'alternative {alternative} of '}plan {digest[:12]}"
     word = Text("Approved", style="bold green") if approve else Text("Denied", style="bold magenta")
-    out.print(word.append(f" by {inert(who.name)}: plan {digest[:12]} of incident {incident_id}.", style="not bold"))
+    out.print(word.append(f" by {inert(who.name)}: {what} of incident {incident_id}.", style="not bold"))
 
 
 def _show_what_waits(ledger: Ledger, incident_id: int, wanted: str) -> str:
@@ -209,7 +223,7 @@ def require_right(
         raise AuthenticationError(refused.text, remedy=f"Ask somebody who may,{add}." if add else "Ask somebody else.")
 
 
-def _confirm(approve: bool, yes: bool) -> None:
+def _confirm(approve: bool, yes: bool, alternative: int | None) -> None:
     """Ask once more on a terminal. Without one, a no does no harm and is taken; a yes needs to be said.
 
     Raises:
@@ -225,7 +239,8 @@ def _confirm(approve: bool, yes: bool) -> None:
             "There is no terminal to ask on, so nothing was decided.",
             remedy="Add --yes, and --plan with the digest of the plan that you have seen.",
         )
-    if not typer.confirm("Approve exactly this plan?" if approve else "Deny it?"):
+    what = "exactly this plan" if alternative is None else f"exactly alternative {alternative}"
+    if not typer.confirm(f"Approve {what}?" if approve else "Deny it?"):
         err.print("Nothing was decided.")
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightshift.gateway.cli.texts import from_markdown
+from nightshift.remediation.alternatives import alternatives_of
 from nightshift.remediation.models import Plan, Risk
 from nightshift.remediation.report import undo_in_words
 from nightshift.remediation.symptom import in_words
@@ -31,6 +32,8 @@ def plan_view(plan: Plan) -> Iterator[RenderableType]:
     for refusal in plan.refusals:
         lifted = f" ({refusal.lifted_by})" if refusal.lifted_by else ""
         yield Text.assemble(("Not done  ", "bold"), from_markdown(f"{refusal.what}: {refusal.reason}{lifted}"))
+    for number, alternative in enumerate(alternatives_of(plan), 1):
+        yield Text.assemble((f"Or {number}  ", "bold"), from_markdown(alternative.title))
     for proposal in plan.proposals:
         yield Text.assemble(("For people  ", "bold"), from_markdown(proposal.title))
 

@@ -72,6 +72,7 @@ def plan_disk_cleanup(
         refusals=(*survey.refusals, *(refusal for refusal, _ in denied), *blindness(diagnosis.blind)),
         proposals=(*(proposal for _, proposal in denied), *_proposals(diagnosis, policy, short, gained)),
         expected=_expected(usage, short, gained, policy),
+        separable=True,
     )
 
 

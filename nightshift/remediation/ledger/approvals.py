@@ -48,6 +48,17 @@ class Notice:
     """Subject and body, of the new approval and what was asked before it."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """An alternative that an approver wants instead of what was asked."""
+
+    plan: Plan
+    needed: int
+    """How many different people must approve it."""
+    notice: Notice
+    """For the others, where it takes more than one."""
+
+
 class Approvals(AskedPlans):
     """Asks, counts answers one after the other, expires."""
 
@@ -106,7 +117,14 @@ class Approvals(AskedPlans):
         self._deliveries.withdraw_approval(connection, row.incident_id, row.id)
 
     def _ask(
-        self, connection: Connection, incident_id: int, plan: Plan, values: dict[str, Any], notice: Notice | None
+        self,
+        connection: Connection,
+        incident_id: int,
+        plan: Plan,
+        values: dict[str, Any],
+        notice: Notice | None,
+        *,
+        chosen_by: str | None = None,
     ) -> Row[Any]:
         before = self._before(connection, incident_id) if notice else None
         asked = insert(_TABLE).values(incident_id=incident_id, digest=plan.digest, **values).returning(_TABLE)
@@ -114,6 +132,8 @@ class Approvals(AskedPlans):
         entry = {"digest": plan.digest, "approval": row.id, "expires_at": row.expires_at.isoformat()}
         entry |= {"needed": row.needed, "risk": plan.risk, "unless_denied": row.unless_denied}
         entry |= {"told": list(notice.channels) if notice else []}
+        if chosen_by is not None:
+            entry |= {"instead_of": row.instead_of, "chosen_by": chosen_by}
         if notice is not None:
             subject, body = notice.write(row, before)
             for channel in notice.channels:
@@ -134,15 +154,26 @@ class Approvals(AskedPlans):
         return shown if plan.within(shown) else plan
 
     def decide(
-        self, incident_id: int, digest: str, decision: Decision, eligible: Eligible | None = None
+        self,
+        incident_id: int,
+        digest: str,
+        decision: Decision,
+        eligible: Eligible | None = None,
+        choice: Choice | None = None,
     ) -> NotTaken | None:
         """Take a decision on the open approval of this plan: None when it was taken, else why it was not.
 
         One no ends it; yeses are counted, one per person, until there are enough. The approval's row is locked
         meanwhile, so of answers given at once each sees those before it. What vouches for the answer is used up in any
         case: a one-time code that was shown is worth nothing from then on.
+
+        With a choice, the approval ends as superseded by that of the chosen plan, whose first yes this is: of people
+        who choose differently, or choose and deny, at once, only the first finds it open.
         """
         with self._engine.begin() as connection:
+            if choice is not None:
+                # No run asks anew meanwhile; the order of locks is that of asking.
+                connection.execute(select(func.pg_advisory_xact_lock(_ASKING, incident_id % 2**31)))
             unused = People.use_up(connection, decision)
             row = self._locked(connection, incident_id, digest)
             refused = self._refusing(connection, incident_id, row, decision, unused, eligible)
@@ -152,9 +183,19 @@ class Approvals(AskedPlans):
                 connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(form=_TABLE.c.form + 1))
             if refused is not None:
                 self._record_refusal(connection, row, decision, refused)
+            elif choice is not None:
+                self._take(connection, self._choose(connection, row, choice, decision), decision)
             else:
                 self._take(connection, row, decision)
         return refused
+
+    def _choose(self, connection: Connection, row: Row[Any], choice: Choice, decision: Decision) -> Row[Any]:
+        self._keep_plan(connection, row.incident_id, choice.plan)
+        self._close(connection, row, "superseded")
+        values = {"flow_run_id": row.flow_run_id, "requester": row.requester, "expires_at": row.expires_at}
+        values |= {"needed": choice.needed, "instead_of": row.id}
+        notice = choice.notice if choice.needed > 1 else None
+        return self._ask(connection, row.incident_id, choice.plan, values, notice, chosen_by=decision.person)
 
     def refuse_form(self, approval_id: int, reason: str) -> None:
         """The answer in the waiting form does not count; the run asks again with a new form that says why."""

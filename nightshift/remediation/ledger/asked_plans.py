@@ -39,11 +39,15 @@ class AskedPlans:
     def keep_plan(self, incident_id: int, plan: Plan) -> None:
         """Store a plan as it was made; the same plan again changes nothing."""
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(schema.plan)
-                .values(incident_id=incident_id, digest=plan.digest, body=plan.model_dump(mode="json"))
-                .on_conflict_do_nothing()
-            )
+            self._keep_plan(connection, incident_id, plan)
+
+    @staticmethod
+    def _keep_plan(connection: Connection, incident_id: int, plan: Plan) -> None:
+        connection.execute(
+            insert(schema.plan)
+            .values(incident_id=incident_id, digest=plan.digest, body=plan.model_dump(mode="json"))
+            .on_conflict_do_nothing()
+        )
 
     def plan(self, incident_id: int, digest: str) -> Plan:
         """A stored plan.
@@ -116,6 +120,33 @@ class AskedPlans:
         counting = (row for row in approved if asked_since is None or row.requested_at > asked_since)
         said = (row for row in counting if by_silence or self.progress(row).approved_by)
         return [self.plan(incident_id, row.digest) for row in said]
+
+    def chosen(self, incident_id: int) -> Plan | None:
+        """The alternative that a person chose last, if it counts still: it is open, or approved."""
+        rows = [row for row in self.of(incident_id) if row.instead_of is not None]
+        return self.plan(incident_id, rows[-1].digest) if rows and rows[-1].status in ("open", "approved") else None
+
+    def chosen_instead(self, approval: Row[Any]) -> Row[Any] | None:
+        """The approval of the alternative that somebody chose when asked about this one."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(_TABLE).where(_TABLE.c.instead_of == approval.id)).first()
+
+    def replaced(self) -> Sequence[Row[Any]]:
+        """Approvals instead of which somebody chose an alternative, whose waiting run has not been told."""
+        later, run = _TABLE.alias(), schema.incident.c.flow_run_id
+        query = (
+            select(_TABLE)
+            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
+            .where(
+                exists().where(later.c.instead_of == _TABLE.c.id),
+                _TABLE.c.delivered_at.is_(None),
+                run == _TABLE.c.flow_run_id,
+                schema.incident.c.status == "waiting",
+            )
+            .order_by(_TABLE.c.id)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
 
     def overtaken(self) -> Sequence[Row[Any]]:
         """Approvals that nobody needs to give, since the incident waits for its cause, and whose run was not told."""

@@ -201,6 +201,7 @@ approval = Table(
         server_default=text("false"),
         comment="Silence is a yes: low risk only",
     ),
+    Column("instead_of", BigInteger, ForeignKey("approval.id"), comment="The approval whose approver chose this plan"),
     CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
     Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=OPEN),
     Index("ix_approval_incident", "incident_id"),
