@@ -17,7 +17,7 @@ from lab.ports import free_port
 from lab.sinks import HttpSink
 
 SYSTEM = "shop"
-MOUNTS = tuple(f"/data{number}" for number in range(1, 15))
+MOUNTS = tuple(f"/data{number}" for number in range(1, 16))
 """One small filesystem per test that needs one, so that tests neither see nor wait for each other."""
 SMALL_MOUNTS = tuple(f"/{what}{number}" for what in ("kill", "trouble", "cut") for number in range(1, 33))
 """Filesystems of 16 MiB, for tests with many of them."""

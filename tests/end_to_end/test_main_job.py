@@ -141,6 +141,28 @@ def test_low_risk_is_done_unless_somebody_denies_it_in_time(
     )
 
 
+def test_exactly_the_alternative_that_a_person_chose_is_carried_out(
+    installation: Installation, alertmanager: AlertmanagerProcess, patient: PatientHost
+) -> None:
+    logs = troubles.old_rotated_logs(patient, "/data15/log/shop.log", count=2, size=3 * MIB)
+    backups = troubles.backups(patient, "/data15/backups")
+    troubles.fill_to(patient, "/data15", 90)
+
+    alertmanager.fire({"alertname": "DiskAsks", "system": "shop", "instance": "web1", "mountpoint": "/data15"})
+    incident = installation.incident("DiskAsks", "%2Fdata15").id
+    installation.wait_for(incident, Kind.ASKED)
+    installation.wait(lambda: installation.flow_run(incident)["state"]["name"] == "Suspended", "suspension")
+    shown = installation.cli("approve", str(incident), "--yes", "--alternative", "1").stdout
+    assert "Or 1  only low risk: 1 of 2 actions" in shown
+
+    # Deleting the logs alone is not enough, and a person is told so; the backups were not chosen.
+    assert installation.ended(incident).outcome == "escalated", installation.report(incident)
+    assert [log for log in logs if patient.path(log).exists()] == []
+    assert all(patient.path(kept).exists() for kept in (*backups.unproven, *backups.verified))
+    assert [row.status for row in installation.ledger.approvals.of(incident)] == ["superseded", "approved"]
+    assert "not part of the alternative that was chosen" in installation.report(incident)
+
+
 def test_a_dry_run_by_hand_changes_nothing(installation: Installation, patient: PatientHost) -> None:
     logs = troubles.old_rotated_logs(patient, "/data6/log/shop.log", count=6, size=3 * MIB)
     troubles.fill_to(patient, "/data6", 90)
