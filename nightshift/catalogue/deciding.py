@@ -27,13 +27,13 @@ def decide(
     anybody = ledger.people.anybody()
     rule = _rule_of(ledger, system, runbook, incident_id, digest)
     choice = None if decision.alternative is None else _choice(ledger, system, runbook, incident_id, digest, decision)
-    if isinstance(choice, NotTaken):
-        return choice
 
     def eligible(approval: Row[Any]) -> NotTaken | None:
         if system is None or rule is None:
             text = "The catalogue has no such runbook any more, so who may approve is not known."
             return NotTaken(Why.NO_RULE, text)
+        if isinstance(choice, NotTaken):
+            return choice
         rules = [(rule, approval.needed)]
         if isinstance(choice, Choice) and runbook is not None:
             rules.append((system.approval_of(runbook, choice.plan.risk), choice.needed))
@@ -50,7 +50,9 @@ def decide(
         )
         return next((no for no in refused if no is not None), None)
 
-    return ledger.approvals.decide(incident_id, digest, decision, eligible, choice)
+    return ledger.approvals.decide(
+        incident_id, digest, decision, eligible, choice if isinstance(choice, Choice) else None
+    )
 
 
 def _choice(

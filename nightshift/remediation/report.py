@@ -133,7 +133,7 @@ def render_plan(plan: Plan) -> str:
         parts += ["**Not done, and why:**", "\n".join(refused)]
     if offered := alternatives_of(plan):
         numbered = "\n".join(f"{number}. {one.title}" for number, one in enumerate(offered, 1))
-        parts += ["**Alternatives** that can be approved instead:", numbered]
+        parts += ["**Alternatives** to approve instead:", numbered]
     return "\n\n".join(part for part in parts if part)
 
 

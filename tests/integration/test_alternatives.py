@@ -15,6 +15,7 @@ from nightshift.catalogue.models import System
 from nightshift.remediation.alternatives import alternatives_of
 from nightshift.remediation.decisions import Decision, NotTaken, Why
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.approvals import form_key
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Outcome, Risk, Severity
@@ -51,9 +52,16 @@ def incident(ledger: Ledger) -> int:
 
 
 def say(
-    ledger: Ledger, incident: int, person: str, alternative: int | None = None, *, approve: bool = True, of: str = ""
+    ledger: Ledger,
+    incident: int,
+    person: str,
+    alternative: int | None = None,
+    *,
+    approve: bool = True,
+    of: str = "",
+    in_form: bool = False,
 ) -> Why | None:
-    decision = Decision(person, "test", approve, alternative=alternative)
+    decision = Decision(person, "test", approve, in_form=in_form, alternative=alternative)
     runbook = SYSTEM.runbooks["HighDiskUsage"]
     refused: NotTaken | None = decide(ledger, SYSTEM, runbook, incident, of or SHOWN.digest, decision)
     return refused.why if refused else None
@@ -102,6 +110,24 @@ def test_what_is_not_offered_or_not_theirs_is_refused(
 ) -> None:
     assert say(ledger, incident, person, alternative, approve=approve) is why
     assert stand(ledger, incident) == [(SHOWN.digest, "open")]
+
+
+def test_a_number_that_is_not_offered_uses_the_form_up_so_that_the_run_asks_again(
+    ledger: Ledger, incident: int
+) -> None:
+    (before,) = ledger.approvals.of(incident)
+
+    assert say(ledger, incident, "ada", 9, in_form=True) is Why.NO_ALTERNATIVE
+
+    (after,) = ledger.approvals.of(incident)
+    assert form_key(after) != form_key(before)
+    assert "There is no such alternative" in str(ledger.approvals.last_refusal(after))
+
+
+def test_a_run_that_read_the_choice_in_its_form_is_not_told_again(ledger: Ledger, incident: int) -> None:
+    assert say(ledger, incident, "ada", 2, in_form=True) is None
+
+    assert ledger.approvals.replaced() == []
 
 
 def test_who_comes_after_a_choice_is_told_that_the_plan_was_replaced(ledger: Ledger, incident: int) -> None:

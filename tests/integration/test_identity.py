@@ -367,9 +367,24 @@ def test_over_http_a_token_decides_and_everything_else_gets_its_own_status(ledge
     assert [post(bearer="s3cret"), post(bearer=""), post(number=99, bearer="x")] == [401, 401, 401]
     assert [post(number=99), post(number="x"), post(digest="0" * 64)] == [404, 404, 404]
     assert [post(decision="maybe"), post(comment="\0"), post(more=1)] == [422, 422, 422]
+    assert [post(alternative=0), post(alternative="1"), post(alternative=1)] == [422, 422, 422]
     assert post(comment="x" * 20_000) == 413
 
     taken = client.post(f"/incidents/{incident}/decision", json=body, headers={"Authorization": f"Bearer {token}"})
     assert (taken.status_code, taken.json()) == (200, {"status": "approved", "approvals": 1, "needed": 1})
     assert post() == 409
     assert [row.entry["person"] for row in ledger.journal.of(incident) if row.kind is Kind.DECIDED] == ["Ana"]
+
+
+def test_over_http_an_alternative_is_chosen_by_its_number(ledger: Ledger, client: TestClient) -> None:
+    incident, token = asked(ledger), enrol(ledger, "Ana")
+    low = plan().actions[0].model_copy(update={"risk": Risk.LOW, "title": "Clean a cache"})
+    high = low.model_copy(update={"risk": Risk.HIGH, "title": "Delete a backup"})
+    both = plan().model_copy(update={"actions": (low, high), "separable": True})
+    ledger.approvals.ask(incident, both, uuid4(), 600)
+
+    body = {"digest": both.digest, "decision": "approve", "alternative": 1}
+    taken = client.post(f"/incidents/{incident}/decision", json=body, headers={"Authorization": f"Bearer {token}"})
+
+    assert (taken.status_code, taken.json()) == (200, {"status": "approved", "approvals": 1, "needed": 1})
+    assert [one.actions for one in ledger.approvals.approved_plans(incident)] == [(low,)]

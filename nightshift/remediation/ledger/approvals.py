@@ -192,6 +192,8 @@ class Approvals(AskedPlans):
     def _choose(self, connection: Connection, row: Row[Any], choice: Choice, decision: Decision) -> Row[Any]:
         self._keep_plan(connection, row.incident_id, choice.plan)
         self._close(connection, row, "superseded")
+        if decision.in_form:  # the run that reads this form knows already
+            connection.execute(update(_TABLE).where(_TABLE.c.id == row.id).values(delivered_at=NOW))
         values = {"flow_run_id": row.flow_run_id, "requester": row.requester, "expires_at": row.expires_at}
         values |= {"needed": choice.needed, "instead_of": row.id}
         notice = choice.notice if choice.needed > 1 else None
