@@ -52,11 +52,11 @@ class GatewayProcess:
         """Start on the same port as before; returns when it answers.
 
         Raises:
-            RuntimeError: it ended, or did not answer within 20 seconds.
+            RuntimeError: it ended, or did not answer within 60 seconds.
         """
         command = [sys.executable, "-m", "nightshift.gateway.serve"]
         self._running = subprocess.Popen(command, env=self._environment, stdout=self._log, stderr=self._log)
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + 60
         while self._running.poll() is None and time.monotonic() < give_up_at:
             try:
                 if httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).is_success:
