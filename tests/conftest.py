@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure; what is slow is seen in bench/.
+settings.register_profile("nightshift", deadline=None)
+settings.load_profile("nightshift")
 
 # A shell starts what it puts into the background with SIGINT ignored, and everything started from there inherits it.
 # The tests that press Ctrl-C on a program need one that hears it.

@@ -36,6 +36,8 @@ class Break:
     """Whether the worker says now what it is cut off at; asked from the intent of the chosen line on."""
     later: float = 0.0
     """Seconds after that."""
+    lines: int = LINES
+    """How many the worker wants to write."""
 
 
 def _commits(said: bytes) -> bool:
@@ -48,7 +50,7 @@ BREAKS = [
     Break("the commit of the intent is not answered", Weather.STALL_ANSWERS, _commits),
     Break("during the act", Weather.GONE, _commits, later=0.02),
     Break("the outcome is not answered", Weather.STALL_ANSWERS, lambda said: b'"summary"' in said),
-    Break("while the claim is renewed", Weather.STALL, lambda said: b"greatest" in said),
+    Break("while the claim is renewed", Weather.STALL, lambda said: b"greatest" in said, lines=16),
     Break("reset in the transaction of the intent", Weather.RESET, lambda _said: True),
 ]
 
@@ -70,7 +72,7 @@ class Case:
             return self.ledger.incidents.open(connection, trouble)[0]
 
     def worker(self, who: str, incident: int, attempt: int, url: str) -> BaseProcess:
-        lines = tuple(f"{incident}-{number}" for number in range(LINES))
+        lines = tuple(f"{incident}-{number}" for number in range(self.broken.lines))
         return Contender(who, url, incident, attempt, self.target.key, self.notebook, lines).start()
 
     @property
@@ -136,12 +138,12 @@ class Case:
         assert following.exitcode == 0
 
     def _assert_all_once(self) -> None:
-        wanted = {f"{incident}-{number}" for incident in (self.mine, self.other) for number in range(LINES)}
+        wanted = {f"{incident}-{number}" for incident in (self.mine, self.other) for number in range(self.broken.lines)}
         written = self.notebook.read_text().splitlines()
         assert sorted(written) == sorted(wanted), f"{self.broken.name}: {self.record}"
         assert self.ledger.journal.unsettled(self.mine) == []
         done = [row.action_id for row in self.ledger.journal.of(self.mine) if row.kind is Kind.DONE]
-        assert len(done) == len(set(done)) == LINES
+        assert len(done) == len(set(done)) == self.broken.lines
         assert self.ledger.journal.first_broken_link() is None
 
 
