@@ -147,7 +147,10 @@ class ForkServer:
         except (OSError, ValueError, KeyError, TypeError):
             connection.close()
             return None
-        if (refusal := self._refusing(request)) is not None:
+        if has_gone(connection):
+            # It waited for too long and started Python anew: a fork would be the same run a second time.
+            connection.close()
+        elif (refusal := self._refusing(request)) is not None:
             with suppress(OSError):
                 connection.sendall(f"{refusal}\n".encode())
             connection.close()
@@ -181,7 +184,9 @@ class ForkServer:
 
     def _pass_on(self, pid: int) -> None:
         """A signal from the launcher, or its end."""
-        connection = self._children[pid]
+        connection = self._children.get(pid)
+        if connection is None:
+            return  # both ended in the same moment, and the process was seen first
         try:
             said = connection.recv(1024)
         except OSError:
@@ -206,6 +211,19 @@ class ForkServer:
                 with suppress(OSError):
                     connection.sendall(b"ended %d\n" % status)
                 connection.close()
+
+
+def has_gone(launcher: socket.socket) -> bool:
+    """Whether a launcher that has asked has closed its end since."""
+    launcher.setblocking(False)
+    try:
+        return launcher.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        launcher.settimeout(_REQUEST_SECONDS)
 
 
 def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
