@@ -33,7 +33,7 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Action, Alert, Mode, Outcome, Plan, Severity, Target
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC) - timedelta(minutes=30)
 Command = Callable[..., Any]
 MORE_RUNBOOKS = """\
   LogDiskUsage:

@@ -19,11 +19,12 @@ from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Alert, Outcome, Severity, Target
 
-NOW = datetime.now(UTC)
+LONG_AGO = datetime.now(UTC) - timedelta(hours=2)
+"""When an alert began whose beginning does not matter; a test whose does says so with :func:`ago`."""
 DISK = {"alertname": "HighDiskUsage", "job": "shop", "instance": "web1:9100", "mountpoint": "/data"}
 
 
-def alert(status: str = "firing", starts_at: datetime = NOW, fingerprint: str = "a1", **labels: str) -> Alert:
+def alert(status: str = "firing", starts_at: datetime = LONG_AGO, fingerprint: str = "a1", **labels: str) -> Alert:
     return Alert.model_validate(
         {
             "source": "alertmanager",
@@ -33,6 +34,11 @@ def alert(status: str = "firing", starts_at: datetime = NOW, fingerprint: str = 
             "starts_at": starts_at,
         }
     )
+
+
+def ago(**time: float) -> datetime:
+    """A moment before now. The tests run for long, so "now" is never when this file was read."""
+    return datetime.now(UTC) - timedelta(**time)
 
 
 class Intake:
@@ -178,12 +184,12 @@ def test_a_storm_of_different_unknown_alerts_ends_in_one_page_for_the_rest(intak
 
 
 def test_what_comes_back_after_a_repair_pages_once_and_is_not_repaired_again(intake: Intake) -> None:
-    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    intake.take(alert())
     (incident,) = intake.incidents()
     intake.end(incident.id, Outcome.RESOLVED, ago=timedelta(minutes=12))
 
-    intake.take(alert(starts_at=NOW))
-    intake.take(alert(starts_at=NOW + timedelta(seconds=1), fingerprint="b2", replica="b"))
+    intake.take(alert(starts_at=ago(seconds=2)))
+    intake.take(alert(starts_at=ago(seconds=1), fingerprint="b2", replica="b"))
 
     assert [row.id for row in intake.incidents()] == [incident.id]
     ((channel, subject),) = intake.pages(incident.id)
@@ -196,11 +202,11 @@ def test_an_alert_whose_window_has_not_passed_did_not_come_back(ledger: Ledger, 
     file = runbooks / "shop.yaml"
     file.write_text(file.read_text().replace("    policy: {}\n", "    policy: {}\n    windows: { range: 30m }\n", 1))
     intake = Intake(ledger, Catalogue.load(runbooks))
-    intake.take(alert(starts_at=NOW - timedelta(hours=2)))
+    intake.take(alert(starts_at=ago(hours=2)))
     (incident,) = intake.incidents()
     intake.end(incident.id, Outcome.RESOLVED, ago=timedelta(minutes=20))
 
-    again = alert(starts_at=NOW - timedelta(minutes=10))
+    again = alert(starts_at=ago(minutes=10))
     intake.take(again)
     assert intake.pages(incident.id) == []
     assert intake.note().startswith("Fires within the time that its expression looks back")
@@ -214,11 +220,11 @@ def test_an_alert_whose_window_has_not_passed_did_not_come_back(ledger: Ledger, 
 
 
 def test_an_alert_that_lags_behind_the_repair_does_not_count_as_come_back(intake: Intake) -> None:
-    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    intake.take(alert())
     (incident,) = intake.incidents()
     intake.end(incident.id, Outcome.RESOLVED)
 
-    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    intake.take(alert())
 
     assert [row.id for row in intake.incidents()] == [incident.id]
     assert intake.pages(incident.id) == []
@@ -231,7 +237,7 @@ def test_what_is_a_persons_already_is_not_started_again_within_the_cool_down(int
     (incident,) = intake.incidents()
     intake.end(incident.id, outcome)
 
-    intake.take(alert(starts_at=NOW + timedelta(minutes=1)))
+    intake.take(alert(starts_at=datetime.now(UTC)))
 
     assert [row.id for row in intake.incidents()] == [incident.id]
     assert f"({outcome})" in intake.note()
@@ -252,11 +258,11 @@ def test_a_more_urgent_alert_within_the_cool_down_pages_again_once(intake: Intak
 
 
 def test_where_all_was_well_an_alert_that_starts_afterwards_is_new(intake: Intake) -> None:
-    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    intake.take(alert())
     (incident,) = intake.incidents()
     intake.end(incident.id, Outcome.EXPECTED)
 
-    intake.take(alert(starts_at=NOW - timedelta(hours=1)))
+    intake.take(alert())
     assert len(intake.incidents()) == 1
     intake.take(alert(starts_at=datetime.now(UTC)))
 

@@ -464,7 +464,8 @@ def check_all(ledger: Ledger) -> None:
         check(ledger, explained(ledger, None, incident.id), newest, incident.id)
     for row in refused:
         with Evidence.of(ledger.engine) as evidence:
-            (seen,) = evidence.refused(Selector(row.name))
+            # The same name may have been refused more than once, each time with another beginning.
+            (seen,) = [one for one in evidence.refused(Selector(row.name)) if one.first_seen == row.first_seen]
             told = explain(why_facts.facts_about(ledger, evidence, query=row.name, refused=seen))
         assert told.answer.case == "refused_at_the_door"
 
