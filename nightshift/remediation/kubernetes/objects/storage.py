@@ -1,0 +1,64 @@
+"""Claims, volumes, their classes, and quotas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nightshift.remediation.kubernetes.objects.common import Conditioned, KubernetesObject, Selector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(Conditioned):
+    """A PersistentVolumeClaim."""
+
+    phase: str = ""
+    """``Pending``, ``Bound`` or ``Lost``."""
+    requested_bytes: int = 0
+    capacity_bytes: int = 0
+    """0 until it is bound."""
+    storage_class: str | None = None
+    """None: the default class; the empty text: no class, a hand-made volume only."""
+    volume: str = ""
+    access_modes: tuple[str, ...] = ()
+    volume_mode: str = "Filesystem"
+    selector: Selector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistentVolume(KubernetesObject):
+    """A piece of storage."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    capacity_bytes: int = 0
+    storage_class: str = ""
+    reclaim_policy: str = ""
+    access_modes: tuple[str, ...] = ()
+    volume_mode: str = "Filesystem"
+    claim: str = ""
+    """``namespace/name`` of the claim it is for."""
+    claim_uid: str = ""
+    nodes: tuple[str, ...] = ()
+    """Host names it can be used on, when its node affinity names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageClass(KubernetesObject):
+    """A kind of storage."""
+
+    provisioner: str = ""
+    is_default: bool = False
+    allow_expansion: bool = False
+    binding_mode: str = "Immediate"
+    """``Immediate`` or ``WaitForFirstConsumer``."""
+    reclaim_policy: str = "Delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(KubernetesObject):
+    """A ResourceQuota: amounts as written, by resource (``requests.storage: 10Gi``)."""
+
+    hard: Mapping[str, str] = field(default_factory=dict)
+    used: Mapping[str, str] = field(default_factory=dict)
