@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from nightshift.remediation.actions import Connections, Effect, Observation
+from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.clients.host import Host, open_host
 from nightshift.remediation.clients.host_probe import disk_changes, permissions
 from nightshift.remediation.clients.host_probe.asking import ends_within
@@ -26,7 +27,7 @@ QUICK_SECONDS = 15.0
 COPY_SECONDS = 60.0
 """For changes that read or copy what they touch."""
 
-A = TypeVar("A", bound=disk.ActionArguments)
+A = TypeVar("A", bound=ActionArguments)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from zlib import crc32
 import pytest
 
 from nightshift.remediation.alternatives import alternatives_of
+from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.disk_space.arguments import (
-    ActionArguments,
     ApplyBackupRetention,
     ArchiveFiles,
     CleanPackageCache,

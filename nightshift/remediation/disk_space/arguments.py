@@ -6,32 +6,13 @@ nothing that changed since. A new field needs a default, because approved plans 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
+from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.disk_space.diagnosis import DeletedOpenFile, FileFact
 from nightshift.remediation.models import Value
-
-
-class ActionArguments(Value):
-    """Base: the name of the action kind and the way to and from the JSON of :attr:`Action.arguments`."""
-
-    KIND: ClassVar[str]
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """As kept in the action, the approval and the journal."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_json(cls, arguments: Mapping[str, JsonValue]) -> Self:
-        """The inverse of :meth:`to_json`.
-
-        Raises:
-            pydantic.ValidationError: these are not the arguments of this kind.
-        """
-        return cls.model_validate(arguments)
 
 
 class ListedFile(Value):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nightshift.remediation.actions import CANNOT_BE_UNDONE
+from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.disk_space.arguments import (
-    ActionArguments,
     ApplyBackupRetention,
     ArchiveFiles,
     CleanPackageCache,

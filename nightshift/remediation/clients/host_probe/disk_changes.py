@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from nightshift.remediation.actions import Effect, Observation
+from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, look_at_files, parse, path_text
 from nightshift.remediation.disk_space.arguments import (
-    ActionArguments,
     ApplyBackupRetention,
     ArchiveFiles,
     CleanPackageCache,
