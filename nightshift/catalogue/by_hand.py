@@ -5,6 +5,7 @@ from __future__ import annotations
 from nightshift.catalogue.catalogue import Catalogue
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System
 from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.kubernetes.names import OBJECT_KINDS, object_of_cluster
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.models import Target
 from nightshift.remediation.mount_points import mount_point
@@ -68,9 +69,26 @@ def _check(system: System, runbook: Runbook, kind: str, name: str) -> None:
         except ValueError as error:
             raise ConfigurationError(f"{printable(name)!r} is no mount point: {error}.") from None
         return
+    if kind in OBJECT_KINDS and "cluster" in runbook.target:
+        _check_object(system, runbook, kind, name)
+        return
     wanted = CONNECTED_KINDS.get(kind, ())
     known = [n for n, connection in system.connections.items() if connection.type in wanted]
     known += runbook.target[kind].among
     if name not in known:
         remedy = f"Known: {', '.join(sorted(known)) or 'none'}."
         raise ConfigurationError(f"{system.display} has no {kind} {printable(name)!r}.", remedy=remedy)
+
+
+def _check_object(system: System, runbook: Runbook, kind: str, name: str) -> None:
+    """An object of a cluster: well-formed, and a namespace only where the system lives."""
+    try:
+        object_of_cluster(kind, name)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}.") from None
+    clusters = [n for n, connection in system.connections.items() if connection.type == "kubernetes"]
+    known = runbook.target[kind].among
+    if not known and kind == "namespace":
+        known = tuple(dict.fromkeys(namespace for c in clusters for namespace in system.namespaces_of(c)))
+    if known and name not in known:
+        raise ConfigurationError(f"{system.display} has no {kind} {name!r}.", remedy=f"Known: {', '.join(known)}.")

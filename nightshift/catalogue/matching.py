@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, Runbook, System, TargetPart
+from nightshift.remediation.kubernetes.names import OBJECT_KINDS, object_of_cluster
 from nightshift.remediation.models import Alert, Mode, Severity, Target
 from nightshift.remediation.mount_points import mount_point
 from nightshift.remediation.text import printable
@@ -111,7 +112,10 @@ class SystemIndex:
             return Target(system=system.id, path=("alert", alert.name))
         path: list[str] = []
         for kind, part in runbook.target.items():
-            path += (kind, self._name(alert, system, kind, part))
+            if "cluster" in path and kind in OBJECT_KINDS:
+                path += (kind, _object(alert, system, path, kind, part))
+            else:
+                path += (kind, self._name(alert, system, kind, part))
         return Target(system=system.id, path=tuple(path))
 
     def _name(self, alert: Alert, system: System, kind: str, part: TargetPart) -> str:
@@ -136,6 +140,22 @@ class SystemIndex:
     def _known(self, system: System, kind: str, part: TargetPart) -> Mapping[str, str]:
         """Label values that mean something, with the names they mean."""
         return self._names.get((system.id, kind)) or {name: name for name in part.among}
+
+
+def _object(alert: Alert, system: System, path: list[str], kind: str, part: TargetPart) -> str:
+    """The object of the cluster that the alert means: well-formed, and in one of the system's namespaces."""
+    value = alert.labels.get(part.label) if part.label else None
+    if value is None and part.default is None:
+        raise _UnmatchedError(Problem.LABEL, f"it has no label {part.label!r}, which names its {kind}", (), part.label)
+    shown = f"the label {part.label}={_quoted(value or '')}"
+    try:
+        name = object_of_cluster(kind, value if value is not None else part.default or "")
+    except ValueError:
+        raise _UnmatchedError(Problem.LABEL, f"{shown} is no name in Kubernetes", part.among, part.label) from None
+    known = part.among or (system.namespaces_of(path[path.index("cluster") + 1]) if kind == "namespace" else (name,))
+    if name not in known:
+        raise _UnmatchedError(Problem.LABEL, f"{shown} names no {kind} of {system.display}", known, part.label)
+    return name
 
 
 def _runbook(alert: Alert, system: System) -> Runbook:

@@ -22,11 +22,12 @@ from nightshift.catalogue.approval_rules import ApprovalRule, Requirement, requi
 from nightshift.remediation.allowances import Windows
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
-from nightshift.remediation.connections import Connection, SecretReference
+from nightshift.remediation.connections import Connection, KubernetesConnection, SecretReference
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.fleet import Fleet, FleetOfSystem
 from nightshift.remediation.flow_policies import FLOW_POLICIES
 from nightshift.remediation.freezes import Freeze, TimeZone
+from nightshift.remediation.kubernetes.names import OBJECT_KINDS, object_of_cluster
 from nightshift.remediation.models import Mode, Risk, Severity, Value
 from nightshift.remediation.mount_points import mount_point
 
@@ -121,7 +122,8 @@ class TargetPart(Value):
     default: Line | None = None
     """Taken when the alert has no such label."""
     among: tuple[Line, ...] = ()
-    """The names that are known, for kinds other than host, database (connections) and filesystem (mount points)."""
+    """The names that are known, for kinds other than host, database and cluster (connections) and filesystem (mount
+    points). Below a cluster, the only objects meant; empty: any, in the namespaces of the connection."""
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> TargetPart:
@@ -139,7 +141,7 @@ class SeverityOverride(Value):
     severity: Severity
 
 
-CONNECTED_KINDS = {"host": ("ssh", "local"), "database": ("postgres",)}
+CONNECTED_KINDS = {"host": ("ssh", "local"), "database": ("postgres",), "cluster": ("kubernetes",)}
 """Target kinds whose names are connections, with the types of connection they may be."""
 FILESYSTEM = "filesystem"
 
@@ -149,6 +151,15 @@ def _default_mount_point(text: str) -> None:
         mount_point(text)
     except ValueError as error:
         raise ValueError(f"{FILESYSTEM}: {error}") from None
+
+
+def _object_names(kind: str, names: Iterable[str | None]) -> None:
+    try:
+        for name in names:
+            if name is not None:
+                object_of_cluster(kind, name)
+    except ValueError as error:
+        raise ValueError(f"{kind}: {error}") from None
 
 
 class Runbook(Value):
@@ -199,12 +210,15 @@ class Runbook(Value):
     @classmethod
     def _known_kinds(cls, target: dict[str, TargetPart]) -> dict[str, TargetPart]:
         for kind, part in target.items():
+            in_cluster = "cluster" in target and kind in OBJECT_KINDS
             known = kind in CONNECTED_KINDS or kind == FILESYSTEM
-            if known == bool(part.among):
+            if not in_cluster and known == bool(part.among):
                 problem = "its names are known, leave out among" if known else "list the names it may have in among"
                 raise ValueError(f"{kind}: {problem}")
             if kind == FILESYSTEM and part.default is not None:
                 _default_mount_point(part.default)
+            if in_cluster:
+                _object_names(kind, (*part.among, part.default))
             if part.among and part.default is not None and part.default not in part.among:
                 raise ValueError(f"{kind}: the default {part.default!r} does not stand in among")
         return target
@@ -309,6 +323,11 @@ class System(Value):
             return {value: name for name, c in of_kind for value in (name, *getattr(c, "instances", ()))}
         parts = (part for runbook in self.runbooks.values() if (part := runbook.target.get(kind)) is not None)
         return {name: name for part in parts for name in part.among}
+
+    def namespaces_of(self, cluster: str) -> tuple[str, ...]:
+        """The namespaces of this system in the cluster of this connection; none when there is no such connection."""
+        connection = self.connections.get(cluster)
+        return connection.all_namespaces if isinstance(connection, KubernetesConnection) else ()
 
     def approval_of(self, runbook: Runbook, risk: Risk) -> Requirement:
         """What it takes to approve this runbook's plans of this risk here."""

@@ -15,6 +15,7 @@ from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.kubernetes.names import Namespace
 from nightshift.remediation.models import Value
 
 
@@ -112,11 +113,32 @@ class HttpConnection(Value):
 
 
 class KubernetesConnection(Value):
-    """A cluster by kubeconfig context, or the account of the pod the worker runs in."""
+    """A cluster by a context of a kubeconfig, or, without one, by the account of the pod the worker runs in."""
 
     type: Literal["kubernetes"]
-    context: str | None = None
-    namespace: str
+    context: str | None = Field(default=None, min_length=1, max_length=253)
+    """Name of the context; never the file's current one, since that changes under our feet. null: the pod's account."""
+    kubeconfig: Path | None = None
+    """The kubeconfig; null: what KUBECONFIG names, else ~/.kube/config."""
+    namespace: Namespace
+    """The namespace of the system."""
+    namespaces: tuple[Namespace, ...] = ()
+    """Further namespaces it lives in. Nothing is looked at or changed in any other."""
+    timeout: Seconds = Field(default=10, gt=0)
+    """For one request."""
+    instances: tuple[str, ...] = ()
+    """Values of an alert's label that mean this cluster, exactly."""
+
+    @model_validator(mode="after")
+    def _names_a_context(self) -> KubernetesConnection:
+        if self.kubeconfig is not None and self.context is None:
+            raise ValueError("a kubeconfig needs a context beside it; `kubectl config get-contexts` lists them")
+        return self
+
+    @property
+    def all_namespaces(self) -> tuple[str, ...]:
+        """Every namespace of the system, the main one first."""
+        return tuple(dict.fromkeys((self.namespace, *self.namespaces)))
 
 
 HostConnection = Annotated[SshConnection | LocalConnection, Field(discriminator="type")]
