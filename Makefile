@@ -1,9 +1,10 @@
 # Two commands matter: `make demo` shows the whole job on a real fault, `make test` proves it.
-.PHONY: demo test lint lock docs help
+.PHONY: demo test bench lint lock docs help
 
 help:
 	@echo "make demo          a full disk, noticed, approved, cleaned, verified   (YES=1 approves by itself, KEEP=1 leaves it up)"
 	@echo "make test          all tests, with every real part they need"
+	@echo "make bench         how fast it is and what it costs, beside Prefect's own worker   (QUICK=1 the latency alone)"
 	@echo "make lint          ruff, mypy, import contracts"
 	@echo "make docs          docs/command-line.md from what --help says"
 	@echo "make lock          resolve the dependencies anew"
@@ -15,6 +16,10 @@ demo:
 # Files go to both cores in their order, the long ones (end_to_end) first: so none is left alone at the end.
 test: lint
 	@.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+
+bench:
+	@scripts/prepare demo
+	@.venv/bin/python -m bench $(if $(QUICK),--quick)
 
 lint:
 	@scripts/prepare test
