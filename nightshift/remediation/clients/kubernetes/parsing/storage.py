@@ -1,0 +1,87 @@
+"""Claims, volumes, storage classes and quotas."""
+
+from __future__ import annotations
+
+from nightshift.remediation.clients.kubernetes.parsing.common import (
+    Json,
+    amount,
+    conditions,
+    listed,
+    metadata,
+    part,
+    selector,
+    text,
+)
+from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume, Quota, StorageClass
+
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+
+
+def claim(document: Json) -> Claim:
+    """A PersistentVolumeClaim."""
+    spec, status = part(document, "spec"), part(document, "status")
+    capacity = part(status, "capacity").get("storage")
+    return Claim(
+        meta=metadata(document),
+        conditions=conditions(document),
+        phase=text(status, "phase"),
+        requested_bytes=amount(part(spec, "resources", "requests").get("storage") or 0),
+        capacity_bytes=amount(capacity or 0),
+        storage_class=spec.get("storageClassName"),
+        volume=text(spec, "volumeName"),
+        access_modes=tuple(listed(spec, "accessModes")),
+        volume_mode=text(spec, "volumeMode") or "Filesystem",
+        selector=selector(spec.get("selector")),
+    )
+
+
+def volume(document: Json) -> PersistentVolume:
+    """A PersistentVolume."""
+    spec, status, bound = part(document, "spec"), part(document, "status"), part(document, "spec", "claimRef")
+    terms = listed(part(spec, "nodeAffinity", "required"), "nodeSelectorTerms")
+    return PersistentVolume(
+        meta=metadata(document),
+        phase=text(status, "phase"),
+        reason=text(status, "reason"),
+        message=text(status, "message"),
+        capacity_bytes=amount(part(spec, "capacity").get("storage") or 0),
+        storage_class=text(spec, "storageClassName"),
+        reclaim_policy=text(spec, "persistentVolumeReclaimPolicy"),
+        access_modes=tuple(listed(spec, "accessModes")),
+        volume_mode=text(spec, "volumeMode") or "Filesystem",
+        claim=f"{text(bound, 'namespace')}/{text(bound, 'name')}" if bound else "",
+        claim_uid=text(bound, "uid"),
+        nodes=tuple(
+            str(value)
+            for term in terms
+            for one in listed(term, "matchExpressions")
+            if text(one, "key") == "kubernetes.io/hostname" and text(one, "operator") == "In"
+            for value in listed(one, "values")
+        ),
+    )
+
+
+def storage_class(document: Json) -> StorageClass:
+    """A StorageClass."""
+    meta = metadata(document)
+    return StorageClass(
+        meta=meta,
+        provisioner=text(document, "provisioner"),
+        is_default=any(meta.annotations.get(key) == "true" for key in _DEFAULT_CLASS),
+        allow_expansion=bool(document.get("allowVolumeExpansion")),
+        binding_mode=text(document, "volumeBindingMode") or "Immediate",
+        reclaim_policy=text(document, "reclaimPolicy") or "Delete",
+    )
+
+
+def quota(document: Json) -> Quota:
+    """A ResourceQuota."""
+    status = part(document, "status")
+    return Quota(
+        meta=metadata(document),
+        hard={name: str(value) for name, value in (part(status, "hard") or part(document, "spec", "hard")).items()},
+        used={name: str(value) for name, value in part(status, "used").items()},
+    )
