@@ -8,13 +8,19 @@ from typing import Any
 
 from nightshift.remediation.kubernetes.objects import (
     Condition,
+    Container,
     DisruptionBudget,
     Metadata,
     Node,
     Owner,
     Pod,
+    Resources,
+    Revision,
     Selector,
+    Template,
     Volume,
+    Workload,
+    WorkloadKind,
 )
 
 NOW = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
@@ -101,3 +107,45 @@ def node(
     condition = Condition(type="Ready", status=ready, reason=reason, since=ago(since), heard_at=heard)
     details = meta(name, "", annotations=more.pop("annotations", {}), labels=more.pop("labels", {}))
     return Node(meta=details, conditions=(condition, *extra), **more)
+
+
+def template(digest: str = "new", image: str = "shop/web:2", **more: Any) -> Template:
+    """A pod template with one container ``app`` of 512 MiB."""
+    limits = more.pop("limits", Resources(memory_bytes=512 * 2**20))
+    init = more.pop("init", ())
+    app = Container(name="app", image=image, limits=limits, requests=more.pop("requests", Resources()))
+    return Template(digest=digest, containers=(*init, app), **more)
+
+
+def deployment(name: str = "web", *, revision: int = 3, **more: Any) -> Workload:
+    """A Deployment that is complete, but for what is said."""
+    details = meta(
+        name,
+        generation=more.pop("generation", 1),
+        annotations=more.pop("annotations", {}),
+        labels=more.pop("labels", {}),
+    )
+    values: dict[str, Any] = {
+        "kind": WorkloadKind.DEPLOYMENT,
+        "replicas": 2,
+        "existing": 2,
+        "updated": 2,
+        "ready": 2,
+        "available": 2,
+        "observed_generation": 1,
+        "template": template(),
+        "revision": revision,
+    }
+    return Workload(meta=details, **{**values, **more})
+
+
+def revision(number: int, digest: str, *, made: float, available: int = 0, image: str = "shop/web:1") -> Revision:
+    """A ReplicaSet that was made so many seconds ago."""
+    return Revision(
+        meta=meta(f"web-{number}", created_at=ago(made)),
+        number=number,
+        template=template(digest, image),
+        replicas=available,
+        ready=available,
+        available=available,
+    )
