@@ -1,0 +1,147 @@
+"""Why a claim is not bound, and how it may grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nightshift.remediation.kubernetes.arguments import ExpandClaim
+from nightshift.remediation.kubernetes.changes import Changes
+from nightshift.remediation.kubernetes.claim_planner import (
+    NOTHING_TO_DO,
+    ClaimDiagnosis,
+    expand,
+    findings_of,
+    plan_pending_claim,
+)
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansionPolicy, ClaimPendingPolicy
+from nightshift.remediation.kubernetes.objects import Claim, Condition, Event, PersistentVolume, StorageClass
+from nightshift.remediation.models import Plan, Risk, Target
+from tests.unit.kubernetes_values import NOW, ago, meta, owned_by, pod
+
+TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "claim", "data"))
+GIB = 2**30
+FAST = StorageClass(meta=meta("fast", ""), provisioner="csi.example", allow_expansion=True)
+LAZY = StorageClass(meta=meta("lazy", ""), provisioner="csi.example", binding_mode="WaitForFirstConsumer")
+DEFAULT = StorageClass(meta=meta("standard", ""), provisioner="csi.example", is_default=True)
+
+
+def claim(phase: str = "Pending", **more: Any) -> Claim:
+    details = meta("data", created_at=ago(more.pop("age", 900)), owners=more.pop("owners", ()))
+    values: dict[str, Any] = {"phase": phase, "requested_bytes": 10 * GIB, "storage_class": "fast"}
+    return Claim(meta=details, **{**values, **more})
+
+
+def seen(this: Claim, *classes: StorageClass, **more: Any) -> ClaimDiagnosis:
+    return ClaimDiagnosis(claim=this, classes=classes or (FAST, LAZY), now=NOW, **more)
+
+
+def plan(diagnosis: ClaimDiagnosis) -> Plan:
+    return plan_pending_claim(TARGET, diagnosis, ClaimPendingPolicy())
+
+
+def failed(message: str) -> Event:
+    return Event(meta=meta("e"), type="Warning", reason="ProvisioningFailed", message=message)
+
+
+@pytest.mark.parametrize("this", [claim("Bound"), claim(storage_class="lazy")])
+def test_what_is_bound_or_waits_for_its_first_pod_is_nothing_to_do(this: Claim) -> None:
+    made = plan(seen(this))
+
+    assert (made.goal, made.refusals, made.proposals) == (NOTHING_TO_DO, (), ())
+
+
+VOLUME = PersistentVolume(meta=meta("pv", ""), phase="Available", capacity_bytes=5 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "title"),
+    [
+        (seen(claim("Lost", volume="pv-1")), "Restore from a backup: the volume pv-1 exists no more"),
+        (
+            seen(claim(storage_class="gone")),
+            "Create the storage class gone, or make the claim anew with one that exists",
+        ),
+        (seen(claim(storage_class=None)), "Make one storage class the default, or name one in the claim"),
+        (seen(claim(storage_class=None), DEFAULT), "Look at the pods of csi.example"),
+        (seen(claim(), events=[failed("exceeded quota")]), "Raise the quota of the storage, or free some"),
+        (seen(claim(), events=[failed("rpc error")]), "Look at what the provisioner says"),
+        (seen(claim()), "Look at the pods of csi.example"),
+        (seen(claim(storage_class=""), volumes=[VOLUME]), "Make a volume that fits, of at least 10.0 GiB"),
+        (seen(claim(storage_class="lazy"), consumers=[pod("db-0", node="")]), "Find a node for shop/db-0"),
+    ],
+)
+def test_why_a_claim_waits(diagnosis: ClaimDiagnosis, title: str) -> None:
+    made = plan(diagnosis)
+
+    assert made.actions == ()
+    assert made.proposals[0].title == title
+
+
+def test_a_new_claim_is_given_time() -> None:
+    assert "being worked on" in plan(seen(claim(age=30))).refusals[0].reason
+
+
+@pytest.mark.parametrize(
+    ("volume", "why"),
+    [
+        (VOLUME, "pv: only 5.0 GiB"),
+        (PersistentVolume(meta=meta("pv", ""), phase="Released", claim="shop/old"), "pv: released by shop/old"),
+        (PersistentVolume(meta=meta("pv", ""), phase="Available", storage_class="x"), "pv: of class x"),
+    ],
+)
+def test_why_each_hand_made_volume_does_not_fit(volume: PersistentVolume, why: str) -> None:
+    assert plan(seen(claim(storage_class=""), volumes=[volume])).proposals[0].detail == why
+
+
+def test_findings_show_no_markup_of_strangers() -> None:
+    found = findings_of(seen(claim(storage_class="gone"), events=[failed("<b>")]))
+
+    assert found[0].detail == "10.0 GiB of gone, which does not exist"
+    assert found[-1].detail == "\\x3cb\\x3e"
+
+
+def grown(this: Claim, used: int = 9 * GIB, ceiling: int = 100 * GIB, *classes: StorageClass) -> Changes:
+    changes = Changes()
+    expand(TARGET, seen(this, *classes), used, ClaimExpansionPolicy(ceiling=ceiling), changes)
+    return changes
+
+
+def test_a_claim_grows_by_the_factor_and_a_person_is_asked() -> None:
+    (action,) = grown(claim("Bound")).actions
+
+    arguments = ExpandClaim.from_json(action.arguments)
+    assert (arguments.from_bytes, arguments.to_bytes) == (10 * GIB, 13 * GIB)
+    assert (action.risk, action.bound.amount) == (Risk.HIGH, 3 * GIB)
+
+
+def resizing(kind: str) -> tuple[Condition, ...]:
+    return (Condition(type=kind, status="True"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (grown(claim()), "it is not bound"),
+        (grown(claim("Bound"), 9 * GIB, 10 * GIB), "it has 10.0 GiB, and the ceiling is 10.0 GiB"),
+        (grown(claim("Bound", storage_class="lazy")), "its storage class does not allow it"),
+        (grown(claim("Bound", storage_class="gone")), "its storage class does not allow it"),
+        (grown(claim("Bound", conditions=resizing("Resizing"))), "being grown already (Resizing)"),
+        (grown(claim("Bound", capacity_bytes=5 * GIB)), "10.0 GiB were asked for before, and it has only 5.0 GiB"),
+        (grown(claim("Bound", owners=owned_by("Postgresql", "db"))), "Postgresql db owns it"),
+    ],
+)
+def test_when_a_claim_does_not_grow(changes: Changes, reason: str) -> None:
+    assert changes.actions == []
+    assert reason in changes.refusals[0].reason
+
+
+@given(st.integers(1, 500), st.integers(0, 800), st.integers(1, 600))
+@settings(max_examples=100)
+def test_a_claim_never_shrinks_and_never_passes_the_ceiling(present: int, used: int, ceiling: int) -> None:
+    for action in grown(claim("Bound", requested_bytes=present * GIB), used * GIB, ceiling * GIB).actions:
+        arguments = ExpandClaim.from_json(action.arguments)
+        assert present * GIB < arguments.to_bytes <= ceiling * GIB
