@@ -1,8 +1,8 @@
 """Why a claim is not bound, and a larger claim where its storage class can do it.
 
 Covers octollm.PersistentVolumeClaimPending.d1-d4, r1.1-r3.3: everything there is proposed, because each of it creates
-or re-creates what holds data; and cryptofunk.DiskSpaceWarning.r3.1 without its hazard: the new size is computed from the
-present one, so that it never shrinks.
+or re-creates what holds data; and cryptofunk.DiskSpaceWarning.r3.1 without its hazard: the new size is computed from
+the present one, so that it never shrinks.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ def _plan_for_a_well_node(target: Target, diagnosis: NodeDiagnosis, policy: Node
         bound=_ONE_NODE,
         gain=_ONE_NODE,
         undo="cordon it again",
+        undo_when=UndoWhen.BY_HAND,
     )
     return Plan(goal=goal, target=target, actions=(action,), expected=f"Pods may start on {name} again.")
 

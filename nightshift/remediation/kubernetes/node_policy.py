@@ -26,8 +26,8 @@ class NodeNotReadyPolicy(Value):
     """A node must have been not ready for so long before its pods are evicted."""
     hold: Annotated[Seconds, Field(ge=60, le=3600)] = 300
     """A node must be ready for so long on end before it counts as repaired and is uncordoned."""
-    drain_within: Annotated[Seconds, Field(ge=60, le=3600)] = 600
-    """One round of evictions ends after so long and says which pods are left."""
+    drain_within: Annotated[Seconds, Field(ge=60, le=420)] = 420
+    """One round of evictions ends after so long; what is left then waits for the next one."""
     most_pods: Annotated[int, Field(ge=1, le=1000)] = 250
     """At most so many pods are evicted in one round."""
     delete_empty_dir: bool = False

@@ -181,8 +181,7 @@ def _block(target: Target, workload: Workload, to: Proven, policy: RollbackPolic
         risk=Risk.LOW,
         bound=ONE_WORKLOAD,
         gain=ONE_WORKLOAD,
-        undo=f"remove the annotation {policy.block_annotation}",
-        undo_when=UndoWhen.BY_HAND,
+        undo=f"a person removes the annotation {policy.block_annotation}",
         impact=impact_on(workload),
     )
     path = f"metadata.annotations[{policy.block_annotation}]"
