@@ -1,4 +1,6 @@
 """Importing this registers every action kind."""
 
 import nightshift.tasks.database_volume_actions
-import nightshift.tasks.disk_space_actions  # noqa: F401
+import nightshift.tasks.disk_space_actions
+import nightshift.tasks.kubernetes_actions
+import nightshift.tasks.kubernetes_evictions  # noqa: F401

@@ -1,0 +1,167 @@
+"""Which permissions each operation on a cluster needs, and the roles that grant them: pure, least privilege.
+
+The same table serves the question before anybody is asked (SelfSubjectAccessReview), ``nightshift doctor``, and the
+manifest of ``nightshift kubernetes role``; so what is granted is what is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nightshift.remediation.arguments import ActionArguments
+from nightshift.remediation.kubernetes import arguments as cluster_arguments
+from nightshift.remediation.kubernetes.objects import WorkloadKind
+from nightshift.remediation.text import printable
+
+PLURALS = {
+    WorkloadKind.DEPLOYMENT: "deployments",
+    WorkloadKind.STATEFUL_SET: "statefulsets",
+    WorkloadKind.DAEMON_SET: "daemonsets",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """One verb on one resource."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    subresource: str = ""
+    everywhere: bool = False
+    """In the whole cluster, because the resource has no namespace or because all are looked at."""
+    namespace: str = ""
+    """Where it is asked for; empty for the whole cluster, and in tables of what an operation needs."""
+    name: str = ""
+
+    @property
+    def full_resource(self) -> str:
+        """As rules name it: ``pods/eviction``."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+    def __str__(self) -> str:
+        group = f".{self.group}" if self.group else ""
+        where = f" in {printable(self.namespace, 63)}" if self.namespace else " in the whole cluster"
+        return f"{self.verb} {self.full_resource}{group}{where}"
+
+
+def _all(verbs: str, resource: str, group: str = "", subresource: str = "", *, everywhere: bool = False) -> list[Need]:
+    return [Need(verb, resource, group, subresource, everywhere) for verb in verbs.split()]
+
+
+_SEEN = "get list watch"
+READS: tuple[Need, ...] = (
+    *_all(_SEEN, "nodes", everywhere=True),
+    *_all("get list", "persistentvolumes", everywhere=True),
+    *_all("get list", "storageclasses", "storage.k8s.io", everywhere=True),
+    *_all("list", "pods", everywhere=True),
+    *_all("list", "poddisruptionbudgets", "policy", everywhere=True),
+    *_all("list", "events", everywhere=True),
+    *_all(_SEEN, "pods"),
+    *_all("get", "pods", subresource="log"),
+    *_all("get list", "configmaps"),
+    *_all(_SEEN, "persistentvolumeclaims"),
+    *_all("get list", "resourcequotas"),
+    *_all("get list", "poddisruptionbudgets", "policy"),
+    *(need for plural in PLURALS.values() for need in _all(_SEEN, plural, "apps")),
+    *_all("get list", "replicasets", "apps"),
+    *_all("get list", "controllerrevisions", "apps"),
+    *_all("get list", "horizontalpodautoscalers", "autoscaling"),
+)
+"""What diagnoses look at. Secrets are not among it."""
+CERTIFICATE_READS: tuple[Need, ...] = (
+    *_all(_SEEN, "certificates", "cert-manager.io"),
+    *_all("get list", "certificaterequests", "cert-manager.io"),
+    *_all("get list", "issuers", "cert-manager.io"),
+    *_all("get list", "clusterissuers", "cert-manager.io", everywhere=True),
+    *_all("get list", "orders", "acme.cert-manager.io"),
+    *_all("get list", "challenges", "acme.cert-manager.io"),
+)
+_EVICTIONS = (
+    *_all("get", "pods", everywhere=True),
+    *_all("create", "pods", subresource="eviction", everywhere=True),
+)
+_TEMPLATES = tuple(need for plural in PLURALS.values() for need in _all("get patch", plural, "apps"))
+_SCALES = tuple(
+    need for plural in ("deployments", "statefulsets") for need in _all("get patch", plural, "apps", "scale")
+)
+
+OPERATIONS: Mapping[str, tuple[Need, ...]] = {
+    "cordon_node": (*_all("get patch", "nodes", everywhere=True),),
+    "uncordon_node": (*_all("get patch", "nodes", everywhere=True),),
+    "drain_node": (*_all("get", "nodes", everywhere=True), *_EVICTIONS),
+    "evict_pods": _EVICTIONS,
+    "delete_pod": (*_all("get delete", "pods"),),
+    "rollout_restart": _TEMPLATES,
+    "rollout_undo": (*_all("get patch", "deployments", "apps"), *_all("list", "replicasets", "apps")),
+    "set_resources": _TEMPLATES,
+    "block_deployments": _TEMPLATES,
+    "scale_workload": _SCALES,
+    "expand_claim": (*_all("get patch", "persistentvolumeclaims"),),
+    "renew_certificate": (
+        *_all("get", "certificates", "cert-manager.io"),
+        *_all("patch", "certificates", "cert-manager.io", "status"),
+    ),
+}
+"""What each kind of action needs."""
+
+FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
+    "node-not-ready": ("cordon_node", "uncordon_node", "drain_node", "evict_pods"),
+    "pod-crash-loop": ("delete_pod", "rollout_restart", "rollout_undo", "set_resources", "block_deployments"),
+    "deployment-replicas-mismatch": (
+        "delete_pod",
+        "rollout_restart",
+        "rollout_undo",
+        "set_resources",
+        "scale_workload",
+    ),
+    "volume-claim-pending": (),
+    "certificate-expiry": ("renew_certificate", "rollout_restart"),
+}
+"""The kinds of action of each flow that works on a cluster."""
+_WITH_CERTIFICATES = ("certificate-expiry",)
+
+
+def needs_of(arguments: ActionArguments) -> list[Need]:
+    """What one action needs, where it needs it."""
+    needs = OPERATIONS[arguments.KIND]
+    namespace = getattr(arguments, "namespace", "")
+    match arguments:
+        case cluster_arguments.WorkloadArguments(workload=workload):
+            needs = tuple(need for need in needs if need.resource in (PLURALS[workload], "replicasets"))
+        case cluster_arguments.DeletePod(pod=pod):
+            namespace = pod.namespace
+    return [need if need.everywhere else replace(need, namespace=namespace) for need in needs]
+
+
+def needs_of_flows(flows: Iterable[str], namespaces: Sequence[str], *, operations: Iterable[str] = ()) -> list[Need]:
+    """What a system needs whose alerts are answered by these flows.
+
+    Args:
+        flows: names; those that do not work on a cluster need nothing.
+        namespaces: where the system lives.
+        operations: further kinds of action.
+
+    Raises:
+        KeyError: there is no such operation.
+    """
+    of_cluster = [flow for flow in flows if flow in FLOW_OPERATIONS]
+    kinds = {*operations, *(kind for flow in of_cluster for kind in FLOW_OPERATIONS[flow])}
+    needs = {*READS, *(need for kind in kinds for need in OPERATIONS[kind])}
+    if "renew_certificate" in kinds or any(flow in _WITH_CERTIFICATES for flow in of_cluster):
+        needs |= {*CERTIFICATE_READS}
+    somewhere = [
+        replace(need, namespace=namespace) for need in needs if not need.everywhere for namespace in namespaces
+    ]
+    return sorted([*(need for need in needs if need.everywhere), *somewhere])
+
+
+def grant_words(need: Need) -> str:
+    """How a person grants it."""
+    group = f".{need.group}" if need.group else ""
+    kind = "clusterrole" if need.everywhere else f"role --namespace {printable(need.namespace, 63)}"
+    return (
+        f"kubectl create {kind} … --verb={need.verb} --resource={need.resource}{group}"
+        f"{'/' + need.subresource if need.subresource else ''}; `nightshift kubernetes role` writes it all."
+    )

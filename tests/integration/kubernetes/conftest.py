@@ -1,0 +1,43 @@
+"""A fake cluster per module, with Nightshift's connection to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
+from nightshift.remediation.connections import KubernetesConnection
+from tests.fakes.kubernetes import FakeCluster
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeCluster]:
+    with FakeCluster() as running:
+        running.ensure_namespace("shop")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_faults_left(fake: FakeCluster) -> Iterator[None]:
+    yield
+    fake.faults.clear()
+
+
+def connection_by(kubeconfig: Path, **more: object) -> KubernetesConnection:
+    """The connection that a kubeconfig of the fake makes."""
+    context = kubeconfig.name.removesuffix(".kubeconfig")
+    declared = {"type": "kubernetes", "context": context, "kubeconfig": kubeconfig, "namespace": "shop", "timeout": 5}
+    return KubernetesConnection.model_validate({**declared, **more})
+
+
+@pytest.fixture(scope="module")
+def connection(fake: FakeCluster) -> KubernetesConnection:
+    return connection_by(fake.kubeconfig)
+
+
+@pytest.fixture
+def cluster(connection: KubernetesConnection) -> Iterator[Cluster]:
+    with open_cluster("main", connection) as opened:
+        yield opened
