@@ -14,8 +14,16 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, update
 
-from lab.ward.schedule import Fault, Faulty, Meanwhile, Schedule, Workers, waits_beside_another
-from nightshift.remediation import gate
+from lab.ward.schedule import (
+    Fault,
+    Faulty,
+    Meanwhile,
+    Schedule,
+    Workers,
+    overtaken_while_undoing,
+    waits_beside_another,
+)
+from nightshift.remediation import gate, undo_of_incident
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
 from nightshift.remediation.budgets import Budget
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -32,6 +40,7 @@ from nightshift.remediation.ledger.switches import Switches
 from nightshift.remediation.models import Action, Target
 from nightshift.remediation.permission import Permission
 from nightshift.remediation.settling import Settling
+from nightshift.remediation.undoing import undo_plan
 
 
 @dataclass(frozen=True)
@@ -311,3 +320,56 @@ def _budget_too_early() -> None:
         return known.setdefault(action.title, refusing(self, connection, budgets, action))
 
     _patch(Budgets, "refusing", wrong)
+
+
+# --- taking back what did not help
+
+
+def _undoing_killed(point: str) -> Schedule:
+    return Schedule(faults=(Fault(point, Faulty.KILL, times=3),), undone=True)
+
+
+@_bug("the same undo is another action in each attempt", _undoing_killed("after_act"))
+def _fresh_undo_ids() -> None:
+    id_in = Action.id_in
+    _patch(Action, "id_in", lambda self, incident: uuid4() if self.undoes else id_in(self, incident))
+
+
+@_bug("what was done first is taken back first", Schedule(undone=True))
+def _first_first() -> None:
+    _patch(undo_of_incident, "undo_plan", lambda target, chosen, kinds: undo_plan(target, chosen[::-1], kinds))
+
+
+@_bug("an undo that failed is passed over", Schedule(undone=True, undo_lies=("fails",)))
+def _undo_in_part() -> None:
+    carry_out = Gate._carry_out  # noqa: SLF001 - a bug sits inside
+    _patch(
+        Gate,
+        "_carry_out",
+        lambda self, plan, lease, enough, so_far, **_whole: carry_out(self, plan, lease, enough, so_far),
+    )
+
+
+@_bug("the word of an undo is believed", Schedule(undone=True, undo_lies=("says_done",)))
+def _undo_believed() -> None:
+    _patch(Settling, "seen", lambda _self, action, effect: ActionResult(action, Status.DONE, effect=effect))
+
+
+@_bug("a stop is no stop for an undo", overtaken_while_undoing("before_approval", Meanwhile.STOP))
+def _unstoppable_undo() -> None:
+    stopping, undoing = Switches.stopping, list[bool]()
+    refusing, at_last = Permission.refusing, Permission.refusing_at_last
+
+    def wrong(self: Switches, connection: Connection, runbook: str, target: Target) -> str | None:
+        return None if undoing else stopping(self, connection, runbook, target)
+
+    def looked_at(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(self: Permission, connection: Connection, action: Action) -> Any:
+            undoing[:] = [True] * (action.undoes is not None)
+            return ask(self, connection, action)
+
+        return asked
+
+    _patch(Switches, "stopping", wrong)
+    _patch(Permission, "refusing", looked_at(refusing))
+    _patch(Permission, "refusing_at_last", looked_at(at_last))

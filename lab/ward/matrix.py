@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from lab.ward.bugs import BUGS
 from lab.ward.observer import Count
 from lab.ward.play import Lab, Play, pace_of
-from lab.ward.schedule import Faulty, Schedule, briefly_frozen, killed_and_frozen, lied_to, overtaken
+from lab.ward.schedule import (
+    Faulty,
+    Schedule,
+    briefly_frozen,
+    killed_and_frozen,
+    lied_to,
+    overtaken,
+    taken_back,
+    taken_back_otherwise,
+)
 
 PARTS: dict[str, Callable[[], Iterable[Schedule]]] = {
     "killed": lambda: killed_and_frozen(Faulty.KILL),
@@ -17,6 +26,9 @@ PARTS: dict[str, Callable[[], Iterable[Schedule]]] = {
     "briefly frozen": briefly_frozen,
     "lied to": lied_to,
     "overtaken": overtaken,
+    "taken back, killed": lambda: taken_back(Faulty.KILL),
+    "taken back, frozen": lambda: taken_back(Faulty.FREEZE),
+    "taken back otherwise": taken_back_otherwise,
 }
 _AT_A_TIME = 16
 """Schedules mostly wait for claims and leases to run out."""

@@ -76,11 +76,14 @@ def count(schedule: Schedule, cases: Sequence[Case], rows: Sequence[Row], world:
     wrong: list[str] = []
     for case in cases:
         mine = [row for row in rows if row["bed"] == case.bed]
-        effects = Counter(row["step"] for row in mine if row["what"] == "effect")
-        missing = [step for step in case.steps if not effects[step]]
-        lost += _lost(schedule, case, missing)
-        doubled += [f"{step} of {case.bed} done {n} times" for step, n in effects.items() if n > 1]
-        outside += [f"{step} of {case.bed} was never planned" for step in effects if step not in case.steps]
+        raised, lowered = _effects(mine, "raise"), _effects(mine, "lower")
+        missing = [step for step in case.steps if not raised[step]]
+        kept = [step for step in case.steps if not lowered[step]] if schedule.undone else []
+        lost += _lost(schedule, case, missing, kept)
+        for what, effects in (("done", raised), ("taken back", lowered)):
+            doubled += [f"{step} of {case.bed} {what} {n} times" for step, n in effects.items() if n > 1]
+        outside += [f"{step} of {case.bed} was never planned" for step in raised if step not in case.steps]
+        outside += _badly_taken_back(schedule, case, mine)
         outside += [
             f"{row['step']} of {case.bed} begun after the end of its incident"
             for row in mine
@@ -89,22 +92,52 @@ def count(schedule: Schedule, cases: Sequence[Case], rows: Sequence[Row], world:
         if not schedule.asked and schedule.meanwhile is not Meanwhile.MODE:  # there it goes on in another process
             outside += _at_work_together(mine)
         wrong += [f"{case.bed}: {crash}" for crash in case.crashes]
-        if schedule.honest and case.outcome not in ("", "resolved"):
+        if schedule.honest and case.outcome not in ("", "escalated" if schedule.undone else "resolved"):
             wrong.append(f"{case.bed} ended as {case.outcome} without a reason")
     words = (*lost, *doubled, *outside, *wrong)
     unended = sum(not case.outcome for case in cases)
     return Count(len(lost), len(doubled), len(outside), len(wrong), unended, words)
 
 
-def _lost(schedule: Schedule, case: Case, missing: Sequence[str]) -> list[str]:
-    """Nothing is lost if it was done, or if a person was paged for a reason."""
+def _effects(rows: Sequence[Row], do: str) -> Counter[str]:
+    return Counter(row["step"] for row in rows if row["what"] == "effect" and row["do"] == do)
+
+
+def _lost(schedule: Schedule, case: Case, missing: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """Nothing is lost if it was done, and taken back where it did not help, or if a person was paged for a reason."""
     if not case.outcome:
         return [f"{case.bed} did not end"]
-    if missing and case.outcome == "resolved":
-        return [f"{case.bed} ended as resolved without {', '.join(missing)}"]
-    if missing and schedule.honest:
-        return [f"{', '.join(missing)} of {case.bed} not done"]
-    return []
+    if case.outcome == "resolved" and (missing or schedule.undone):
+        return [f"{case.bed} ended as resolved without {', '.join(missing) or 'help'}"]
+    if not schedule.honest:
+        return []
+    lost = [f"{', '.join(missing)} of {case.bed} not done"] * bool(missing)
+    return lost + [f"{', '.join(kept)} of {case.bed} not taken back"] * bool(kept)
+
+
+def _badly_taken_back(schedule: Schedule, case: Case, rows: Sequence[Row]) -> list[str]:
+    """What nobody wanted back, in a wrong order, or done anew when taking back had begun."""
+    found, levels = [], Counter[str]()
+    begun = False
+    for row in rows:
+        step = row["step"]
+        if row["what"] == "begin":
+            found += [f"{step} of {case.bed} begun after taking back had begun"] * (begun and row["do"] == "raise")
+            begun = begun or row["do"] == "lower"
+        elif row["what"] == "effect":
+            levels[step] += 1 if row["do"] == "raise" else -1
+            if row["do"] == "lower":
+                found += [f"{step} of {case.bed} taken back, which helped"] * (not schedule.undone)
+                found += [
+                    f"{step} of {case.bed} taken back before {later}"
+                    for later in _later(case, step)
+                    if levels[later] > 0
+                ]
+    return found
+
+
+def _later(case: Case, step: str) -> tuple[str, ...]:
+    return case.steps[case.steps.index(step) + 1 :]
 
 
 def _overlapping(rows: Sequence[Row]) -> list[str]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
+from nightshift.remediation.actions import (
+    CANNOT_BE_UNDONE,
+    ActionKind,
+    ActionKinds,
+    Connections,
+    Effect,
+    Observation,
+    Undo,
+)
 from nightshift.remediation.errors import (
     CommandFailedError,
     CommandTimeoutError,
@@ -17,7 +25,7 @@ from nightshift.remediation.errors import (
     TargetChangedError,
     TargetUnreachableError,
 )
-from nightshift.remediation.models import Action, Plan, Quantity, Risk, Target
+from nightshift.remediation.models import Action, Plan, Quantity, Risk, Target, UndoWhen
 from nightshift.remediation.privileges import NothingNeeded
 
 TIMEOUT = 0.9
@@ -47,7 +55,7 @@ class Patient:
         """
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
-                connection.settimeout(ANSWER_WITHIN * self.pace if do == "raise" else 20)
+                connection.settimeout(ANSWER_WITHIN * self.pace if do in ("raise", "lower") else 20)
                 connection.sendall(json.dumps({"do": do, "bed": self.bed, **request}).encode() + b"\n")
                 line = connection.makefile("rb").readline()
         except TimeoutError:
@@ -70,50 +78,71 @@ class Patient:
         return dict(self.ask("measure", who=who)["levels"])
 
 
-def kinds(port: int, who: str, pace: float) -> ActionKinds:
-    """The one kind of action that there is: raise a level by one."""
+@dataclass(frozen=True)
+class _Treatment:
+    """How the gate's actions reach their patients."""
 
-    def patient(action: Action) -> Patient:
-        return Patient(port, str(action.arguments["bed"]), pace)
+    port: int
+    who: str
+    pace: float
 
-    def act(action: Action, _connections: Connections) -> Effect:
-        answer = patient(action).ask(
-            "raise",
+    def patient(self, action: Action) -> Patient:
+        return Patient(self.port, str(action.arguments["bed"]), self.pace)
+
+    def move(self, do: str, action: Action) -> Effect:
+        answer = self.patient(action).ask(
+            do,
             step=action.arguments["step"],
             target=action.target.key,
-            who=who,
-            until=time.time() + TIMEOUT * pace,
-            late=LATE * pace,
+            who=self.who,
+            until=time.time() + TIMEOUT * self.pace,
+            late=LATE * self.pace,
         )
         if not answer["ok"]:
             raise CommandFailedError("the ward says that it failed")
-        return Effect(summary="raised", amount=Quantity(amount=1, unit="levels"))
+        return Effect(summary=f"{do}d", amount=Quantity(amount=1, unit="levels"))
 
-    def observe(action: Action, _connections: Connections) -> Observation:
-        level = patient(action).ask("look", step=action.arguments["step"])["level"]
-        return Observation.DONE if level else Observation.NOT_DONE
+    def is_raised(self, action: Action) -> bool:
+        return bool(self.patient(action).ask("look", step=action.arguments["step"])["level"] > 0)
 
-    def check(action: Action, _connections: Connections) -> None:
-        if patient(action).ask("check")["changed"]:
+    def check(self, action: Action, _connections: Connections) -> None:
+        if self.patient(action).ask("check")["changed"]:
             raise TargetChangedError
 
-    registered = ActionKinds()
-    registered.register(
-        ActionKind(
-            name="raise_level",
-            timeout=TIMEOUT * pace,
-            act=act,
-            observe=observe,
-            precondition=check,
-            permitted=NothingNeeded("the ward asks nobody who they are"),
-            undo=None,
+
+def kinds(port: int, who: str, pace: float) -> ActionKinds:
+    """The two kinds of action that there are: raise a level by one, and take that back."""
+    treatment, registered = _Treatment(port, who, pace), ActionKinds()
+
+    def register(name: str, do: str, done: Callable[[bool], bool], undo: Undo | None) -> None:
+        def observe(action: Action, _connections: Connections) -> Observation:
+            return Observation.DONE if done(treatment.is_raised(action)) else Observation.NOT_DONE
+
+        registered.register(
+            ActionKind(
+                name=name,
+                timeout=TIMEOUT * pace,
+                act=lambda action, _connections: treatment.move(do, action),
+                observe=observe,
+                precondition=treatment.check,
+                permitted=NothingNeeded("the ward asks nobody who they are"),
+                undo=undo,
+            )
         )
-    )
+
+    register("raise_level", "raise", lambda raised: raised, Undo(when=UndoWhen.INEFFECTIVE, action=_lowering))
+    register("lower_level", "lower", lambda raised: not raised, None)
     return registered
 
 
-def plan(bed: str, target: Target, steps: Sequence[str]) -> Plan:
-    """Raise the level of each step, in this order."""
+def _lowering(raised: Action, _effect: Effect | None) -> Action:
+    title = f"Lower {raised.arguments['step']}"
+    changes = {"kind": "lower_level", "title": title, "undo": CANNOT_BE_UNDONE, "undo_when": UndoWhen.NONE}
+    return raised.model_copy(update=changes)
+
+
+def plan(bed: str, target: Target, steps: Sequence[str], *, undone: bool) -> Plan:
+    """Raise the level of each step, in this order; announcing that it is taken back when it does not help, or not."""
     actions = tuple(
         Action(
             kind="raise_level",
@@ -124,7 +153,8 @@ def plan(bed: str, target: Target, steps: Sequence[str]) -> Plan:
             reason="the schedule wants it",
             risk=Risk.LOW,
             bound=Quantity(amount=1, unit="levels"),
-            undo="cannot be undone",
+            undo="lower it" if undone else CANNOT_BE_UNDONE,
+            undo_when=UndoWhen.INEFFECTIVE if undone else UndoWhen.NONE,
         )
         for step in steps
     )

@@ -179,7 +179,9 @@ class Play:
             Patient(self.lab.port, case.bed).set(slow=self.schedule.slow * self.pace)
             self._incidents.append(_Incident(case, number))
         first = Patient(self.lab.port, self._incidents[0].case.bed)
-        first.set(lies={"one": list(self.schedule.lies)}, blind=self.schedule.blind)
+        last = self._incidents[0].case.steps[-1]
+        lies = {"raise one": list(self.schedule.lies), f"lower {last}": list(self.schedule.undo_lies)}
+        first.set(lies=lies, blind=self.schedule.blind)
         self._world.approved_from = float("inf") if self.schedule.asked else 0
 
     def _tend(self, incident: _Incident) -> None:
@@ -223,6 +225,7 @@ class Play:
             incident.case.runbook,
             incident.case.steps,
             mode="propose" if self.schedule.asked else "auto",
+            undone=self.schedule.undone,
             at_most=self.schedule.at_most,
             claim_seconds=self.schedule.claim_seconds * self.pace,
             pace=self.pace,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,8 +20,10 @@ from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
+from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Mode, Outcome, Plan, Quantity, Target
 from nightshift.remediation.permission import Limits
+from nightshift.remediation.undo_of_incident import Undoing
 
 MARGIN_SECONDS = 0.8
 
@@ -39,6 +42,8 @@ class Order:
     runbook: str
     steps: tuple[str, ...]
     mode: str = "auto"
+    undone: bool = False
+    """Whether nothing of it helps."""
     at_most: int | None = None
     """Budget: actions per system."""
     claim_seconds: float = 1.5
@@ -93,14 +98,28 @@ def _attempt(order: Order, ledger: Ledger, keeper: ClaimKeeper) -> str:
         Limits(budgets=_budgets(order)),
         lease_margin=MARGIN_SECONDS * order.pace,
     )
-    execution = gate.carry_out(plan(order.bed, target, order.steps), enough=lambda: False)
-    ledger.incidents.move(keeper.claim, "verifying")
-    outcome = _verdict(order, execution, patient.levels(who))
+    if (judged := _judged(ledger, order.incident)) is None:
+        wanted = plan(order.bed, target, order.steps, undone=order.undone)
+        execution = gate.carry_out(wanted, enough=lambda: False)
+        ledger.incidents.move(keeper.claim, "verifying")
+        outcome, reason = _verdict(order, execution, patient.levels(who)), execution.reason
+        if order.undone:
+            judged = {"healthy": False, "reason": "It is as ill as before.", "ended": outcome, "before": reason}
+            ledger.journal.record(order.incident, Kind.JUDGED, judged)
+    if judged is not None:
+        words = Undoing(ledger, order.incident, gate).after_failure(target, judged)
+        outcome, reason = Outcome(judged["ended"]), " ".join([str(judged["reason"]), *words])
     point("before_finish")
-    if not ledger.incidents.finish(keeper.claim, outcome, execution.reason):
+    if not ledger.incidents.finish(keeper.claim, outcome, reason):
         raise LeaseLostError
     point("after_finish")
     return "ended"
+
+
+def _judged(ledger: Ledger, incident: int) -> dict[str, Any] | None:
+    """What an earlier attempt found: then there is nothing left but to take back."""
+    found = [row.entry for row in ledger.journal.of(incident) if row.kind is Kind.JUDGED]
+    return found[-1] if found else None
 
 
 def _budgets(order: Order) -> tuple[Budget, ...]:
@@ -113,7 +132,8 @@ def _verdict(order: Order, execution: Execution, levels: dict[str, int]) -> Outc
     """Success is the symptom gone, as measured: what an action said about itself counts for nothing."""
     if execution.ended is not None:
         return execution.ended
-    return Outcome.RESOLVED if all(levels.get(step) for step in order.steps) else Outcome.ESCALATED
+    helped = not order.undone and all(levels.get(step) for step in order.steps)
+    return Outcome.RESOLVED if helped else Outcome.ESCALATED
 
 
 def _ask(ledger: Ledger, claim: Claim, shown: Plan) -> None:

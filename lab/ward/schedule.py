@@ -96,6 +96,10 @@ class Schedule:
     faults: tuple[Fault, ...] = ()
     lies: tuple[str, ...] = ()
     """What the first commands of the first step meet."""
+    undone: bool = False
+    """Whether nothing of it helps, so that everything is taken back."""
+    undo_lies: tuple[str, ...] = ()
+    """What the first commands meet that take back, the last step first."""
     blind: int = 0
     """How many looks at the first incident's patient get no answer."""
     slow: float = 0
@@ -110,6 +114,7 @@ class Schedule:
 
     def __str__(self) -> str:
         parts = [str(self.workers), *map(str, self.faults), *(f"patient: {lie}" for lie in self.lies)]
+        parts += ["taken back"] * self.undone + [f"taking back: {lie}" for lie in self.undo_lies]
         parts += [f"{self.blind} looks unanswered"] * bool(self.blind) + [str(self.meanwhile)] * bool(self.meanwhile)
         parts += ["slow"] * bool(self.slow) + ["asked"] * self.asked
         return ", ".join([*parts, *([f"budget {self.at_most}"] if self.at_most is not None else [])])
@@ -117,7 +122,8 @@ class Schedule:
     @property
     def kinds(self) -> set[str]:
         """The kinds of fault in it."""
-        return {str(fault.what) for fault in self.faults} | set(self.lies) | ({"duplicate"} & {self._twice})
+        kinds = {str(fault.what) for fault in self.faults} | set(self.lies) | ({"duplicate"} & {self._twice})
+        return kinds | {f"undo {lie}" for lie in self.undo_lies} | ({"undone"} if self.undone else set())
 
     @property
     def _twice(self) -> str:
@@ -126,7 +132,7 @@ class Schedule:
     @property
     def honest(self) -> bool:
         """Whether nothing but the process was disturbed: then every incident must be resolved."""
-        return not (self.lies or self.blind or self.meanwhile or self.at_most is not None)
+        return not (self.lies or self.undo_lies or self.blind or self.meanwhile or self.at_most is not None)
 
 
 def killed_and_frozen(what: Faulty) -> Iterator[Schedule]:
@@ -194,12 +200,53 @@ def waits_beside_another() -> Schedule:
     return Schedule(Workers.SAME, (fault,), slow=0.3, steps=5, claim_seconds=8)
 
 
+_UNDOING = dict.fromkeys(PER_ACTION, 3) | dict.fromkeys(("before_lease", "after_lease", "before_release"), 2)
+"""At which passing of a point a run takes back the first of two actions, or begins and ends to."""
+
+
+def taken_back(what: Faulty) -> Iterator[Schedule]:
+    """Killed or frozen at every step of taking back what did not help: alone, and beside who would take over."""
+    for workers in (Workers.ALONE, Workers.TWICE if what is Faulty.KILL else Workers.SAME):
+        for point, times in _UNDOING.items():
+            yield Schedule(workers, (Fault(point, what, times=times),), undone=True)
+    for point in PER_ACTION:
+        yield Schedule(faults=(Fault(point, what, times=4),), undone=True)
+    for point in ("before_finish", "after_finish"):
+        yield Schedule(faults=(Fault(point, what),), undone=True)
+    for point in SETTLING:
+        for first in ("after_intent", "after_act"):
+            killed = Fault(first, Faulty.KILL, times=3)
+            yield Schedule(faults=(killed, Fault(point, what, attempt=2)), undone=True)
+
+
+def taken_back_otherwise() -> Iterator[Schedule]:
+    """Wrong and missing answers to what takes back, unanswered looks, and a world that changes meanwhile."""
+    for lie in LIES:
+        yield Schedule(undone=True, undo_lies=(lie,))
+        yield Schedule(undone=True, undo_lies=(lie, lie))
+        yield Schedule(undone=True, lies=(lie,))
+        yield Schedule(undone=True, undo_lies=(lie,), faults=(Fault("after_act", Faulty.KILL, times=4),))
+    for meanwhile in (Meanwhile.STOP, Meanwhile.MODE, Meanwhile.CHANGED):
+        for point in ("after_lease", "before_approval", "after_approval", "before_precondition"):
+            yield overtaken_while_undoing(point, meanwhile)
+    for meanwhile in (Meanwhile.STOP, Meanwhile.MODE):
+        yield overtaken_while_undoing("before_intent", meanwhile)
+
+
+def overtaken_while_undoing(point: str, meanwhile: Meanwhile) -> Schedule:
+    """The world changes while a run stands still in the middle of taking back."""
+    fault = Fault(point, Faulty.PAUSE, times=_UNDOING[point])
+    return Schedule(faults=(fault,), meanwhile=meanwhile, claim_seconds=5, undone=True)
+
+
 def randomly(seed: int, count: int) -> Iterator[Schedule]:
     """Several faults at once. The same seed makes the same schedules."""
     dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     for _ in range(count):
         workers = dice.choice(list(Workers))
-        schedule = Schedule(workers, tuple(_some_faults(dice, workers)), asked=dice.random() < 0.15)
+        undone = dice.random() < 0.2
+        faults = tuple(_some_faults(dice, workers, passings=4 if undone else 2))
+        schedule = Schedule(workers, faults, asked=dice.random() < 0.15, undone=undone)
         if dice.random() < 0.3:
             schedule = replace(schedule, lies=tuple(dice.choice(LIES) for _ in range(dice.randint(1, 2))))
         if dice.random() < 0.15:
@@ -209,7 +256,7 @@ def randomly(seed: int, count: int) -> Iterator[Schedule]:
         yield schedule
 
 
-def _some_faults(dice: random.Random, workers: Workers) -> Iterator[Fault]:
+def _some_faults(dice: random.Random, workers: Workers, passings: int) -> Iterator[Fault]:
     two = workers in (Workers.SAME, Workers.TREE, Workers.APART)
     taken = set()
     for _ in range(dice.randint(1, 4)):
@@ -220,4 +267,6 @@ def _some_faults(dice: random.Random, workers: Workers) -> Iterator[Fault]:
         taken.add((attempt, case))
         what = dice.choice((Faulty.KILL, Faulty.FREEZE))
         seconds = round(dice.uniform(0.1, 5), 1) if what is Faulty.FREEZE and dice.random() < 0.6 else None
-        yield Fault(point, what, attempt, dice.choice((1, 1, 2)) if point in PER_ACTION else 1, case, seconds)
+        yield Fault(
+            point, what, attempt, dice.choice((1, *range(1, passings + 1))) if point in PER_ACTION else 1, case, seconds
+        )

@@ -1,7 +1,8 @@
-"""The ward: a process of its own with patients whose levels can be raised, and no way to lower them again.
+"""The ward: a process of its own with patients whose levels can be raised, and lowered again.
 
-A level must be raised exactly once per planned step, so a second raise shows. Everything that happens is appended to a
-log by the ward itself. It can be told to lie, to hang, to lose its answers, and to carry commands out late.
+A level must be raised exactly once per planned step, and lowered once where that is taken back, so a second time shows.
+Everything that happens is appended to a log by the ward itself. It can be told to lie, to hang, to lose its answers,
+and to carry commands out late.
 
 Run as ``python -m lab.ward.server LOG``; prints its port. One JSON object per connection and direction.
 """
@@ -28,7 +29,7 @@ class Bed:
 
     levels: Counter[str] = field(default_factory=Counter)
     lies: dict[str, list[str]] = field(default_factory=dict)
-    """By step: what each next command meets; an honest answer when none is left."""
+    """By command and step, as in ``raise one``: what each next one meets; an honest answer when none is left."""
     slow: float = 0
     """Seconds that every command takes."""
     blind: int = 0
@@ -47,7 +48,7 @@ class Ward:
 
     def write(self, what: str, request: dict[str, Any]) -> None:
         """One line of the log, in one write."""
-        known = {key: request.get(key) for key in ("bed", "step", "target", "who", "until")}
+        known = {key: request.get(key) for key in ("do", "bed", "step", "target", "who", "until")}
         row = {"at": time.time(), "what": what, **known}
         os.write(self._log, json.dumps(row).encode() + b"\n")
 
@@ -70,14 +71,14 @@ class Ward:
                     bed.blind -= 1
                     return None
                 return {"level": bed.levels[request["step"]]}
-            case "raise":
-                return self._raise(bed, request)
+            case "raise" | "lower":
+                return self._move(bed, request)
         raise ValueError(request["do"])
 
-    def _raise(self, bed: Bed, request: dict[str, Any]) -> dict[str, Any] | None:
+    def _move(self, bed: Bed, request: dict[str, Any]) -> dict[str, Any] | None:
         self.write("begin", request)
         with self._lock:
-            lies = bed.lies.get(request["step"], [])
+            lies = bed.lies.get(f"{request['do']} {request['step']}", [])
             lie = lies.pop(0) if lies else ""
         if lie == "cut_late":
             threading.Thread(target=self._effect, args=(bed, request, request["late"])).start()
@@ -90,11 +91,11 @@ class Ward:
         return None if lie == "cut" else {"ok": lie not in ("fails", "says_failed")}
 
     def _effect(self, bed: Bed, request: dict[str, Any], delay: float, *, without: bool = False) -> None:
-        """Raise the level, unless the command's own time-out has passed: ``until``, as every clock here shows it."""
+        """Move the level, unless the command's own time-out has passed: ``until``, as every clock here shows it."""
         time.sleep(delay)
         if not without and time.time() < request["until"]:
             with self._lock:
-                bed.levels[request["step"]] += 1
+                bed.levels[request["step"]] += 1 if request["do"] == "raise" else -1
                 self.write("effect", request)
         self.write("end", request)
 

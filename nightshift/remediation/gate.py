@@ -334,13 +334,17 @@ class Gate:
         try:
             with dead_man_switch(good_until):
                 point("before_act")
-                return ActionResult(action, Status.DONE, effect=kind.act(action, self.connections))
+                effect = kind.act(action, self.connections)
         except LeaseLostError:
             raise
         except OutcomeUnknownError as error:
             return self._settling.by_looking(action, f"not done: {error}", may_run_until)
         except NightshiftError as error:
             return self._settling.by_looking(action, str(error), 0)
+        # Whether a repair helped is measured afterwards; whether it was taken back is not.
+        return (
+            self._settling.seen(action, effect) if action.undoes else ActionResult(action, Status.DONE, effect=effect)
+        )
 
     def _refuse(self, action: Action, refused: Refused) -> ActionResult:
         entry = {"title": action.title, "guard": refused.guard, "reason": refused.reason}

@@ -55,6 +55,15 @@ class Settling:
             return ActionResult(action, Status.FAILED, why)
         return ActionResult(action, Status.UNKNOWN, f"outcome not known: {why} {reason}".strip())
 
+    def seen(self, action: Action, effect: Effect) -> ActionResult:
+        """The answer was a yes: it counts when the target shows it."""
+        observation, reason = self._observe(action)
+        if observation is Observation.DONE:
+            return ActionResult(action, Status.DONE, effect=effect)
+        if observation is Observation.NOT_DONE:
+            return ActionResult(action, Status.FAILED, "it was answered with a yes, and the target is as before")
+        return ActionResult(action, Status.UNKNOWN, f"whether it was done could not be seen. {reason}".strip())
+
     def _observe(self, action: Action) -> tuple[Observation, str]:
         try:
             return self.kinds[action.kind].observe(action, self.connections), ""

@@ -12,7 +12,7 @@ from lab.ward.play import Lab
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.parametrize("part", ["killed", "lied to", "overtaken"])
+@pytest.mark.parametrize("part", ["killed", "lied to", "overtaken", "taken back, killed", "taken back otherwise"])
 def test_whatever_happens_every_effect_is_there_once_or_a_person_was_called(
     lab: Lab, part: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 RANDOM_SCHEDULES = 40
 
 
-@pytest.mark.parametrize("part", ["frozen", "briefly frozen"])
+@pytest.mark.parametrize("part", ["frozen", "briefly frozen", "taken back, frozen"])
 def test_a_run_that_was_frozen_does_no_harm_when_it_wakes_up(
     lab: Lab, part: str, record_property: Callable[[str, object], None]
 ) -> None:
