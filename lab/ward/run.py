@@ -66,21 +66,24 @@ def work(order: Order) -> str:
         (Path(order.folder) / f"{place}.{os.getpid()}").write_text(fault)
     if order.bug is not None:
         bugs.BUGS[order.bug].sow()
-    ledger = Ledger.connect(order.database_url, pool_size=2)
-    point("before_claim")
-    claim = ledger.incidents.claim(order.incident, order.attempt, UUID(order.run_id), order.claim_seconds)
-    if claim is None:
-        return "not needed"
-    point("after_claim")
     try:
-        with ClaimKeeper(ledger, claim, order.claim_seconds) as keeper:
-            return _attempt(order, ledger, keeper)
+        return _work(order, Ledger.connect(order.database_url, pool_size=2))
     except LeaseLostError:
         return "lost"
     except _SuspendedError:
         return "suspended"
     except SQLAlchemyError:
         return "without ledger"
+
+
+def _work(order: Order, ledger: Ledger) -> str:
+    point("before_claim")
+    claim = ledger.incidents.claim(order.incident, order.attempt, UUID(order.run_id), order.claim_seconds)
+    if claim is None:
+        return "not needed"
+    point("after_claim")
+    with ClaimKeeper(ledger, claim, order.claim_seconds) as keeper:
+        return _attempt(order, ledger, keeper)
 
 
 def _attempt(order: Order, ledger: Ledger, keeper: ClaimKeeper) -> str:
