@@ -1,8 +1,8 @@
 """How fast it is and what it costs: ``make bench``, or ``make bench QUICK=1`` for the latency part alone.
 
-Run as root: ``python -m bench [--quick]``. Prints the table of goals and writes ``bench/results/latest.json``. Exits
-with 1 if something could not be measured or an alert was lost; a goal that is missed is no error. See
-``bench/README.md`` for how each figure is made.
+Run as root: ``python -m bench [--quick]``. Prints the table of goals and writes ``bench/results/latest.json``, and
+``latest.svg`` beside it. Exits with 1 if something could not be measured or an alert was lost; a goal that is missed
+is no error. See ``bench/README.md`` for how each figure is made.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import FrameType
 
 from bench import machine
 from bench.figures import Result, goals, nothing_measured
+from bench.picture import picture
 from bench.speed import FailedError, measure
 from bench.telling import Screen
 
@@ -59,7 +60,9 @@ def _told(result: Result, screen: Screen, *, quick: bool) -> int:
     RESULTS.mkdir(exist_ok=True)
     latest = RESULTS / "latest.json"
     latest.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"Written: {latest}")
+    drawn = RESULTS / "latest.svg"
+    drawn.write_text(picture(result))
+    print(f"Written: {latest}, {drawn}")
     return 1 if result["failures"] else 0
 
 

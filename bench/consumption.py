@@ -30,6 +30,15 @@ def processes(installation: Installation) -> list[psutil.Process]:
     return list(found.values())
 
 
+def by_part(installation: Installation) -> dict[str, int]:
+    """MiB of each part with what it started."""
+    told = {}
+    for part in _PARTS:
+        root = psutil.Process(installation.pid(part))
+        told[part] = round(memory_mib([root, *root.children(recursive=True)]))
+    return told
+
+
 def cpu_seconds(of: Sequence[psutil.Process]) -> float:
     """Processor time that they and the children they have seen end used so far.
 

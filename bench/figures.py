@@ -149,3 +149,31 @@ def _goal(wanted: _Wanted, value: float | None) -> Goal:
     if value is None:
         return Goal(wanted.what, wanted.text, "not measured", None)
     return Goal(wanted.what, wanted.text, f"{value:,.4g}{wanted.unit}", wanted.reached(value))
+
+
+_LOWER_IS_BETTER = (
+    "first_task_alone_s",
+    "gate_ms",
+    "storm_one_cause_1000.seconds_to_repair",
+    "intake.p99_ms",
+    "intake.single_p50_ms",
+    "storm_200.seconds",
+    "storm_200.cpu_seconds_per_alert",
+    "storm_200.peak_mib",
+)
+_HIGHER_IS_BETTER = ("intake.alerts_per_s",)
+
+
+def worse(before: Result, after: Result) -> dict[str, float]:
+    """How many times worse each figure is than before; only those that were measured both times.
+
+    Raises:
+        ValueError: none was.
+    """
+    pairs = {path: (at(before, path), at(after, path)) for path in (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER)}
+    measured = {path: pair for path, pair in pairs.items() if all(pair)}
+    if not measured:
+        raise ValueError("nothing was measured twice")
+    return {
+        path: round(old / new if path in _HIGHER_IS_BETTER else new / old, 2) for path, (old, new) in measured.items()
+    }

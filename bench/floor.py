@@ -1,7 +1,8 @@
 """The shop floor of the speed bench: many small real filesystems on this machine, and the catalogue about them.
 
-A filesystem is a tmpfs of one MiB, nearly full of old rotated logs. The shop's host is this machine, reached without
-SSH: what is measured is Nightshift and Prefect, and not the network or another host.
+Most are a tmpfs of one MiB on this machine, reached without SSH: what is measured is Nightshift and Prefect, and not
+the network or another host. A few disks that are repaired belong to a patient host of their own, reached over SSH
+(``lab/patient_host.py``): a repair wants to see that no program uses a file, and what one sees depends on the machine.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lab import troubles
+from lab.patient_host import MIB, PatientHost
 from nightshift.remediation.models import Target
 
-SYSTEM, HOST = "shop", "web1"
+SYSTEM, HOST, PATIENT = "shop", "web1", "web2"
 WATCHED, REPAIRED, ASKED, EFFECT = "DiskFills", "DiskBursts", "DiskAsks", "OrdersFail"
 """Alerts of the catalogue: diagnosed and reported; repaired at once; asked about; and what comes of a full disk."""
 _SIZE = 1024 * 1024
 _LOGS, _LOG_SIZE = 4, 100 * 1024
 _FULL = 0.92
 _WEEKS = 30 * 86400.0
+DISKS = tuple(f"/disk{number}" for number in range(6))
+"""Of the patient."""
+_DISK_SIZE, _DISK_LOGS, _DISK_PERCENT = 16 * MIB, 6, 90
 
 
 class Floor:
@@ -32,8 +38,10 @@ class Floor:
     Raises (on entering): PermissionError: only root may mount.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: PatientHost | None) -> None:
         self.folder = Path()
+        self._patient = patient
+        self._disks = iter(DISKS)
         self._mounts: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -55,6 +63,19 @@ class Floor:
         """So many new full filesystems, by their mount points."""
         return [self._new() for _ in range(count)]
 
+    def disk(self) -> str:
+        """A new full filesystem of the patient, by its mount point.
+
+        Raises:
+            LookupError: there is no patient.
+        """
+        if self._patient is None:
+            raise LookupError("there is no patient host on this machine, see above")
+        mount = next(self._disks)
+        troubles.old_rotated_logs(self._patient, f"{mount}/log/shop.log", count=_DISK_LOGS, size=MIB)
+        troubles.fill_to(self._patient, mount, _DISK_PERCENT)
+        return mount
+
     def _new(self) -> str:
         mount = self.folder / f"data{len(self._mounts)}"
         mount.mkdir()
@@ -72,18 +93,32 @@ class Floor:
         return str(mount)
 
 
+def patient_host() -> PatientHost:
+    """The host whose disks are repaired; to be entered."""
+    return PatientHost(dict.fromkeys(DISKS, _DISK_SIZE))
+
+
+def host_of(mount: str) -> str:
+    """The host of a filesystem."""
+    return PATIENT if mount in DISKS else HOST
+
+
 def target(mount: str) -> Target:
     """A filesystem, as incidents name it."""
-    return Target(system=SYSTEM, path=("host", HOST, "filesystem", mount))
+    return Target(system=SYSTEM, path=("host", host_of(mount), "filesystem", mount))
 
 
 def labels(alert: str, mount: str, **more: str) -> dict[str, str]:
     """The labels of an alert about a filesystem."""
-    return {"alertname": alert, "system": SYSTEM, "instance": HOST, "mountpoint": mount, **more}
+    return {"alertname": alert, "system": SYSTEM, "instance": host_of(mount), "mountpoint": mount, **more}
 
 
-def write_catalogue(folder: Path, floor: Path, oncall_url: str) -> None:
-    """One system, and one rule: orders fail because the disk that they are on is full."""
+def write_catalogue(folder: Path, floor: Path, patient: PatientHost | None, oncall_url: str) -> None:
+    """One system, and one rule: orders fail because the disk that they are on is full.
+
+    A repair is watched for longer than the storm of its effects lasts. A cause that is over holds nothing for long, so
+    that one part of the bench leaves nothing to the next.
+    """
     url_file = folder.parent / "oncall-url"
     url_file.write_text(oncall_url)
     system = {
@@ -92,7 +127,10 @@ def write_catalogue(folder: Path, floor: Path, oncall_url: str) -> None:
         "title": "the bench's system",
         "severities": {"critical": {"notify": ["oncall"]}, "warning": {"notify": ["oncall"]}, "info": {}},
         "channels": {"oncall": {"kind": "slack", "title": "#oncall", "url": {"file": str(url_file)}}},
-        "connections": {HOST: {"type": "local"}},
+        "connections": {
+            HOST: {"type": "local"},
+            PATIENT: patient.connection().model_dump(mode="json", exclude_none=True) if patient else {"type": "local"},
+        },
         "runbooks": {
             WATCHED: _runbook(floor, "observe"),
             REPAIRED: _runbook(floor, "auto"),
@@ -110,11 +148,12 @@ def write_catalogue(folder: Path, floor: Path, oncall_url: str) -> None:
         "wait_for_cause": "30s",
         "why": "no order can be written to a full disk",
     }
-    (folder / "correlation.yaml").write_text(json.dumps({"settle": "2m", "hold": "8h", "causes": [cause]}))
+    (folder / "correlation.yaml").write_text(json.dumps({"settle": "1s", "hold": "1s", "causes": [cause]}))
 
 
 def _runbook(floor: Path, mode: str) -> dict[str, Any]:
-    logs = {"directory": str(floor), "patterns": ["shop.log.[0-9]*"], "older_than": "7d"}
+    rule = {"patterns": ["shop.log.[0-9]*"], "older_than": "7d"}
+    logs = [{"directory": directory, **rule} for directory in (str(floor), *(f"{disk}/log" for disk in DISKS))]
     return {
         "summary": "a filesystem is nearly full",
         "severity": "critical",
@@ -124,9 +163,9 @@ def _runbook(floor: Path, mode: str) -> dict[str, Any]:
         "policy": {
             "target_used_percent": 68,
             "alert_used_percent": 75,
-            "watch": "3s",
+            "watch": "12s",
             "refill_horizon": "5s",
             "scan_seconds": "10s",
-            "rotated_logs": [logs],
+            "rotated_logs": logs,
         },
     }

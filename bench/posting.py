@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -28,6 +32,31 @@ def body(alerts: Iterable[Mapping[str, str]]) -> bytes:
     ]
     webhook = {"version": "4", "groupKey": "{}", "status": "firing", "receiver": "nightshift", **group}
     return json.dumps({**webhook, "externalURL": "", "alerts": content}).encode()
+
+
+def resolved(content: bytes) -> bytes:
+    """The same alerts, over now."""
+    webhook = json.loads(content)
+    over = {"status": "resolved", "endsAt": datetime.now(UTC).isoformat()}
+    alerts = [{**alert, **over} for alert in webhook["alerts"]]
+    return json.dumps({**webhook, "status": "resolved", "alerts": alerts}).encode()
+
+
+@dataclass(frozen=True)
+class Posted:
+    """One body and its answer."""
+
+    at: float
+    """Just before it was sent, in seconds since 1970."""
+    seconds: float
+    """Until the answer was there."""
+    status: int
+    """0: there was no answer."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the gateway took it."""
+        return self.status == http.client.ACCEPTED
 
 
 class Sender:
@@ -58,3 +87,32 @@ class Sender:
         answer = self._connection.getresponse()
         answer.read()
         return answer.status
+
+    def timed(self, content: bytes) -> Posted:
+        """Send a body, and say how long that took."""
+        at, begun = time.time(), time.perf_counter()
+        try:
+            status = self.post(content)
+        except (OSError, http.client.HTTPException):
+            status = 0
+            self._connection.close()  # the next one connects anew
+        return Posted(at, time.perf_counter() - begun, status)
+
+
+def post_all(settings: Settings, bodies: Sequence[bytes], *, connections: int) -> list[Posted]:
+    """Send bodies as fast as so many connections take them; each sends its next when it has its answer."""
+    waiting = iter(bodies)
+    lock = threading.Lock()
+
+    def send(_: int) -> list[Posted]:
+        posted: list[Posted] = []
+        with Sender(settings) as sender:
+            while True:
+                with lock:
+                    content = next(waiting, None)
+                if content is None:
+                    return posted
+                posted.append(sender.timed(content))
+
+    with ThreadPoolExecutor(connections) as threads:
+        return [each for some in threads.map(send, range(connections)) for each in some]

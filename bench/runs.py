@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from bench.floor import target
 from lab.installation import Installation
@@ -56,6 +56,17 @@ class FlowRun:
         return self.state in _FINAL
 
 
+@dataclass(frozen=True)
+class Accounted:
+    """What the ledger has of some alerts."""
+
+    kept: int
+    taken_in: int
+    with_incident: int
+    incidents: int
+    """How many different incidents that are."""
+
+
 class Records:
     """Reads both."""
 
@@ -74,8 +85,44 @@ class Records:
 
     def moment(self, incident: int, kind: str) -> float | None:
         """When the journal of an incident said this first."""
-        rows = self._ledger.journal.of(incident)
-        return next((row.at.timestamp() for row in rows if row.kind == kind), None)
+        return self.moments([incident]).get(incident, {}).get(kind)
+
+    def moments(self, incidents: Iterable[int]) -> dict[int, dict[str, float]]:
+        """When the journal of each incident said what first."""
+        table = schema.journal
+        query = (
+            select(table.c.incident_id, table.c.kind, func.min(table.c.at).label("at"))
+            .where(table.c.incident_id.in_(list(incidents)))
+            .group_by(table.c.incident_id, table.c.kind)
+        )
+        found: dict[int, dict[str, float]] = {}
+        with self._ledger.engine.connect() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.incident_id, {})[row.kind] = row.at.timestamp()
+        return found
+
+    def newest_incident(self) -> int:
+        """The highest number so far."""
+        with self._ledger.engine.connect() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(schema.incident.c.id), 0))).scalar_one())
+
+    def incidents_after(self, incident: int) -> list[int]:
+        """Incidents opened after this one."""
+        query = select(schema.incident.c.id).where(schema.incident.c.id > incident).order_by(schema.incident.c.id)
+        with self._ledger.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def alerts(self, label: str, value: str) -> Accounted:
+        """What became of the alerts with this label."""
+        table = schema.alert
+        query = select(
+            func.count().label("kept"),
+            func.count().filter(table.c.taken_in).label("taken_in"),
+            func.count(table.c.incident_id).label("with_incident"),
+            func.count(table.c.incident_id.distinct()).label("incidents"),
+        ).where(table.c.labels.contains({label: value}))
+        with self._ledger.engine.connect() as connection:
+            return Accounted(*connection.execute(query).one())
 
     def flow_runs(self, ids: Sequence[str]) -> list[FlowRun]:
         """These flow runs."""

@@ -6,22 +6,37 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from statistics import median
 
 import httpx
 
-from bench import stock
-from bench.figures import Result, Spread
-from bench.floor import Floor, write_catalogue
+from bench import consumption, stock
+from bench.consumption import Meter
+from bench.figures import Result, Spread, at, worse
+from bench.floor import Floor, patient_host, write_catalogue
+from bench.gate_steps import gate_steps
+from bench.growth import grow
+from bench.intake import Intake
 from bench.latency import OURS, Bench, Way, rounds
 from bench.runs import Records, TookTooLongError
+from bench.storms import EFFECTS, Storms
 from bench.telling import Screen
 from lab.installation import Installation
+from lab.patient_host import CannotStartError, PatientHost
 from lab.sinks import HttpSink
+from nightshift.catalogue import Catalogue
 
 _FLOW = "disk-space-reclaim"
 _QUICK_ROUNDS_UNTIL = 42.0
 """Seconds after the start in which the quick bench begins no other round."""
-_ROUNDS_SECONDS = 200.0
+_ROUNDS_SECONDS = 160.0
+_LAST_STORM_UNTIL = 620.0
+"""Seconds after the start by which the storm in the grown ledger must be over; it is left out if it would not be."""
+_IDLE_SECONDS = 60.0
+_SETTLE_SECONDS = 5.0
+_ALONE = 12
+_OTHERS_SECONDS = 70.0
+"""About what the rest of the figures takes."""
 
 
 class FailedError(Exception):
@@ -67,14 +82,20 @@ def measure(result: Result, screen: Screen, *, quick: bool) -> None:
     with ExitStack() as stack:
         speed = _speed(stack, result, screen)
         latency(speed, quick=quick, begun=begun)
+        if not quick:
+            idle(speed)
+            before = all_figures(speed, "as new")
+            _note(result, before)
+            growth(speed, before, storm_until=begun + _LAST_STORM_UNTIL)
 
 
 def _speed(stack: ExitStack, result: Result, screen: Screen) -> Speed:
     try:
-        floor = stack.enter_context(Floor())
+        patient = _patient(stack, result, screen)
+        floor = stack.enter_context(Floor(patient))
         oncall = stack.enter_context(HttpSink())
         installation = stack.enter_context(Installation("nightshift-speed-"))
-        write_catalogue(installation.catalogue, floor.folder, oncall.slack_url)
+        write_catalogue(installation.catalogue, floor.folder, patient, oncall.slack_url)
         screen.say("nightshift up, with the embedded PostgreSQL and no settings but folders and ports")
         installation.up(NIGHTSHIFT_PAGE_URL=oncall.apprise_url)
     except (AssertionError, OSError) as error:
@@ -83,13 +104,22 @@ def _speed(stack: ExitStack, result: Result, screen: Screen) -> Speed:
     return Speed(installation, Records(installation), floor, oncall, result, screen)
 
 
+def _patient(stack: ExitStack, result: Result, screen: Screen) -> PatientHost | None:
+    try:
+        return stack.enter_context(patient_host())
+    except CannotStartError as error:
+        result["failures"].append(f"What needs a repair is not measured: {error}")
+        screen.failure(result["failures"][-1])
+        return None
+
+
 def latency(speed: Speed, *, quick: bool, begun: float) -> None:
     """Our worker and Prefect's own side by side: one deployment, handed from pool to pool."""
     with speed.part("alert → first diagnostic task, with our worker and Prefect's own in turn"), ExitStack() as workers:
         for name in stock.SETTINGS:
             workers.enter_context(stock.stock_worker(speed.installation, speed.records, name))
         bench = Bench(speed.installation, speed.records, speed.floor, speed.records.deployment(_FLOW), speed.screen.say)
-        counts = {OURS: 5, stock.TUNED: 2, stock.STOCK: 2} if quick else {OURS: 40, stock.TUNED: 8, stock.STOCK: 8}
+        counts = {OURS: 5, stock.TUNED: 2, stock.STOCK: 2} if quick else {OURS: 30, stock.TUNED: 6, stock.STOCK: 6}
         until = begun + _QUICK_ROUNDS_UNTIL if quick else time.monotonic() + _ROUNDS_SECONDS
         try:
             rounds(bench, counts, warm_up=2, until=until)
@@ -112,3 +142,75 @@ def _note_latency(speed: Speed, bench: Bench) -> None:
             speed.result[f"ratio_to_{pool}_worker"] = round(medians[pool] / medians[OURS], 2)
     for field in fields(Way):
         speed.spread(f"{field.name}, s", [getattr(way, field.name) for way in bench.ways[OURS]])
+
+
+def idle(speed: Speed) -> None:
+    """A minute in which nothing happens, after the first alerts: everything is loaded, nothing is asked."""
+    with speed.part(f"idle for {_IDLE_SECONDS:.0f} s"):
+        time.sleep(_SETTLE_SECONDS)
+        with Meter(speed.installation, every=10) as meter:
+            time.sleep(_IDLE_SECONDS)
+        memory = median(mib for _, mib in meter.memory)
+        speed.result["idle"] = {
+            "core_percent": round(100 * meter.cpu / meter.seconds, 2),
+            "mib": round(memory),
+            "parts": consumption.by_part(speed.installation),
+        }
+
+
+def all_figures(speed: Speed, name: str, *, storm: bool = True) -> Result:
+    """Everything that is measured twice: on a ledger as new, and on one that has grown.
+
+    Args:
+        speed: on what.
+        name: tells the two apart.
+        storm: whether there is time for the storm of 200.
+    """
+    figures: Result = {}
+    installation, records, floor, say = speed.installation, speed.records, speed.floor, speed.screen.say
+    storms = Storms(installation, records, floor, say)
+    word = name.replace(" ", "-")
+    with speed.part(f"alert → first diagnostic task, alone, {name}"):
+        bench = Bench(installation, records, floor, records.deployment(_FLOW), lambda _: None)
+        rounds(bench, {OURS: _ALONE}, warm_up=1, until=time.monotonic() + 60)
+        figures["first_task_alone_s"] = speed.spread(f"first task, alone, {name}, s", bench.first_tasks(OURS)).median
+    with speed.part(f"the gate, {name}"):
+        catalogue = Catalogue.load(installation.catalogue)
+        steps = gate_steps(installation.ledger, catalogue, installation.settings, word)
+        figures["gate_steps_ms"] = {step: round(milliseconds, 3) for step, milliseconds in steps.items()}
+        figures["gate_ms"] = round(sum(steps.values()), 2)
+    with speed.part(f"1,000 alerts of one cause in 10 s, {name}"):
+        figures["storm_one_cause_1000"] = storms.one_cause(word)
+    with speed.part(f"intake, {name}"):
+        told, bodies, singles = Intake(installation, records, floor, say).measure(word)
+        figures["intake"] = told
+        speed.spread(f"a body of 50, {name}, s", bodies.values)
+        speed.spread(f"a single alert, {name}, s", singles.values)
+    if storm:
+        with speed.part(f"200 alerts about 200 targets at once, {name}"):
+            figures["storm_200"] = storms.many_targets()
+    return figures
+
+
+def _note(result: Result, figures: Result) -> None:
+    """Into the result; an alert that was lost is a failure."""
+    result |= figures
+    if lost := at(figures, "storm_200.lost"):
+        result["failures"].append(f"The storm of 200 lost {lost} alerts.")
+    if (accounted := at(figures, "storm_one_cause_1000.accounted")) not in (None, EFFECTS):
+        result["failures"].append(f"The storm of one cause lost {EFFECTS - accounted} alerts.")
+
+
+def growth(speed: Speed, before: Result, *, storm_until: float) -> None:
+    """The same on a ledger that has grown: how many times worse each figure is."""
+    with speed.part("growth: 100,000 ended incidents and 1,000 open ones"):
+        speed.result["grown"] = {"rows": grow(speed.installation.ledger)}
+        speed.screen.say(", ".join(f"{count:,} {table}" for table, count in speed.result["grown"]["rows"].items()))
+        rest = _ALONE * 2.5 + _OTHERS_SECONDS + 1.3 * float(at(before, "storm_200.seconds") or 0)
+        storm = time.monotonic() + rest < storm_until
+        after = all_figures(speed, "grown", storm=storm)
+        ratios = worse(before, after)
+        speed.result["grown"] |= {**after, "ratios": ratios}
+        speed.result["growth_ratio"] = max(ratios.values())
+        if not storm:
+            speed.screen.say("no time left for the storm of 200 on the grown ledger: it is not part of the ratio")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
-from bench.figures import GOALS, KEYS, Spread, at, goals, nothing_measured, percentile
+from bench.figures import GOALS, KEYS, Result, Spread, at, goals, nothing_measured, percentile, worse
+from bench.picture import picture
 
 
 def test_percentiles_lie_between_their_neighbours() -> None:
@@ -53,3 +55,29 @@ def test_a_goal_is_reached_at_its_limit_and_missed_beyond(seconds: float, ratio:
 
     assert met["alert → first diagnostic task, median"] is reached
     assert met["times faster than the stock worker"] is reached
+
+
+def parsed(result: Result) -> ElementTree.Element:
+    return ElementTree.fromstring(picture(result))  # noqa: S314 - we have just drawn it
+
+
+def test_the_picture_shows_what_there_is() -> None:
+    ways = {"nightshift": [{"first_task": 0.5}, {"first_task": 0.7}], "stock": [{"first_task": 8.0}]}
+    storm = {"timeline": {"accepted": [0.1, 0.2], "diagnosed": [1.0, 2.0], "reported": [2.0, 3.0]}}
+
+    drawn = parsed({**nothing_measured(), "ways": ways, "storm_200": storm})
+    without = parsed(nothing_measured())
+
+    assert len(drawn.findall("{*}circle")) == 3
+    assert len(drawn.findall("{*}polyline")) == 3
+    assert "0.60 s" in [text.text for text in drawn.findall("{*}text")]
+    assert not without.findall("{*}circle")
+
+
+def test_growth_is_the_worst_of_what_was_measured_twice() -> None:
+    before = {"gate_ms": 8.0, "intake": {"alerts_per_s": 3000}, "storm_200": {"seconds": 50.0}}
+    after = {"gate_ms": 10.0, "intake": {"alerts_per_s": 2000}}
+
+    assert worse(before, after) == {"gate_ms": 1.25, "intake.alerts_per_s": 1.5}
+    with pytest.raises(ValueError, match="twice"):
+        worse(before, {})
