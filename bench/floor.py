@@ -67,11 +67,13 @@ class Floor:
         """A new full filesystem of the patient, by its mount point.
 
         Raises:
-            LookupError: there is no patient.
+            LookupError: there is no patient, or all its disks are used up.
         """
         if self._patient is None:
             raise LookupError("there is no patient host on this machine, see above")
-        mount = next(self._disks)
+        mount = next(self._disks, None)
+        if mount is None:
+            raise LookupError("no disk of the patient is left")
         troubles.old_rotated_logs(self._patient, f"{mount}/log/shop.log", count=_DISK_LOGS, size=MIB)
         troubles.fill_to(self._patient, mount, _DISK_PERCENT)
         return mount

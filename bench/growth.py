@@ -34,8 +34,9 @@ insert into alert (source, fingerprint, starts_at, status, ends_at, labels, anno
     first_seen, last_seen, deliveries, taken_in, note, incident_id)
 select 'alertmanager', substr(md5(i.id || '/' || n), 1, 16), i.opened_at,
     case when i.status = 'ended' then 'resolved' else 'firing' end, i.ended_at,
-    jsonb_build_object('alertname', i.runbook, 'system', i.system, 'instance', :host, 'severity', i.severity,
-        'mountpoint', '/grown/' || i.id, 'replica', n, 'job', 'node', 'prometheus', 'monitoring/k8s'),
+    jsonb_build_object('alertname', i.runbook, 'system', i.system, 'instance', cast(:host as text),
+        'severity', i.severity, 'mountpoint', '/grown/' || i.id, 'replica', n,
+        'job', 'node', 'prometheus', 'monitoring/k8s'),
     jsonb_build_object('summary', 'a filesystem of a shop host is nearly full'), 'http://prometheus:9090/graph',
     i.opened_at, coalesce(i.ended_at, i.opened_at), 3, true, 'Opened incident ' || i.id || '.', i.id
 from incident i, generate_series(1, 2) as n
@@ -90,7 +91,9 @@ def grow(ledger: Ledger) -> dict[str, int]:
         _fill(ledger, "old", first, min(ENDED, first + _AT_ONCE - 1), ended=True)
     _fill(ledger, "open", 1, OPEN, ended=False)
     with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("set statement_timeout = 0"))
         connection.execute(text("vacuum (analyze)"))
+        connection.execute(text("reset statement_timeout"))
         return {
             table: connection.execute(text(f"select count(*) from {table}")).scalar_one()  # noqa: S608 - a constant
             for table in ("incident", "alert", "journal", "plan", "delivery", "approval")
@@ -99,6 +102,7 @@ def grow(ledger: Ledger) -> dict[str, int]:
 
 def _fill(ledger: Ledger, name: str, first: int, last: int, *, ended: bool) -> None:
     with ledger.engine.begin() as connection:
+        connection.execute(text("set local statement_timeout = 0"))
         values = {"system": SYSTEM, "host": HOST, "watched": WATCHED, "asked": ASKED, "name": name, "days": _SPAN_DAYS}
         values |= {"first": first, "last": last, "ended": ended, "all": ENDED}
         ids = connection.execute(text(_INCIDENTS), values).scalars().all()

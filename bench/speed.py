@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from http.client import HTTPException
 from statistics import median
 
 import httpx
+import psutil
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench import consumption, stock
 from bench.consumption import Meter
@@ -39,6 +43,13 @@ _OTHERS_SECONDS = 70.0
 """About what the rest of the figures takes."""
 
 
+_EXPECTED = (
+    *(TookTooLongError, LookupError, ValueError, OSError, AssertionError),
+    *(httpx.HTTPError, HTTPException, SQLAlchemyError, psutil.Error, subprocess.SubprocessError),
+)
+"""What can go wrong in a part without spoiling the next."""
+
+
 class FailedError(Exception):
     """The bench cannot go on."""
 
@@ -60,7 +71,7 @@ class Speed:
         self.screen.say(f"— {name}")
         try:
             yield
-        except (TookTooLongError, LookupError, ValueError, OSError, AssertionError, httpx.HTTPError) as error:
+        except _EXPECTED as error:
             line = f"{name}: {type(error).__name__}: {str(error)[:2000]}"
             self.result["failures"].append(line)
             self.screen.failure(line)
