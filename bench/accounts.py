@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 
-from bench.shop import SYSTEM, TARGET_PERCENT, Filesystem, is_written_afterwards
+from bench.shop import HOST, SYSTEM, TARGET_PERCENT, Filesystem, is_written_afterwards
 from lab.webhook_relay import Labels, as_key
 from lab.witness import Seen
 from nightshift.remediation.ledger import Ledger, schema
 from nightshift.remediation.ledger.journal import Kind
+
+_PLACE = re.compile(rf"\b{HOST}(:\d+)?\b|(?<![\w/])(/[\w.-]+)+")
+_STEPS = (Kind.DISPATCHED, Kind.CLAIMED, Kind.LOST, Kind.PAGED, Kind.INTENT, Kind.ENDED)
+_WELL = ("resolved", "expected")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass
@@ -31,6 +38,10 @@ class Account:
     """Deletions of files that the witness saw."""
     to_people: list[str] = field(default_factory=list)
     """Why, for those that did not end well by themselves."""
+    pages: list[str] = field(default_factory=list)
+    """Why people were paged, one line for each kind of reason, the most frequent first."""
+    paged_in_vain: list[str] = field(default_factory=list)
+    """What happened when to incidents that went to a person and ended well by themselves, in seconds."""
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     outside_plan: list[str] = field(default_factory=list)
@@ -66,20 +77,26 @@ def account(ledger: Ledger, accepted: set[Labels], filesystems: list[Filesystem]
     incidents = ledger.incidents.list(system=SYSTEM, limit=100_000)
     result.incidents = len(incidents)
     planned: set[str] = set()
+    pages: list[str] = []
     for incident in incidents:
         outcome = incident.outcome or incident.status
         result.outcomes[outcome] = result.outcomes.get(outcome, 0) + 1
-        if outcome not in ("resolved", "expected"):
+        if outcome not in _WELL:
             result.to_people.append(f"incident {incident.id}, {incident.target}, {incident.runbook}: {incident.reason}")
         rows = ledger.journal.of(incident.id)
-        result.paged += any(row.kind is Kind.PAGED for row in rows)
+        told = [row.entry["subject"] for row in rows if row.kind is Kind.PAGED]
+        result.paged += bool(told)
+        pages += [f"{in_general(subject)} [ended as {outcome}]" for subject in told]
+        if told and outcome in _WELL:
+            result.paged_in_vain.append(f"incident {incident.id}: {_course(incident, rows)}")
         result.attempts += sum(row.kind is Kind.CLAIMED for row in rows)
         planned |= _intended(rows)
+    result.pages = [f"{times} x {reason}" for reason, times in Counter(pages).most_common()]
     by_target = {f"%2F{filesystem.mount.strip('/')}": filesystem for filesystem in filesystems}
     result.lost += [
         f"incident {one.id} ended as {one.outcome}, and {one.target} is still full"
         for one in incidents
-        if one.outcome in ("resolved", "expected")
+        if one.outcome in _WELL
         and by_target[one.target.rpartition("/")[2]].used_percent > TARGET_PERCENT[one.runbook] + 4
     ]
     for filesystem in filesystems:
@@ -87,6 +104,17 @@ def account(ledger: Ledger, accepted: set[Labels], filesystems: list[Filesystem]
     if (broken := ledger.journal.first_broken_link()) is not None:
         result.outside_plan.append(f"the journal's chain is broken at {broken}")
     return result
+
+
+def in_general(subject: str) -> str:
+    """A page's subject without what tells one incident from another: the places and the numbers in it."""
+    return _NUMBER.sub("N", _PLACE.sub("PLACE", subject))
+
+
+def _course(incident: Any, rows: Any) -> str:
+    """When what became of it, counted from its opening."""
+    steps = (row for row in rows if row.kind in _STEPS)
+    return ", ".join(f"{row.kind} {(row.at - incident.opened_at).total_seconds():.0f}" for row in steps)
 
 
 def _intended(rows: Any) -> set[str]:

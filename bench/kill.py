@@ -165,7 +165,7 @@ def parsed() -> argparse.Namespace:
 
 def for_people(result: Account) -> Iterator[str]:
     """Everything that a person has to know, a line each."""
-    for what in ("to_people", "lost", "doubled", "outside_plan"):
+    for what in ("to_people", "pages", "paged_in_vain", "lost", "doubled", "outside_plan"):
         yield from (f"{what}: {line}" for line in getattr(result, what))
 
 

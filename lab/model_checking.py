@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 S = TypeVar("S")
 O = TypeVar("O")  # noqa: E741 - an operation
@@ -28,6 +30,16 @@ PROFILE = settings(
     suppress_health_check=list(HealthCheck),
 )
 """Short enough for every day; the variables make it as long as wanted. A failure prints how to repeat it."""
+BRIEF = settings(PROFILE, stateful_step_count=max(1, PROFILE.stateful_step_count // 2))
+"""For machines whose rules are several steps each."""
+_SEEDED = settings(BRIEF, max_examples=60, derandomize=True, database=None, print_blob=False)
+"""Where a mistake is known to be: the same examples each time, until the first that shows it."""
+
+
+def assert_caught(machine: Any) -> None:
+    """The model must notice the mistake that was sown in the product."""
+    with pytest.raises(AssertionError, match=r" (says|said|counted) "):
+        run_state_machine_as_test(machine, settings=_SEEDED)
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

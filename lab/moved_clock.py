@@ -17,6 +17,10 @@ _DEFAULTS = """
 select table_name, column_name from information_schema.columns
 where table_schema = 'public' and column_default = 'clock_timestamp()'
 """
+_HAPPENED = (
+    *("incident", "journal", "lease", "plan", "approval", "decision", "delivery"),
+    *("person", "identity_try", "switch", "mode_change", "maintenance"),
+)
 
 
 class MovedClock:
@@ -53,4 +57,4 @@ class MovedClock:
         """Forget everything that happened in this ledger, also what may only be added to."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute("set session_replication_role = replica")
-            connection.execute("truncate incident, journal, lease, plan, approval, decision, delivery cascade")
+            connection.execute(f"truncate {', '.join(_HAPPENED)} cascade")

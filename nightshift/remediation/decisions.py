@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +34,8 @@ class UsedCode:
 
     person_id: int
     step: int
+    since: datetime
+    """Since when the person has these codes: it counts only until they get others."""
 
 
 @dataclass(frozen=True)

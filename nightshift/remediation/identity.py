@@ -137,7 +137,7 @@ class Identification:
         if row is None or not known or step is None:
             raise self._failed(CODE, row.name if row else None, "Name and code do not belong together.")
         self.ledger.tries.was_good(number)
-        return Identity(row.name, f"{place}, one-time code", Vouched.CODE, CODE, UsedCode(row.id, step))
+        return Identity(row.name, f"{place}, one-time code", Vouched.CODE, CODE, UsedCode(row.id, step, row.code_since))
 
     def _begin(self, way: str, subject: str, bounds: Bounds) -> int:
         number = self.ledger.tries.begin(way, subject, bounds)

@@ -208,6 +208,19 @@ def test_a_decision_under_way_loses_to_the_revocation_of_its_token(ledger: Ledge
     assert refused.why is Why.NOT_IDENTIFIED
 
 
+def test_a_decision_under_way_loses_to_new_codes(ledger: Ledger) -> None:
+    incident = asked(ledger)
+    ledger.people.add("Ana", author="root")
+    code = codes_of(ledger, "Ana").at(int(now(ledger)))
+    who = Identification(ledger, KEY).by_code("Ana", code, "test")
+    codes_of(ledger, "Ana")
+
+    refused = ledger.approvals.decide(incident, plan().digest, yes(who))
+
+    assert refused is not None
+    assert refused.why is Why.NOT_IDENTIFIED
+
+
 def test_a_revoked_token_takes_its_half_of_a_quorum_along(ledger: Ledger) -> None:
     incident, token = asked(ledger, needed=2), enrol(ledger, "Ana")
     who = Identification(ledger, KEY).by_token(token, "test")
