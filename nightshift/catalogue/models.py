@@ -324,6 +324,11 @@ class System(Value):
         parts = (part for runbook in self.runbooks.values() if (part := runbook.target.get(kind)) is not None)
         return {name: name for part in parts for name in part.among}
 
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The flows that answer its alerts, each once."""
+        return tuple(dict.fromkeys(runbook.flow for runbook in self.runbooks.values() if runbook.flow is not None))
+
     def namespaces_of(self, cluster: str) -> tuple[str, ...]:
         """The namespaces of this system in the cluster of this connection; none when there is no such connection."""
         connection = self.connections.get(cluster)

@@ -185,7 +185,7 @@ def http_server(status: int, token: str = "") -> Iterator[str]:
         server.shutdown()
 
 
-def test_http_apis_are_judged_by_their_answer_and_clusters_are_said_not_to_be_looked_at(
+def test_http_apis_are_judged_by_their_answer_and_a_cluster_without_a_context_is_an_error(
     diagnose: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("API_TOKEN", "secret-word")
@@ -207,9 +207,9 @@ def test_http_apis_are_judged_by_their_answer_and_clusters_are_said_not_to_be_lo
         "refusing": "error",
         "ill": "error",
         "gone": "error",
-        "cluster": "warning",
+        "cluster": "error",
     }
-    assert "was not looked at" in found["connection cluster"]["what"]
+    assert "no pod with an account" in found["connection cluster"]["what"]
     assert "secret-word" not in json.dumps(found)
 
 

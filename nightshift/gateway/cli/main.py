@@ -18,6 +18,7 @@ from nightshift.gateway.cli import (
     decision_commands,
     doctor_commands,
     incident_commands,
+    kubernetes_commands,
     maintenance_commands,
     mode_commands,
     people_commands,
@@ -56,6 +57,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     breaker_commands.commands,  # breaker
     alert_commands.commands,  # alert, run
     runbook_commands.commands,  # runbooks, schema
+    kubernetes_commands.commands,  # kubernetes
     audit_commands.commands,  # audit
 )
 for commands in _COMMANDS:

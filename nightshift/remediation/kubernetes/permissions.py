@@ -147,6 +147,8 @@ def needs_of_flows(flows: Iterable[str], namespaces: Sequence[str], *, operation
         KeyError: there is no such operation.
     """
     of_cluster = [flow for flow in flows if flow in FLOW_OPERATIONS]
+    if not of_cluster and not (operations := tuple(operations)):
+        return []
     kinds = {*operations, *(kind for flow in of_cluster for kind in FLOW_OPERATIONS[flow])}
     needs = {*READS, *(need for kind in kinds for need in OPERATIONS[kind])}
     if "renew_certificate" in kinds or any(flow in _WITH_CERTIFICATES for flow in of_cluster):

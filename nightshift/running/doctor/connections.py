@@ -21,6 +21,7 @@ from nightshift.remediation.connections import (
 )
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Severity
+from nightshift.running.doctor.clusters import look_at_cluster
 from nightshift.running.doctor.finding import Seen, error, in_words, ok, warning
 
 _OLDEST_PYTHON = (3, 6)
@@ -42,7 +43,7 @@ def look_at(name: str, connection: Connection) -> Iterator[Seen]:
         case HttpConnection():
             return _look_at_http(connection)
         case KubernetesConnection():
-            return _look_at_kubernetes(connection)
+            return look_at_cluster(name, connection)
 
 
 def _look_at_host(name: str, connection: HostConnection) -> Iterator[Seen]:
@@ -115,13 +116,6 @@ def _look_at_http(connection: HttpConnection) -> Iterator[Seen]:
         yield error(f"{place} answers with an error ({status}).", "See its log.")
     else:
         yield ok(f"{place} answers ({status}).")
-
-
-def _look_at_kubernetes(connection: KubernetesConnection) -> Iterator[Seen]:
-    yield warning(
-        f"Namespace {connection.namespace}: this version does not speak to Kubernetes, so it was not looked at.",
-        "What needs the cluster is proposed to people.",
-    )
 
 
 def look_at_channel(system: System, name: str, channel: Channel) -> Iterator[Seen]:

@@ -8,9 +8,10 @@ from functools import partial
 from pydantic import BaseModel
 
 from nightshift.catalogue import Catalogue, CatalogueError, System
+from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.text import printable
-from nightshift.running.doctor import alertmanagers, connections, fleets, installation
+from nightshift.running.doctor import alertmanagers, clusters, connections, fleets, installation
 from nightshift.running.doctor.finding import Check, Level, Seen, Symptom, error, ok, run_all
 from nightshift.settings import Settings
 
@@ -82,6 +83,9 @@ def _of_system(system: System) -> Iterator[Check]:
         wait = getattr(connection, "connect_timeout", 0) + getattr(connection, "timeout", 0)
         look = partial(connections.look_at, name, connection)
         yield Check(f"connection {name}", look, system.id, 30 + 3 * wait, _mend(name, system))
+        if isinstance(connection, KubernetesConnection) and clusters.works_on_a_cluster(system):
+            look = partial(clusters.look_at_permissions, system, name, connection)
+            yield Check(f"permissions {name}", look, system.id, 60, _mend(name, system))
     for fleet in system.fleets_of_system:
         look = partial(fleets.look_at_fleet, fleet, system.connections)
         yield Check(f"fleet {fleet.name}", look, system.id)
