@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.floor import WATCHED, Floor, labels
 from bench.posting import Sender, body
-from bench.runs import Records, wait_for
+from bench.runs import Records, TookTooLongError, wait_for
 from lab.installation import Installation
 from nightshift.remediation.ledger.journal import Kind
 
@@ -48,6 +48,8 @@ class Bench:
     deployment: dict[str, Any]
     say: Callable[[str], None]
     ways: dict[str, list[Way]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    """Alerts that did not come to their end as they should, and why."""
 
     def one(self, pool: str) -> Way:
         """One alert about a fresh filesystem, repaired by a worker of this pool; waits until the run is over.
@@ -114,5 +116,10 @@ def rounds(bench: Bench, counts: Mapping[str, int], *, warm_up: int, until: floa
     for _, pool in turns:
         if time.monotonic() > until and bench.ways.get(pool):
             continue
-        way = bench.one(pool)
-        bench.say(f"{pool}: {way.first_task:.2f} s to the first task")
+        try:
+            way = bench.one(pool)
+        except (TookTooLongError, LookupError) as error:
+            bench.lost.append(f"{pool}: {error}")
+            bench.say(bench.lost[-1])
+        else:
+            bench.say(f"{pool}: {way.first_task:.2f} s to the first task")

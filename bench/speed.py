@@ -140,6 +140,7 @@ def latency(speed: Speed, *, quick: bool, begun: float) -> None:
 
 
 def _note_latency(speed: Speed, bench: Bench) -> None:
+    speed.result["failures"] += [f"An alert of the latency part was lost: {why}" for why in bench.lost]
     medians: dict[str, float] = {}
     for pool, ways in bench.ways.items():
         medians[pool] = speed.spread(f"first task, {pool} worker, s", bench.first_tasks(pool)).median
@@ -184,6 +185,7 @@ def all_figures(speed: Speed, name: str, *, storm: bool = True) -> Result:
     with speed.part(f"alert → first diagnostic task, alone, {name}"):
         bench = Bench(installation, records, floor, records.deployment(_FLOW), lambda _: None)
         rounds(bench, {OURS: _ALONE}, warm_up=1, until=time.monotonic() + 60)
+        speed.result["failures"] += [f"An alert was lost, {name}: {why}" for why in bench.lost]
         figures["first_task_alone_s"] = speed.spread(f"first task, alone, {name}, s", bench.first_tasks(OURS)).median
     with speed.part(f"the gate, {name}"):
         catalogue = Catalogue.load(installation.catalogue)
@@ -215,7 +217,7 @@ def _note(result: Result, figures: Result) -> None:
 def growth(speed: Speed, before: Result, *, storm_until: float) -> None:
     """The same on a ledger that has grown: how many times worse each figure is."""
     with speed.part("growth: 100,000 ended incidents and 1,000 open ones"):
-        speed.result["grown"] = {"rows": grow(speed.installation.ledger)}
+        speed.result["grown"] = {"rows": grow(speed.installation.ledger, speed.installation.settings.ledger_url())}
         speed.screen.say(", ".join(f"{count:,} {table}" for table, count in speed.result["grown"]["rows"].items()))
         rest = _ALONE * 2.5 + _OTHERS_SECONDS + 1.3 * float(at(before, "storm_200.seconds") or 0)
         storm = time.monotonic() + rest < storm_until
