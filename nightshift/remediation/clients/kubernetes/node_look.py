@@ -1,0 +1,74 @@
+"""Everything that the planner of a node's repair gets to know, read in one go; nothing is changed.
+
+Operations ``kubernetes.list_nodes``, ``describe_node`` and ``list_pods``: octollm.NodeNotReady.d1, d2, d10, d11. Lists
+are read page by page; of the pods of other nodes only their requests are kept.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster
+from nightshift.remediation.clients.kubernetes.resources import (
+    DAEMON_SETS,
+    DISRUPTION_BUDGETS,
+    EVENTS,
+    NODES,
+    PODS,
+    VOLUMES,
+)
+from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis
+from nightshift.remediation.kubernetes.objects import Node, Pod, Resources
+from nightshift.remediation.kubernetes.room import requests_of
+
+
+def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> NodeDiagnosis:
+    """The node, its pods with what protects them, and the other nodes with the room they have.
+
+    Args:
+        cluster: open.
+        name: of the node.
+        host: what its host says, where somebody looked.
+
+    Raises:
+        ObjectNotFoundError: there is no such node any more.
+        NightshiftError: something could not be read; nothing is concluded from a part.
+    """
+    node = cluster.get(NODES, name)
+    pods: list[Pod] = []
+    requested: dict[str, Resources] = {}
+    nodes = list(cluster.list(NODES))
+    for pod in cluster.list(PODS):
+        if pod.node == name:
+            pods.append(pod)
+        elif pod.node and not pod.is_finished:
+            requested[pod.node] = _plus(requested.get(pod.node, Resources()), pod)
+    for other in nodes:
+        requested.setdefault(other.name, Resources())
+    return NodeDiagnosis(
+        node=node,
+        nodes=tuple(nodes),
+        pods=tuple(pods),
+        budgets=tuple(cluster.list(DISRUPTION_BUDGETS)),
+        volumes=tuple(volume for volume in cluster.list(VOLUMES) if volume.nodes),
+        daemon_sets=frozenset((found.namespace, found.name) for found in cluster.list(DAEMON_SETS)),
+        requested=requested,
+        events=tuple(cluster.list(EVENTS, fields={"involvedObject.kind": "Node", "involvedObject.name": name})),
+        host=host,
+        now=_now(nodes),
+    )
+
+
+def _plus(sum_so_far: Resources, pod: Pod) -> Resources:
+    cpu, memory, number = requests_of(pod)
+    return Resources(
+        cpu_millicores=(sum_so_far.cpu_millicores or 0) + cpu,
+        memory_bytes=(sum_so_far.memory_bytes or 0) + memory,
+        pods=(sum_so_far.pods or 0) + number,
+    )
+
+
+def _now(nodes: list[Node]) -> datetime:
+    """The worker's clock, but never before the newest heartbeat, so that a slow clock makes no trouble look young."""
+    heard = [c.heard_at for node in nodes if (c := node.condition("Ready")) is not None and c.heard_at is not None]
+    return max([datetime.now(UTC), *heard])

@@ -1,0 +1,50 @@
+"""From the API to a plan: a node that fell silent, its pods with their verdicts, and the room elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster
+from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
+from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode
+from nightshift.remediation.kubernetes.drain import Fate
+from nightshift.remediation.kubernetes.node_diagnosis import NodeTrouble, trouble_of
+from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair
+from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.models import Target
+from tests.fakes.kubernetes import FakeCluster
+
+TARGET = Target(system="shop", path=("cluster", "main", "node", "n1"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _five_nodes(fake: FakeCluster) -> None:
+    for number in range(1, 6):
+        fake.add_node(f"n{number}")
+    fake.add_pod("lonely", node="n1", namespace="shop")
+
+
+def test_a_silent_node_gives_a_plan_with_every_pod_judged(fake: FakeCluster, cluster: Cluster) -> None:
+    fake.silence_node("n1")
+    fake.wait_until(lambda: not diagnose_node(cluster, "n1").node.is_ready, seconds=60)
+    try:
+        seen = diagnose_node(cluster, "n1")
+        later = replace(seen, now=seen.now + timedelta(minutes=6))
+
+        assert trouble_of(seen) is NodeTrouble.SILENT
+        assert seen.others_not_ready == ()
+        assert [(v.pod.name, v.fate) for v in judge_pods(seen, NodeNotReadyPolicy())] == [("lonely", Fate.REFUSED)]
+        assert [a.kind for a in plan_node_repair(TARGET, later, NodeNotReadyPolicy()).actions] == [CordonNode.KIND]
+        forced = plan_node_repair(TARGET, later, NodeNotReadyPolicy(evict_unmanaged=True))
+        assert [a.kind for a in forced.actions] == [CordonNode.KIND, DrainNode.KIND]
+    finally:
+        fake.revive_node("n1")
+
+
+def test_a_node_that_is_gone_is_said_to_be_gone(cluster: Cluster) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        diagnose_node(cluster, "n99")
