@@ -1,0 +1,39 @@
+"""Looking at a cluster for planners."""
+
+from __future__ import annotations
+
+from nightshift.remediation.connections import KubernetesConnection
+from nightshift.remediation.kubernetes.objects import WorkloadKind
+from nightshift.tasks import kubernetes as looking
+from tests.fakes.kubernetes import FakeCluster
+
+
+def test_a_node_is_seen_with_its_pods_and_what_all_nodes_are_asked_for(
+    fake: FakeCluster, connection: KubernetesConnection
+) -> None:
+    fake.add_node("n1")
+    fake.add_node("n2")
+    fake.add_pod("here", node="n1", namespace="shop")
+    fake.add_pod("there", node="n2", namespace="shop")
+    fake.add_budget("web", "web", namespace="shop", minAvailable=1)
+
+    found = looking.diagnose_node.__wrapped__("main", connection, "n1")  # type: ignore[attr-defined]
+
+    assert [pod.name for pod in found.pods] == ["here"]
+    assert {node.name for node in found.nodes} == {"n1", "n2"}
+    assert {name: asked.pods for name, asked in found.requested.items()} == {"n1": 1, "n2": 1}
+    assert [budget.name for budget in found.budgets] == ["web"]
+
+
+def test_a_workload_is_seen_with_what_it_was(fake: FakeCluster, connection: KubernetesConnection) -> None:
+    fake.add_node("n3")
+    fake.add_deployment("web", namespace="shop", image="app:1")
+    fake.wait_until(lambda: len(fake.objects("replicasets.apps", "shop")) == 1)
+    fake.add_deployment("web", namespace="shop", image="app:2")
+    fake.wait_until(lambda: len(fake.objects("replicasets.apps", "shop")) == 2)
+
+    look = looking.look_at_workload.__wrapped__  # type: ignore[attr-defined]
+    workload, was = look("main", connection, WorkloadKind.DEPLOYMENT, "shop", "web")
+
+    assert workload.template.images == ("app:2",)
+    assert [revision.template.images for revision in was] == [("app:2",), ("app:1",)]
