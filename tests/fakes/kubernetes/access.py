@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.fakes.kubernetes import errors
 from tests.fakes.kubernetes.objects import Obj, new_uid, timestamp
@@ -28,6 +28,7 @@ class User:
 
     name: str
     groups: tuple[str, ...] = ()
+    uid: str = ""
     credential: str = ""
 
     @property
@@ -63,9 +64,9 @@ class _Token:
     expires: float
 
 
-def account_user(namespace: str, name: str, credential: str = "") -> User:
+def account_user(namespace: str, name: str, uid: str = "") -> User:
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-    return User(f"system:serviceaccount:{namespace}:{name}", groups, credential)
+    return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
 
 
 def _segment(content: Obj) -> str:
@@ -83,7 +84,7 @@ class Tokens:
         claims = {"sub": user.name, "exp": int(time.time() + seconds), "jti": new_uid()}
         header = _segment({"alg": "RS256", "kid": "fake"})
         token = f"{header}.{_segment(claims)}.{secrets.token_urlsafe(32)}"
-        self._known[token] = _Token(User(user.name, user.groups, str(claims["jti"])), time.time() + seconds)
+        self._known[token] = _Token(replace(user, credential=str(claims["jti"])), time.time() + seconds)
         return token
 
     def expire(self, token: str | None = None) -> None:
@@ -100,15 +101,16 @@ class Tokens:
             raise errors.failure(401, "Unauthorized", "Unauthorized")
         return found.user
 
-    def request(self, namespace: str, name: str, body: Obj) -> Obj:
+    def request(self, account: Obj, body: Obj) -> Obj:
         """The answer to a TokenRequest of a service account."""
+        namespace, name, uid = (account["metadata"][k] for k in ("namespace", "name", "uid"))
         spec = body.get("spec") or {}
         seconds = spec.get("expirationSeconds") or 3600
-        token = self.issue(account_user(namespace, name), seconds)
+        token = self.issue(account_user(namespace, name, uid), seconds)
         return {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": timestamp()},
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": timestamp()},
             "spec": {
                 "audiences": spec.get("audiences") or ["https://kubernetes.default.svc.cluster.local"],
                 "expirationSeconds": seconds,

@@ -10,14 +10,16 @@ from typing import Any
 
 from tests.fakes.kubernetes import discovery, errors, reviews
 from tests.fakes.kubernetes.access import Authorizer, Tokens
+from tests.fakes.kubernetes.applying import Appliers
+from tests.fakes.kubernetes.controllers.base import Settings
 from tests.fakes.kubernetes.eviction import evict
 from tests.fakes.kubernetes.lists import list_objects
 from tests.fakes.kubernetes.logs import Logs
 from tests.fakes.kubernetes.messages import Answer, Request
 from tests.fakes.kubernetes.objects import Obj
 from tests.fakes.kubernetes.options import delete_options, dry_run
-from tests.fakes.kubernetes.presentation import converted, listed, shown
-from tests.fakes.kubernetes.reading import patched, read_object
+from tests.fakes.kubernetes.presentation import check_accept, converted, listed, shown
+from tests.fakes.kubernetes.reading import APPLY, media_type, patched, read_object, warning
 from tests.fakes.kubernetes.registry import Registry
 from tests.fakes.kubernetes.resources import BY_PATH, GROUP_VERSIONS, Resource
 from tests.fakes.kubernetes.routes import Route, attributes, parse
@@ -28,9 +30,13 @@ from tests.fakes.kubernetes.watches import Watch
 class Api:
     """Answers requests from the store; ``stop`` ends the open watches."""
 
-    def __init__(self, registry: Registry, tokens: Tokens, logs: Logs, stop: threading.Event) -> None:
-        self._registry, self._tokens, self._logs, self._stop = registry, tokens, logs, stop
+    def __init__(
+        self, registry: Registry, tokens: Tokens, logs: Logs, settings: Settings, stop: threading.Event
+    ) -> None:
+        self._registry, self._tokens, self._logs = registry, tokens, logs
+        self._settings, self._stop = settings, stop
         self._store = registry.store
+        self._appliers = Appliers()
         self._authorizer = Authorizer(self._store)
 
     def handle(self, request: Request) -> Answer:
@@ -46,17 +52,26 @@ class Api:
 
     def _answer(self, request: Request, route: Route) -> Answer:
         if not route.plural:
+            if self._backend_is_missing(request.path):
+                return Answer(503, "service unavailable\n")
             return discovery.answer(request)
         if route.group in ("authorization.k8s.io", "authentication.k8s.io"):
             return reviews.answer(self._authorizer, request, route)
-        if route.group == "events.k8s.io":
-            route = replace(route, group="", version="v1")
-        resource = BY_PATH.get((route.group, route.version, route.plural))
+        group = "" if route.group == "events.k8s.io" else route.group
+        resource = BY_PATH.get((group, route.version, route.plural))
         if resource is None:
-            return self._unknown(route)
+            return self._unknown(request, route)
         return self._resource(request, route, resource)
 
-    def _unknown(self, route: Route) -> Answer:
+    def _backend_is_missing(self, path: str) -> bool:
+        """Whether an APIService stands for this group and version: none here has a backend."""
+        parts = path.strip("/").split("/")
+        name = f"{parts[2]}.{parts[1]}" if len(parts) > 2 and parts[0] == "apis" else ""
+        return self._store.find("apiservices.apiregistration.k8s.io", "", name) is not None
+
+    def _unknown(self, request: Request, route: Route) -> Answer:
+        if self._backend_is_missing(request.path):
+            return Answer(503, "service unavailable\n")
         known_group = any(group == route.group for group, _ in GROUP_VERSIONS)
         if known_group and (not route.group.endswith("cert-manager.io")):
             raise errors.no_such_resource()
@@ -65,6 +80,10 @@ class Api:
     def _resource(self, request: Request, route: Route, resource: Resource) -> Answer:
         if not resource.namespaced:
             route = replace(route, namespace="")
+        if request.method in ("HEAD", "OPTIONS"):
+            raise errors.method_not_allowed()
+        if not route.subresource:
+            check_accept(request)
         if request.is_watch or route.old_watch:
             return self._watch(request, route, resource)
         if route.subresource:
@@ -84,31 +103,46 @@ class Api:
         return verb(request, route, resource)
 
     def _list(self, request: Request, route: Route, resource: Resource) -> Answer:
-        metadata, found = list_objects(self._store, resource, route.namespace, request.query)
-        return listed(request, resource, route.version, metadata, found)
+        metadata, found = list_objects(self._store, resource, route.namespace, {**request.query, "group": route.group})
+        return listed(request, resource, route, metadata, found)
 
     def _get(self, request: Request, route: Route, resource: Resource) -> Answer:
         return shown(request, resource, route, self._registry.get(resource, route.namespace, route.name))
 
     def _create(self, request: Request, route: Route, resource: Resource) -> Answer:
-        body = read_object(request, resource, route)
+        body, unknown = read_object(request, resource, route)
         trial = dry_run(request, "CreateOptions")
         created = self._registry.create(resource, route.namespace, body, dry_run=trial)
-        return shown(request, resource, route, created, 201)
+        return shown(request, resource, route, created, 201, warning(unknown))
 
     def _put(self, request: Request, route: Route, resource: Resource) -> Answer:
-        body = read_object(request, resource, route)
-        old = self._registry.get(resource, route.namespace, route.name)
+        body, unknown = read_object(request, resource, route)
         trial = dry_run(request, "UpdateOptions")
+        old = self._registry.get_for_update(resource, route.namespace, route.name, body)
         updated = self._registry.update(resource, old, body, subresource=route.subresource, dry_run=trial)
-        return shown(request, resource, route, updated)
+        return shown(request, resource, route, updated, headers=warning(unknown))
 
     def _patch(self, request: Request, route: Route, resource: Resource) -> Answer:
         trial = dry_run(request, "PatchOptions")
+        if media_type(request) == APPLY:
+            return self._apply(request, route, resource, trial)
         old = self._registry.get(resource, route.namespace, route.name)
-        new = patched(request, resource, old)
+        new, unknown = patched(request, resource, old)
         updated = self._registry.update(resource, old, new, subresource=route.subresource, dry_run=trial)
-        return shown(request, resource, route, updated)
+        return shown(request, resource, route, updated, headers=warning(unknown))
+
+    def _apply(self, request: Request, route: Route, resource: Resource, trial: bool) -> Answer:
+        manager, wanted = self._appliers.wanted(request)
+        old = self._store.find(resource.id, route.namespace, route.name)
+        if old is None:
+            wanted.setdefault("metadata", {})["name"] = route.name
+            stored = self._registry.create(resource, route.namespace, wanted, dry_run=trial)
+        else:
+            new = self._appliers.merged(request, manager, old, wanted)
+            stored = self._registry.update(resource, old, new, subresource=route.subresource, dry_run=trial)
+        if not trial:
+            self._appliers.own(manager, stored, wanted)
+        return shown(request, resource, route, stored, 201 if old is None else 200)
 
     def _delete(self, request: Request, route: Route, resource: Resource) -> Answer:
         options = delete_options(request)
@@ -123,7 +157,7 @@ class Api:
         for obj in found:
             self._registry.delete(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"], options)
         metadata["resourceVersion"] = str(self._store.version)
-        return listed(request, resource, route.version, metadata, found)
+        return listed(request, resource, route, metadata, found)
 
     def _watch(self, request: Request, route: Route, resource: Resource) -> Answer:
         query = dict(request.query)
@@ -131,9 +165,9 @@ class Api:
             query["fieldSelector"] = f"metadata.name={route.name}"
 
         def show(obj: Obj) -> Obj:
-            return converted(request, resource, route.version, obj)
+            return converted(request, resource, route, obj)
 
-        watch = Watch(self._store, resource, route.namespace, query, show, self._stop)
+        watch = Watch(self._store, resource, route.namespace, query, show, self._stop, self._settings.watch_pace)
         return Answer(200, watch.events())
 
     def _subresource(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -143,9 +177,8 @@ class Api:
             case ("POST", "eviction"):
                 return self._evict(request, route)
             case ("POST", "token"):
-                self._registry.get(resource, route.namespace, route.name)
-                body = json.loads(request.body or b"{}")
-                return Answer(201, self._tokens.request(route.namespace, route.name, body))
+                account = self._registry.get(resource, route.namespace, route.name)
+                return Answer(201, self._tokens.request(account, json.loads(request.body or b"{}")))
             case ("GET", "log"):
                 pod = self._registry.get(resource, route.namespace, route.name)
                 return self._logs.answer(pod, request.query)
@@ -172,7 +205,7 @@ class Api:
         if request.method not in ("PUT", "PATCH"):
             raise errors.method_not_allowed()
         trial = dry_run(request, "PatchOptions")
-        wanted: Any = json.loads(request.body) if request.method == "PUT" else patched(request, resource, scale)
+        wanted: Any = json.loads(request.body) if request.method == "PUT" else patched(request, resource, scale)[0]
         new = scaled(resource, old, wanted)
         updated = self._registry.update(resource, old, new, dry_run=trial)
         return Answer(200, scale_of(updated))

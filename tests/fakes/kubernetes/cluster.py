@@ -21,13 +21,16 @@ from tests.fakes.kubernetes.controllers.base import Controller, Settings
 from tests.fakes.kubernetes.controllers.budgets import Budgets
 from tests.fakes.kubernetes.controllers.daemonsets import DaemonSets
 from tests.fakes.kubernetes.controllers.deployments import Deployments
+from tests.fakes.kubernetes.controllers.endpoints import Endpoints
 from tests.fakes.kubernetes.controllers.garbage import Garbage
 from tests.fakes.kubernetes.controllers.kubelet import Kubelet
 from tests.fakes.kubernetes.controllers.loop import Loop
 from tests.fakes.kubernetes.controllers.namespaces import Namespaces
 from tests.fakes.kubernetes.controllers.nodes import Nodes
 from tests.fakes.kubernetes.controllers.replicasets import ReplicaSets
+from tests.fakes.kubernetes.controllers.reports import Reports
 from tests.fakes.kubernetes.controllers.scheduler import Scheduler
+from tests.fakes.kubernetes.controllers.volumes import Volumes
 from tests.fakes.kubernetes.faults import Break, Fault, Faults
 from tests.fakes.kubernetes.logs import Logs
 from tests.fakes.kubernetes.messages import Answer, Request
@@ -39,7 +42,8 @@ from tests.fakes.kubernetes.server import ApiServer
 from tests.fakes.kubernetes.store import Store
 
 _CONTROLLERS: tuple[type[Controller], ...] = (
-    *(Namespaces, Nodes, Deployments, ReplicaSets, DaemonSets, Scheduler, Kubelet, Budgets, Garbage),
+    *(Namespaces, Nodes, Deployments, ReplicaSets, DaemonSets, Volumes, Scheduler, Kubelet),
+    *(Budgets, Endpoints, Reports, Garbage),
 )
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -64,10 +68,11 @@ class FakeCluster:
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         """Method and path of every request that reached the API, in order."""
+        self.crashes: list[Exception] = []
         self._folder = tempfile.TemporaryDirectory(prefix="fake-kubernetes-")
         self._ca = b""
         self._stop = threading.Event()
-        self._api = Api(self.registry, self.tokens, self.logs, self._stop)
+        self._api = Api(self.registry, self.tokens, self.logs, self.settings, self._stop)
         self._server = ApiServer(self._handle, self.faults, self._tls_context() if tls else None)
         self._scheme = "https" if tls else "http"
         made = [kind(self.registry, self.settings) for kind in _CONTROLLERS] if controllers else []
@@ -90,6 +95,17 @@ class FakeCluster:
         self._loop.stop()
         self._server.stop()
         self._folder.cleanup()
+        crash = self._loop.crash or next(iter(self.crashes), None)
+        if crash is not None and error is None:
+            raise RuntimeError("the fake cluster itself has failed") from crash
+
+    def pause(self) -> None:
+        """Controllers, scheduler and kubelets stand still until ``settle``."""
+        self._loop.pause()
+
+    def settle(self) -> None:
+        """Let everything happen that needs no more time."""
+        self._loop.settle()
 
     @property
     def url(self) -> str:
@@ -104,7 +120,11 @@ class FakeCluster:
 
     def _handle(self, request: Request) -> Answer:
         self.requests.append((request.method, request.path))
-        return self._api.handle(request)
+        try:
+            return self._api.handle(request)
+        except Exception as error:  # noqa: BLE001 - a mistake of the fake: told when the cluster is closed
+            self.crashes.append(error)
+            return Answer(500, f"{error!r}\n")
 
     # Credentials
 

@@ -38,8 +38,6 @@ def _container(container: Obj) -> None:
     for amounts in (resources.get("limits"), resources.get("requests")):
         for name, value in (amounts or {}).items():
             amounts[name] = canonical(value)
-    for name, value in (resources.get("limits") or {}).items():
-        resources.setdefault("requests", {}).setdefault(name, value)
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     if "image" in container:
@@ -93,9 +91,10 @@ def _api_access(spec: Obj) -> None:
 def admit_pod(pod: Obj) -> None:
     """What admission adds to a new pod: account, priority, tolerations, the token's volume."""
     spec = pod["spec"]
-    spec.setdefault("serviceAccountName", "default")
-    spec["serviceAccount"] = spec["serviceAccountName"]
     mirror = "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
+    if not mirror:
+        spec.setdefault("serviceAccountName", "default")
+        spec["serviceAccount"] = spec["serviceAccountName"]
     if not mirror and spec.get("automountServiceAccountToken", True):
         _api_access(spec)
     tolerations = spec.setdefault("tolerations", [])
@@ -111,7 +110,12 @@ def admit_pod(pod: Obj) -> None:
 
 
 def _pod(obj: Obj) -> None:
-    pod_spec(obj.setdefault("spec", {}))
+    spec = obj.setdefault("spec", {})
+    pod_spec(spec)
+    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+        resources = container["resources"]
+        for name, value in (resources.get("limits") or {}).items():
+            resources.setdefault("requests", {}).setdefault(name, value)
 
 
 def _template(spec: Obj) -> None:
@@ -216,6 +220,23 @@ def _secret(obj: Obj) -> None:
     obj.setdefault("type", "Opaque")
 
 
+def _config_map(obj: Obj) -> None:
+    _drop_zero(obj, "data", "binaryData", "immutable")
+
+
+def _event(obj: Obj) -> None:
+    obj.setdefault("source", {})
+    for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
+        obj.setdefault(field, None)
+    obj.setdefault("reportingComponent", "")
+    obj.setdefault("reportingInstance", "")
+
+
+def _api_service(obj: Obj) -> None:
+    if "service" in obj["spec"]:
+        obj["spec"]["service"].setdefault("port", 443)
+
+
 def _namespace(obj: Obj) -> None:
     obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
     obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
@@ -255,6 +276,9 @@ _DEFAULTS: dict[str, Callable[[Obj], None]] = {
     "LimitRange": _limit_range,
     "Secret": _secret,
     "Namespace": _namespace,
+    "Event": _event,
+    "ConfigMap": _config_map,
+    "APIService": _api_service,
 }
 
 INITIAL_STATUS: dict[str, Obj] = {

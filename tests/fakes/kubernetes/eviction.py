@@ -100,7 +100,6 @@ def _mark_disrupted(registry: Registry, pod: Obj) -> None:
         {
             "type": "DisruptionTarget",
             "status": "True",
-            "observedGeneration": pod["metadata"].get("generation", 1),
             "lastProbeTime": None,
             "lastTransitionTime": timestamp(),
             "reason": "EvictionByEvictionAPI",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.fakes.kubernetes import errors
 from tests.fakes.kubernetes.objects import Obj, labels_of
-from tests.fakes.kubernetes.resources import CLAIMS, Resource
+from tests.fakes.kubernetes.resources import CLAIMS, EVENTS, Resource
 from tests.fakes.kubernetes.selectors import field_selector, label_selector
 from tests.fakes.kubernetes.store import Store
 
@@ -33,7 +33,11 @@ def matcher(resource: Resource, query: dict[str, str]) -> Callable[[Obj], bool]:
     """
     by_label = label_selector(query.get("labelSelector", ""))
     plain = resource is CLAIMS
-    by_field = field_selector(query.get("fieldSelector", ""), resource.selectable, plain)
+    fields = resource.selectable
+    text = query.get("fieldSelector", "")
+    if resource is EVENTS and "regarding." in text and query.get("group") == "events.k8s.io":
+        text = text.replace("regarding.", "involvedObject.")
+    by_field = field_selector(text, fields, plain)
     return lambda obj: by_label(labels_of(obj)) and by_field(obj)
 
 
@@ -133,7 +137,7 @@ def list_objects(store: Store, resource: Resource, namespace: str, query: dict[s
         objects = [o for o in objects if f"{o['metadata'].get('namespace', '')}/{o['metadata']['name']}\0" > after]
     found = [o for o in objects if matches(o)]
     metadata: Obj = {"resourceVersion": str(version)}
-    if query.get("resourceVersion") == "0" and not query.get("continue"):
+    if query.get("resourceVersion") == "0":
         limit = 0
     if limit > 0 and len(found) > limit:
         metadata["continue"] = _token(version, found[limit - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -13,8 +14,9 @@ from tests.fakes.kubernetes.objects import Obj
 from tests.fakes.kubernetes.patches import json_patch, merge_patch, strategic_merge
 from tests.fakes.kubernetes.resources import Resource
 from tests.fakes.kubernetes.routes import Route
+from tests.fakes.kubernetes.schema import DecodingError, decode, go_map, prune
 
-_JSON_PATCH, _MERGE, _STRATEGIC, _APPLY = (
+_JSON_PATCH, _MERGE, _STRATEGIC, APPLY = (
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
@@ -23,46 +25,42 @@ _JSON_PATCH, _MERGE, _STRATEGIC, _APPLY = (
 _READABLE = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
     return request.header("content-type").partition(";")[0].strip()
 
 
 def _unknown_format(accepted: tuple[str, ...]) -> errors.ApiError:
     listed = ", ".join(accepted)
-    return errors.failure(
-        415,
-        "UnsupportedMediaType",
-        f"the body of the request was in an unknown format - accepted media types include: {listed}",
-    )
+    message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
+    return errors.failure(415, "UnsupportedMediaType", message)
 
 
 def _parsed(request: Request, kind: str) -> Any:
-    media_type = _media_type(request) or "application/json"
-    if media_type not in _READABLE:
+    sent = media_type(request) or "application/json"
+    if sent not in _READABLE:
         raise _unknown_format(_READABLE)
-    if media_type == "application/yaml":
+    if sent == "application/yaml":
         return yaml.safe_load(request.body)
     try:
         return json.loads(request.body)
     except ValueError:
         text = request.body.decode(errors="replace")
-        why = (
-            f"invalid character '{text.lstrip('{[ ')[:1]}' looking for beginning of object key string"
-            if text.strip()
-            else "unexpected end of JSON input (<empty>)"
-        )
+        why = f"invalid character '{text.lstrip('{[ ')[:1]}' looking for beginning of object key string ({text[:64]})"
+        if not text.strip():
+            why = "unexpected end of JSON input (<empty>)"
         raise errors.bad_request(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"json parse error: {why}" + (f" ({_excerpt(text)})" if text.strip() else "")
+            f"json parse error: {why}"
         ) from None
 
 
-def _excerpt(text: str) -> str:
-    return json.dumps(text[:64])[1:-1]
+def warning(unknown: list[str]) -> dict[str, str]:
+    """The header that tells of unknown fields."""
+    return {"Warning": ", ".join(f'299 - "unknown field \\"{path}\\""' for path in unknown)} if unknown else {}
 
 
-def read_object(request: Request, resource: Resource, route: Route) -> Obj:
-    """The object in the body.
+def read_object(request: Request, resource: Resource, route: Route) -> tuple[Obj, list[str]]:
+    """(the object in the body, the unknown fields that were dropped).
 
     Raises:
         ApiError: 400, 415, 500 (a version on an object to be created).
@@ -75,18 +73,30 @@ def read_object(request: Request, resource: Resource, route: Route) -> Obj:
             f'{kind} in version "{body.get("apiVersion")}" cannot be handled as a {resource.kind}: '
             f"converting (v1.{kind}) to ({group}.{resource.kind}): unknown conversion"
         )
-    metadata = body.setdefault("metadata", {})
+    metadata = body.get("metadata")
+    if metadata is None:
+        metadata = body["metadata"] = {}
     if resource.namespaced and metadata.get("namespace") not in (None, "", route.namespace):
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     if route.name and metadata.get("name", route.name) != route.name:
-        raise errors.bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({route.name})"
-        )
+        named = f"({metadata['name']}) does not match the name on the URL ({route.name})"
+        raise errors.bad_request(f"the name of the object {named}")
     if not route.name and metadata.get("resourceVersion"):
         raise errors.failure(500, None, "resourceVersion should not be set on objects to be created")
-    return body  # type: ignore[no-any-return]
+    unknown = prune(resource, body)
+    if unknown and request.query.get("fieldValidation") == "Strict":
+        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise errors.bad_request(
+            f'{kind} in version "{route.version}" cannot be handled as a {kind}: strict decoding error: {listed}'
+        )
+    try:
+        decode(resource, body)
+    except DecodingError as error:
+        why = f'{kind} in version "{route.version}" cannot be handled as a {kind}: {error}'
+        raise errors.bad_request(why) from None
+    return body, unknown
 
 
 def _decoded_patch(request: Request, wanted: type, name: str) -> Any:
@@ -97,21 +107,40 @@ def _decoded_patch(request: Request, wanted: type, name: str) -> Any:
     return content
 
 
-def patched(request: Request, resource: Resource, old: Obj) -> Obj:
-    """The object as the patch would have it.
+def _bad_patch(shown: str, why: str) -> errors.ApiError:
+    cause = errors.invalid_value("patch", json.dumps(shown), why)
+    error = errors.invalid("", "", "", [cause])
+    error.status["details"].pop("kind")
+    return error
+
+
+def patched(request: Request, resource: Resource, old: Obj) -> tuple[Obj, list[str]]:
+    """(the object as the patch would have it, the unknown fields that were dropped).
 
     Raises:
         ApiError: 400, 415, 422.
     """
-    media_type = _media_type(request)
-    if media_type == _JSON_PATCH:
-        return json_patch(old, _decoded_patch(request, list, "[]handlers.jsonPatchOp"))
-    if media_type == _MERGE:
+    sent = media_type(request)
+    shown = ""
+    if sent == _JSON_PATCH:
+        new = json_patch(old, _decoded_patch(request, list, "[]handlers.jsonPatchOp"))
+    elif sent == _MERGE:
+        new = merge_patch(old, _decoded_patch(request, dict, "map[string]interface {}"))
+    elif sent == _STRATEGIC and not resource.custom:
         patch = _decoded_patch(request, dict, "map[string]interface {}")
-        return merge_patch(old, patch)  # type: ignore[no-any-return]
-    if media_type == _STRATEGIC and not resource.custom:
-        return strategic_merge(old, _decoded_patch(request, dict, "map[string]interface {}"))
-    accepted: tuple[str, ...] = (
-        (_JSON_PATCH, _MERGE, _APPLY) if resource.custom else (_JSON_PATCH, _MERGE, _STRATEGIC, _APPLY)
-    )
-    raise _unknown_format(accepted)
+        new, shown = strategic_merge(old, patch), go_map(patch)
+    elif resource.custom and sent == _STRATEGIC:
+        raise _unknown_format((_JSON_PATCH, _MERGE, APPLY))
+    else:
+        raise errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    new = copy.deepcopy(new)
+    shown = shown or json.dumps(new)
+    unknown = [] if new.get("kind") == "Scale" else prune(resource, new)
+    if unknown and request.query.get("fieldValidation") == "Strict":
+        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise _bad_patch(shown, f"strict decoding error: {listed}")
+    try:
+        decode(resource, new)
+    except DecodingError as error:
+        raise _bad_patch(shown, str(error)) from None
+    return new, unknown

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from tests.fakes.kubernetes import defaults, errors
 from tests.fakes.kubernetes.objects import Obj, is_finished, is_terminating, new_uid, random_suffix, timestamp
-from tests.fakes.kubernetes.resources import NAMESPACES, PODS, Resource
+from tests.fakes.kubernetes.resources import DEPLOYMENTS, NAMESPACES, PODS, Resource
 from tests.fakes.kubernetes.store import Store
+from tests.fakes.kubernetes.validation import validate_conditions
 
 Admission = Callable[[Resource, Obj, Obj | None], None]
 """(resource, new object, old object or None): may change the new object, or refuse with ApiError."""
@@ -42,6 +43,17 @@ class Registry:
         if found is None:
             raise errors.not_found(resource.plural, resource.group, name)
         return found
+
+    def get_for_update(self, resource: Resource, namespace: str, name: str, body: Obj) -> Obj:
+        """As ``get``; a body that names the uid of what is gone gets a conflict.
+
+        Raises:
+            ApiError: 404, 409.
+        """
+        uid = body["metadata"].get("uid")
+        if uid and self.store.find(resource.id, namespace, name) is None:
+            raise _other_uid(resource, namespace, name, uid, "")
+        return self.get(resource, namespace, name)
 
     def create(self, resource: Resource, namespace: str, obj: Obj, *, dry_run: bool = False) -> Obj:
         """Store a new object, with defaults and admission.
@@ -101,7 +113,6 @@ class Registry:
         *,
         subresource: str = "",
         dry_run: bool = False,
-        admit: bool = True,
     ) -> Obj:
         """Write ``new`` over ``old``; what changes nothing keeps its version.
 
@@ -117,31 +128,29 @@ class Registry:
             if field in before:
                 metadata[field] = before[field]
         self._keep_other_part(resource, old, new, subresource)
-        for field in ("labels", "annotations", "finalizers", "ownerReferences"):
-            if field in metadata and not metadata[field]:
-                del metadata[field]
-        if admit and subresource != "status":
-            self._admission(resource, new, old)
-        if resource.generation and _spec(new) != _spec(old):
+        metadata = new["metadata"]
+        _drop_empty(metadata)
+        self._check_change(resource, old, new, subresource)
+        if resource.generation and _generated(resource, new, subresource) != _generated(resource, old, subresource):
             metadata["generation"] = before.get("generation", 0) + 1
         if new == old:
             return old
         if dry_run:
             return new
         if is_terminating(new) and not metadata.get("finalizers") and before.get("finalizers"):
-            return self.store.remove(resource.id, new)
+            return self.store.remove(resource.id, old)
         return self.store.put(resource.id, new)
+
+    def _check_change(self, resource: Resource, old: Obj, new: Obj, subresource: str) -> None:
+        if subresource != "status":
+            self._admission(resource, new, old)
+        elif resource.custom:
+            validate_conditions(resource, new)
 
     def _check_version(self, resource: Resource, metadata: Obj, before: Obj) -> None:
         name = before["name"]
         if metadata.get("uid") not in (None, "", before["uid"]):
-            namespace = f"{before['namespace']}/" if "namespace" in before else ""
-            why = (
-                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{namespace}{name}, "
-                f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {metadata['uid']}, "
-                f"UID in object meta: {before['uid']}"
-            )
-            raise errors.conflict(resource.plural, resource.group, name, why)
+            raise _other_uid(resource, before.get("namespace", ""), name, metadata["uid"], before["uid"])
         if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
             raise errors.modified(resource.plural, resource.group, name)
 
@@ -248,5 +257,24 @@ class Registry:
         return self.store.put(PODS.id, marked)
 
 
-def _spec(obj: Obj) -> Obj:
-    return {k: v for k, v in obj.items() if k not in ("metadata", "status")}
+def _other_uid(resource: Resource, namespace: str, name: str, wanted: str, actual: str) -> errors.ApiError:
+    where = f"{namespace}/{name}" if namespace else name
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{where}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}"
+    )
+    return errors.conflict(resource.plural, resource.group, name, why)
+
+
+def _drop_empty(metadata: Obj) -> None:
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
+
+
+def _generated(resource: Resource, obj: Obj, subresource: str) -> Obj:
+    """What ``metadata.generation`` counts the changes of: the spec, and of a Deployment its annotations."""
+    counted = {k: v for k, v in obj.items() if k not in ("metadata", "status")}
+    if resource is DEPLOYMENTS and subresource != "status":
+        counted["annotations"] = obj["metadata"].get("annotations")
+    return counted

@@ -7,8 +7,15 @@ import json
 from tests.fakes.kubernetes import errors
 from tests.fakes.kubernetes.access import Attributes, Authorizer, User, attributes_of_review
 from tests.fakes.kubernetes.messages import Answer, Request
-from tests.fakes.kubernetes.objects import Obj
+from tests.fakes.kubernetes.objects import Obj, timestamp
 from tests.fakes.kubernetes.routes import Route
+
+_KINDS = {
+    "selfsubjectaccessreviews": "SelfSubjectAccessReview",
+    "subjectaccessreviews": "SubjectAccessReview",
+    "selfsubjectreviews": "SelfSubjectReview",
+    "selfsubjectrulesreviews": "SelfSubjectRulesReview",
+}
 
 
 def _status(authorizer: Authorizer, user: User, asked: Attributes) -> Obj:
@@ -33,7 +40,8 @@ def answer(authorizer: Authorizer, request: Request, route: Route) -> Answer:
     """Raises: ApiError 404, 405, 422."""
     if request.method != "POST":
         raise errors.method_not_allowed()
-    body: Obj = json.loads(request.body)
+    group_version = f"{route.group}/{route.version}"
+    body: Obj = {"apiVersion": group_version, "kind": _KINDS.get(route.plural, ""), **json.loads(request.body)}
     match route.plural:
         case "selfsubjectaccessreviews":
             return _access(authorizer, body, request.user)
@@ -44,7 +52,9 @@ def answer(authorizer: Authorizer, request: Request, route: Route) -> Answer:
             info: Obj = {"username": request.user.name, "groups": list(request.user.groups)}
             if request.user.credential:
                 info["extra"] = {"authentication.kubernetes.io/credential-id": [f"JTI={request.user.credential}"]}
-            return Answer(201, {**body, "metadata": {}, "status": {"userInfo": info}})
+            if request.user.uid:
+                info["uid"] = request.user.uid
+            return Answer(201, {**body, "metadata": {"creationTimestamp": timestamp()}, "status": {"userInfo": info}})
         case "selfsubjectrulesreviews":
             rules: Obj = {"resourceRules": [], "nonResourceRules": [], "incomplete": False}
             return Answer(201, {**body, "metadata": {}, "spec": {}, "status": rules})

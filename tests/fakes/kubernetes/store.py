@@ -83,6 +83,8 @@ class Store:
 
     def compact(self, version: int | None = None) -> None:
         """Forget the history up to ``version`` (default: all of it): older list tokens and watches get 410."""
+        if version is None:
+            self.version += 1
         self.compacted = self.version if version is None else version
         self._history = [c for c in self._history if c.version > self.compacted]
 

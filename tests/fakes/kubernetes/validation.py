@@ -60,7 +60,7 @@ _POD_MUTABLE = (
 
 
 def _without_images(spec: Obj) -> Obj:
-    left = {k: v for k, v in spec.items() if k not in ("activeDeadlineSeconds", "tolerations", "nodeName")}
+    left = {k: v for k, v in spec.items() if k not in ("activeDeadlineSeconds", "tolerations")}
     left["containers"] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get("containers", [])]
     return left
 
@@ -147,6 +147,50 @@ def _lease(obj: Obj, _: Obj | None) -> Causes:
     return []
 
 
+_CLAIM_IMMUTABLE = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+)
+
+
+def _claim(obj: Obj, old: Obj | None) -> Causes:
+    if old is None:
+        return []
+    fixed = ("accessModes", "storageClassName", "volumeMode", "selector", "dataSource")
+    asked, had = ((o["spec"].get("resources") or {}).get("requests") or {} for o in (obj, old))
+    changed = any(obj["spec"].get(f) != old["spec"].get(f) for f in fixed)
+    if changed or (asked != had and old["status"].get("phase") != "Bound"):
+        return [forbidden_value("spec", _CLAIM_IMMUTABLE)]
+    capacity = (old["status"].get("capacity") or {}).get("storage", 0)
+    if asked != had and amount(asked.get("storage", 0)) < amount(capacity):
+        return [forbidden_value("spec.resources.requests.storage", "field can not be less than status.capacity")]
+    return []
+
+
+def _certificate(obj: Obj, _: Obj | None) -> Causes:
+    spec = obj.get("spec") or {}
+    causes = [required(f"spec.{f}") for f in ("issuerRef", "secretName") if not spec.get(f)]
+    if isinstance(spec.get("dnsNames"), str):
+        why = 'spec.dnsNames in body must be of type array: "string"'
+        causes.append(Cause("FieldValueTypeInvalid", f'Invalid value: "string": {why}', "spec.dnsNames"))
+    return causes
+
+
+def validate_conditions(resource: Resource, obj: Obj) -> None:
+    """What the schema of a custom resource says about its status.
+
+    Raises:
+        ApiError: 422.
+    """
+    allowed = ("True", "False", "Unknown")
+    causes = [
+        unsupported(f"status.conditions[{i}].status", _shown(c.get("status")), allowed)
+        for i, c in enumerate((obj.get("status") or {}).get("conditions") or [])
+        if c.get("status") not in allowed
+    ]
+    if causes:
+        raise invalid(resource.kind, resource.group, obj["metadata"]["name"], causes)
+
+
 _RULES: dict[str, Callable[[Obj, Obj | None], Causes]] = {
     "Pod": _pod,
     "Deployment": _workload,
@@ -159,13 +203,15 @@ _RULES: dict[str, Callable[[Obj, Obj | None], Causes]] = {
     "Secret": _secret,
     "HorizontalPodAutoscaler": _autoscaler,
     "Lease": _lease,
+    "Certificate": _certificate,
+    "PersistentVolumeClaim": _claim,
 }
 
 
 def validate(resource: Resource, obj: Obj, old: Obj | None) -> None:
     """Raises: ApiError 422, naming every field that is wrong."""
     causes = _name(obj)
-    rule = _RULES.get(resource.kind) if not resource.group.endswith("cert-manager.io") else None
+    rule = _RULES.get(resource.kind)
     if rule is not None:
         causes += rule(obj, old)
     if causes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from tests.fakes.kubernetes import errors
 from tests.fakes.kubernetes.lists import integer, matcher, too_large
 from tests.fakes.kubernetes.objects import Obj
-from tests.fakes.kubernetes.resources import Resource
+from tests.fakes.kubernetes.resources import EVENTS, Resource
 from tests.fakes.kubernetes.store import Change, Store
 
 Show = Callable[[Obj], Obj]
@@ -49,7 +49,14 @@ class Watch:
     """One watch request, to be iterated outside of the store's lock."""
 
     def __init__(
-        self, store: Store, resource: Resource, namespace: str, query: dict[str, str], show: Show, stop: threading.Event
+        self,
+        store: Store,
+        resource: Resource,
+        namespace: str,
+        query: dict[str, str],
+        show: Show,
+        stop: threading.Event,
+        pace: float,
     ) -> None:
         """Raises: ApiError for bad options; a forgotten version is told as an ERROR event."""
         _check_options(query)
@@ -58,9 +65,9 @@ class Watch:
         self._bookmarks = query.get("allowWatchBookmarks", "").lower() in ("true", "1")
         self._initial = query.get("sendInitialEvents", "").lower() in ("true", "1")
         self._from = query.get("resourceVersion", "")
-        self._ends = time.monotonic() + (
-            integer(query["timeoutSeconds"]) if query.get("timeoutSeconds") else _DEFAULT_TIMEOUT
-        )
+        seconds = integer(query["timeoutSeconds"]) if query.get("timeoutSeconds") else _DEFAULT_TIMEOUT
+        self._pace = pace
+        self._ends = time.monotonic() + seconds * pace
         self._stop = stop
 
     def events(self) -> Iterator[Obj | None]:
@@ -80,23 +87,27 @@ class Watch:
             else:
                 started = [o for o in store.all(self._resource.id, self._namespace) if self._matches(o)]
         yield from (_event("ADDED", self._show(o)) for o in started)
-        if self._initial:
+        if self._initial or (self._bookmarks and not self._from):
             yield self._bookmark(version, {"k8s.io/initial-events-end": "true"})
+            self._bookmarks = False
         yield from self._follow(version)
 
     def _follow(self, version: int) -> Iterator[Obj | None]:
         marked = not self._bookmarks
-        while not self._stop.is_set() and (left := self._ends - time.monotonic()) > 0:
+        # What happened before the request is told however short the time for it was.
+        caught_up = False
+        while not self._stop.is_set() and ((left := self._ends - time.monotonic()) > 0 or not caught_up):
+            caught_up = True
             with self._store.lock:
                 if version < self._store.compacted and not self._store.since(version):
                     version = max(version, self._store.compacted)
                 changes = self._store.since(version)
                 if not changes:
-                    self._store.lock.wait(min(left, _BEAT))
+                    self._store.lock.wait(max(0, min(left, _BEAT)))
                     changes = self._store.since(version)
                 version = self._store.version
             yield from self._told(changes)
-            if not marked and left < _BOOKMARK_BEFORE_END:
+            if not marked and left < _BOOKMARK_BEFORE_END * self._pace:
                 marked = True
                 yield self._bookmark(version)
             yield None
@@ -114,7 +125,7 @@ class Watch:
                     yield _event(kind, self._show(change.object))
 
     def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> Obj:
-        metadata: Obj = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: Obj = {"resourceVersion": str(version)}
         if annotations:
             metadata["annotations"] = annotations
         return _event(
@@ -124,5 +135,8 @@ class Watch:
 
     def _gone(self, version: int) -> Obj:
         message = f"too old resource version: {version} ({self._store.compacted + 1})"
+        if self._resource is EVENTS:
+            # Events are not in the watch cache, and etcd has other words.
+            message = "The resourceVersion for the provided watch is too old."
         error = errors.expired(message)
         return _event("ERROR", error.status)

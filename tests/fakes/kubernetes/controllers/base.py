@@ -21,6 +21,10 @@ class Settings:
         stop_delay: From the request to terminate to gone, at most the grace period (``lab/stop-after`` wins).
         broken_images: Images whose name starts so cannot be pulled.
         node_grace: From a silent node to ``Ready=Unknown``.
+        taint_delay: From a cordon to its taint.
+        silent_nodes: Nodes whose kubelet has stopped.
+        paused: Controllers that stand still: ``scheduler``, ``budgets``.
+        watch_pace: How long a second of a watch's ``timeoutSeconds`` lasts.
     """
 
     start_delay: float = 0.02
@@ -28,8 +32,10 @@ class Settings:
     stop_delay: float = 0.1
     broken_images: tuple[str, ...] = ("broken:", "broken/")
     node_grace: float = 0.05
+    taint_delay: float = 0.0
     silent_nodes: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
+    watch_pace: float = 1.0
 
 
 @dataclass

@@ -7,7 +7,13 @@ from tests.fakes.kubernetes.objects import Obj, is_terminating, name_of
 from tests.fakes.kubernetes.registry import DeleteOptions
 from tests.fakes.kubernetes.resources import BY_ID, Resource
 
-_OWNED = ("pods", "replicasets.apps", "controllerrevisions.apps", "endpointslices.discovery.k8s.io")
+_OWNED = (
+    "pods",
+    "replicasets.apps",
+    "controllerrevisions.apps",
+    "endpointslices.discovery.k8s.io",
+    "certificaterequests.cert-manager.io",
+)
 
 
 class Garbage(Controller):

@@ -46,13 +46,20 @@ def _set(status: Obj, kind: str, value: str, reason: str, message: str) -> Obj:
     old = condition({"status": status}, kind)
     if old is not None and (old["status"], old["reason"], old["message"]) == (value, reason, message):
         return status
-    return with_condition(status, kind, value, lastUpdateTime=timestamp(), reason=reason, message=message)
+    changed = with_condition(status, kind, value, lastUpdateTime=timestamp(), reason=reason, message=message)
+    # As the real controller does: what has changed goes to the end of the list.
+    last = [c for c in changed["conditions"] if c["type"] == kind]
+    return {**changed, "conditions": [c for c in changed["conditions"] if c["type"] != kind] + last}
 
 
 def _is_complete(deployment: Obj, status: Obj) -> bool:
     replicas = deployment["spec"]["replicas"]
     counts = [status.get(f, 0) for f in ("updatedReplicas", "replicas", "availableReplicas")]
     return counts == [replicas] * 3
+
+
+def _is_only_scaling(status: Obj) -> bool:
+    return bool(status.get("replicas", 0) == status.get("updatedReplicas", 0))
 
 
 def _moved(before: Obj, status: Obj) -> bool:
@@ -73,17 +80,18 @@ def _progress(deployment: Obj, status: Obj, new: Obj | None) -> Obj:
     if new is None:
         return status
     name = name_of(new)
+    if old is not None and old["reason"] == "NewReplicaSetAvailable" and _is_only_scaling(status):
+        return status
     if _is_complete(deployment, status):
         message = f'ReplicaSet "{name}" has successfully progressed.'
         return _set(status, "Progressing", "True", "NewReplicaSetAvailable", message)
     if old is None or _moved(deployment["status"], status):
-        return with_condition(
-            status,
-            *("Progressing", "True"),
-            lastUpdateTime=timestamp(),
-            reason="ReplicaSetUpdated",
-            message=f'ReplicaSet "{name}" is progressing.',
-        )
+        others = {**status, "conditions": [c for c in status["conditions"] if c["type"] != "Progressing"]}
+        message = f'ReplicaSet "{name}" is progressing.'
+        moved = _set(others, "Progressing", "True", "ReplicaSetUpdated", message)
+        if old is not None and old["status"] == "True":
+            moved["conditions"][-1]["lastTransitionTime"] = old["lastTransitionTime"]
+        return moved
     if old["reason"] in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
         return status
     if seconds_since(old["lastUpdateTime"]) > deployment["spec"]["progressDeadlineSeconds"]:

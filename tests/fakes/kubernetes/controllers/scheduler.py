@@ -144,9 +144,7 @@ class Scheduler(Controller):
     def _bind(self, pod: Obj, node: str) -> None:
         bound = {**pod, "spec": {**pod["spec"], "nodeName": node}, "metadata": dict(pod["metadata"])}
         copy_zone(self.store, bound)
-        bound["status"] = with_condition(
-            pod["status"], "PodScheduled", "True", lastProbeTime=None, observedGeneration=pod["metadata"]["generation"]
-        )
+        bound["status"] = with_condition(pod["status"], "PodScheduled", "True", lastProbeTime=None)
         self._told.pop(pod["metadata"]["uid"], None)
         self.store.put(PODS.id, bound)
 
