@@ -8,23 +8,6 @@ from nightshift.tasks import kubernetes as looking
 from tests.fakes.kubernetes import FakeCluster
 
 
-def test_a_node_is_seen_with_its_pods_and_what_all_nodes_are_asked_for(
-    fake: FakeCluster, connection: KubernetesConnection
-) -> None:
-    fake.add_node("n1")
-    fake.add_node("n2")
-    fake.add_pod("here", node="n1", namespace="shop")
-    fake.add_pod("there", node="n2", namespace="shop")
-    fake.add_budget("web", "web", namespace="shop", minAvailable=1)
-
-    found = looking.diagnose_node.__wrapped__("main", connection, "n1")  # type: ignore[attr-defined]
-
-    assert [pod.name for pod in found.pods] == ["here"]
-    assert {node.name for node in found.nodes} == {"n1", "n2"}
-    assert {name: asked.pods for name, asked in found.requested.items()} == {"n1": 1, "n2": 1}
-    assert [budget.name for budget in found.budgets] == ["web"]
-
-
 def test_a_workload_is_seen_with_what_it_was(fake: FakeCluster, connection: KubernetesConnection) -> None:
     fake.add_node("n3")
     fake.add_deployment("web", namespace="shop", image="app:1")
