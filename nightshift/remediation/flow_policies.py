@@ -14,13 +14,20 @@ from pydantic import TypeAdapter
 
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
+from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
 from nightshift.remediation.symptom import flows_with
 
-FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy
+FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
 FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
-    flows_with({"disk-space-reclaim": DiskSpacePolicy, "database-volume-reclaim": DatabaseVolumePolicy})
+    flows_with(
+        {
+            "disk-space-reclaim": DiskSpacePolicy,
+            "database-volume-reclaim": DatabaseVolumePolicy,
+            "host-certificate-renewal": HostCertificatePolicy,
+        }
+    )
 )
 """The flows that exist, with what validates their policy."""
 
@@ -39,7 +46,9 @@ KIND_NAMES = (
     "expand_claim",
     "prune_docker",
     "release_deleted_file",
+    "reload_service",
     "renew_certificate",
+    "renew_host_certificate",
     "restore_rows",
     "rollout_restart",
     "rollout_undo",

@@ -2,5 +2,6 @@
 
 import nightshift.tasks.database_volume_actions
 import nightshift.tasks.disk_space_actions
+import nightshift.tasks.host_certificate_actions
 import nightshift.tasks.kubernetes_actions
 import nightshift.tasks.kubernetes_evictions  # noqa: F401

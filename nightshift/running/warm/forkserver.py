@@ -32,6 +32,7 @@ from nightshift.running.warm.launcher import ENGINE, PASSED_ON
 
 PRELOADED = (
     "nightshift.flows.database_volume_reclaim",
+    "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.disk_space_reclaim",
 )
 """Modules that flow runs need, with all that these import."""

@@ -40,6 +40,7 @@ _MODULES = (
     "cutting",
     "cleaning",
     "permissions",
+    "renewing",
     "main",
 )
 """In the order in which they import each other."""

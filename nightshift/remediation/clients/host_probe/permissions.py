@@ -8,6 +8,7 @@ from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, path_text
 from nightshift.remediation.disk_space import arguments as disk
+from nightshift.remediation.host_certificates.arguments import ReloadService, RenewCertificate
 from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import printable
 
@@ -21,6 +22,7 @@ _WORDS: Mapping[str, str] = {
     "write": "write {why}",
     "descriptor": "look into the open files of {why}",
     "program": "run {why}, which is not installed",
+    "service": "reload {why}",
     "docker": "use Docker ({why})",
 }
 _AS_ROOT = "become: sudo in the host's connection, with a NOPASSWD rule in sudoers"
@@ -31,6 +33,7 @@ _GRANTS: Mapping[str, str] = {
     "write": "setfacl -m u:{user}:rw {why}, or " + _AS_ROOT,
     "descriptor": _AS_ROOT,
     "program": "install {subject}",
+    "service": _AS_ROOT,
     "docker": "usermod -aG docker {user}, and see that the engine runs",
 }
 
@@ -91,6 +94,17 @@ def to_clean(arguments: disk.CleanPackageCache) -> Iterator[Need]:
     """Emptying a package manager's cache with its own command."""
     yield "program", "apt-get"
     yield "directory", arguments.directory
+
+
+def to_renew(arguments: RenewCertificate) -> Iterator[Need]:
+    """Renewing a certificate with certbot."""
+    yield "program", "certbot"
+    yield "directory", f"{path_text(arguments.config_dir)}/archive/{arguments.lineage}"
+
+
+def to_reload(arguments: ReloadService) -> Iterator[Need]:
+    """Reloading a service of systemd."""
+    yield "service", arguments.unit
 
 
 def to_prune(arguments: disk.PruneDocker) -> Iterator[Need]:

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Dict
 
-from . import cleaning, cutting, keeping, looking, mounts, permissions, removing
+from . import cleaning, cutting, keeping, looking, mounts, permissions, removing, renewing
 from .wire import Gone, Refused, absolute, refusal_of
 
 
@@ -47,6 +47,10 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "prune_docker": cleaning.prune_docker,
     "docker_left": cleaning.docker_left,
     "lacks": permissions.lacks,
+    "certificate": renewing.certificate,
+    "renew_certificate": renewing.renew_certificate,
+    "reload_service": renewing.reload_service,
+    "service": renewing.service,
 }
 
 

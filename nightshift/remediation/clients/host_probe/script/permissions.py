@@ -91,6 +91,11 @@ def _program(subject: str) -> Optional[str]:
     return None if shutil.which(subject, path=_PATH) else subject
 
 
+def _service(subject: str) -> Optional[str]:
+    """Reloading a service is for root; what polkit may allow besides cannot be asked for without trying."""
+    return None if os.geteuid() == 0 else subject
+
+
 def _docker(subject: str) -> Optional[str]:
     try:
         engine.Engine(subject, 10.0).call("GET", "/version")
@@ -106,5 +111,6 @@ CHECKS = {
     "write": _write,
     "descriptor": _descriptor,
     "program": _program,
+    "service": _service,
     "docker": _docker,
 }

@@ -1,0 +1,280 @@
+"""Certificates on a real host: nginx serves them, certbot renews them, pebble issues them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.acme import PebbleServer
+from lab.patient_host import PatientHost
+from lab.ports import free_port
+from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
+from nightshift.remediation.clients import tls
+from nightshift.remediation.clients.host import open_host
+from nightshift.remediation.clients.host_probe.certificates import read_lineage
+from nightshift.remediation.host_certificates.facts import Certificate, FailureCause, Lineage
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.reports import report_of
+
+NGINX = """\
+pid /run/web.pid;
+error_log stderr;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path /run/web-body; proxy_temp_path /run/web-proxy; fastcgi_temp_path /run/web-fastcgi;
+  uwsgi_temp_path /run/web-uwsgi; scgi_temp_path /run/web-scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate /etc/letsencrypt/live/shop/fullchain.pem;
+    ssl_certificate_key /etc/letsencrypt/live/shop/privkey.pem;
+    location / {{ return 204; }}
+  }}
+}}
+"""
+UNIT = """\
+[Service]
+Type=forking
+PIDFile=/run/web.pid
+ExecStart=/usr/sbin/nginx -c /etc/web.conf
+ExecReload=/usr/sbin/nginx -c /etc/web.conf -s reload
+"""
+_RUN = """
+import sys
+from nightshift.flows.host_certificate_renewal import host_certificate_renewal
+state = host_certificate_renewal("shop", sys.argv[1], return_state=True)
+print("outcome:", state.name)
+"""
+TARGET = "shop/host/web1/endpoint/https%3A%2F%2Flocalhost"
+
+
+@dataclass
+class Web:
+    """A host with a web server whose certificate ends tomorrow, and the CA that would issue the next one."""
+
+    host: PatientHost
+    port: int
+    old: PebbleServer
+    """Issued what is served; its certificates end tomorrow."""
+    ca: PebbleServer
+    """The CA of the next renewal; its certificates are valid for 90 days."""
+    roots: Path
+
+    def served(self) -> Certificate:
+        return tls.look("127.0.0.1", self.port, "localhost", self.roots).certificate
+
+    def kept(self) -> Lineage:
+        with open_host("web1", self.host.connection()) as opened:
+            return read_lineage(opened, "shop", config_dir="/etc/letsencrypt", log_dir="/var/log/letsencrypt")
+
+    def renewal(self, *changes: tuple[str, str]) -> None:
+        """Change certbot's file about the renewal."""
+        path = self.host.path("/etc/letsencrypt/renewal/shop.conf")
+        text = path.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    def certbot(self, *arguments: str, check: bool = True) -> None:
+        self.host.run("certbot", *arguments, "--non-interactive", check=check)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    port = free_port()
+    with (
+        PatientHost({"/data": 8 * 2**20}, name="web1") as host,
+        PebbleServer(timedelta(days=1)) as old,
+        PebbleServer(timedelta(days=90), old.http_port) as ca,
+    ):
+        trusted = host.path("/etc/ssl/certs/ca-certificates.crt")
+        trusted.write_bytes(trusted.read_bytes() + old.https_root.read_bytes() + ca.https_root.read_bytes())
+        account = ("--register-unsafely-without-email", "--agree-tos")
+        host.run("certbot", "register", "--server", ca.directory, *account, "--non-interactive")
+        challenge = ("--standalone", "--http-01-port", str(old.http_port))
+        found = Web(host, port, old, ca, tmp_path / "roots.pem")
+        found.certbot(
+            "certonly", *challenge, "--server", old.directory, "-d", "localhost", "--cert-name", "shop", *account
+        )
+        # From now on the other CA renews it: with the account that was registered there.
+        (name,) = host.path(f"/etc/letsencrypt/accounts/localhost:{ca.port}/dir").iterdir()
+        text = host.path("/etc/letsencrypt/renewal/shop.conf").read_text()
+        (was,) = [line for line in text.splitlines() if line.startswith("account = ")]
+        found.renewal((old.directory, ca.directory), (was, f"account = {name.name}"))
+        host.path("/etc/web.conf").write_text(NGINX.format(port=port))
+        host.path("/etc/systemd/system/web.service").write_text(UNIT)
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "start", "web.service", "certbot.timer")
+        found.roots.write_bytes(old.roots() + ca.roots())
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
+    with PrefectServer(postgres.create_database("prefect_certificates")) as server:
+        yield server
+    postgres.drop_database("prefect_certificates")
+
+
+def run(web: Web, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:
+    """Run the whole flow in a process of its own; the name of the state it ends in."""
+    connection = web.host.connection()
+    policy = {
+        "endpoints": {
+            "https://localhost": {
+                "address": "127.0.0.1",
+                "port": web.port,
+                "server_name": "localhost",
+                "lineage": "shop",
+                "reload": ["web.service"],
+            }
+        },
+        "expires_within": "14d",
+        "trusted_roots": str(web.roots),
+        "watch": "2s",
+    }
+    system: dict[str, Any] = {
+        "id": "shop",
+        "display": "Shop",
+        "title": "A shop",
+        "mode": "auto",
+        "severities": {"critical": {}, "warning": {}, "info": {}},
+        "connections": {
+            "web1": {
+                "type": "ssh",
+                "address": connection.address,
+                "port": connection.port,
+                "host_key": connection.host_key,
+                "private_key": {"file": str(web.host.private_key_path)},
+            }
+        },
+        "runbooks": {
+            "SSLCertificateExpiring": {
+                "summary": "a certificate ends soon",
+                "severity": "warning",
+                "flow": "host-certificate-renewal",
+                "target": {
+                    "host": {"default": "web1"},
+                    "endpoint": {"label": "instance", "among": ["https://localhost"]},
+                },
+                "policy": policy,
+            }
+        },
+    }
+    (folder / "runbooks").mkdir()
+    (folder / "runbooks" / "shop.yaml").write_text(json.dumps(system))
+    environment = {
+        **os.environ,
+        "NIGHTSHIFT_DATABASE_URL": ledger_url,
+        "NIGHTSHIFT_HOME": str(folder),
+        "NIGHTSHIFT_RUNBOOKS": str(folder / "runbooks"),
+        "PREFECT_API_URL": prefect.url,
+        "PREFECT_HOME": str(folder / "prefect"),
+    }
+    command = [sys.executable, "-c", _RUN, TARGET]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.rpartition("outcome: ")[2].strip()
+
+
+def soon() -> float:
+    return (datetime.now(UTC) + timedelta(days=14)).timestamp()
+
+
+def test_a_certificate_that_ends_soon_is_renewed_once_and_served(
+    web: Web, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    before = web.served()
+    assert before.not_after < soon()
+
+    outcome = run(web, prefect, database_url, tmp_path)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    after = web.served()
+    assert after.serial != before.serial
+    assert after.not_after > soon()
+    assert sorted(path.name for path in web.host.path("/etc/letsencrypt/archive/shop").glob("cert*")) == [
+        "cert1.pem",
+        "cert2.pem",
+    ], "once, not more often"
+    assert after.serial in report
+
+
+def test_what_was_renewed_already_is_only_reloaded(
+    web: Web, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    worker_before = web.host.run("systemctl", "show", "-P", "MainPID", "web.service").stdout
+    web.certbot("renew", "--cert-name", "shop", "--no-random-sleep-on-renew")
+    kept = web.kept().certificate
+    assert kept is not None
+    assert web.served().serial != kept.serial
+
+    outcome = run(web, prefect, database_url, tmp_path)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    assert web.served().serial == kept.serial
+    assert web.host.run("systemctl", "show", "-P", "MainPID", "web.service").stdout == worker_before, "not restarted"
+    assert not web.host.path("/etc/letsencrypt/archive/shop/cert3.pem").exists(), "not renewed once more"
+
+
+def test_a_challenge_that_nobody_answers_is_told_and_tried_once(
+    web: Web, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    web.renewal((f"http01_port = {web.old.http_port}", f"http01_port = {free_port()}"))
+    web.host.run("systemctl", "stop", "certbot.timer")
+    before = web.served()
+
+    outcome = run(web, prefect, database_url, tmp_path)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Escalated", report
+    assert web.served().serial == before.serial
+    kept = web.kept()
+    assert kept.cause is FailureCause.UNREACHABLE
+    assert "The timer that renews certificates does not run" in report
+    log = web.host.path("/var/log/letsencrypt/letsencrypt.log").read_text()
+    assert log.count("Failed to renew certificate shop with error") == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        ("account", FailureCause.ACCOUNT),
+        ("port", FailureCause.PORT),
+        ("ca", FailureCause.CA),
+    ],
+)
+def test_why_a_renewal_failed_is_read_from_what_certbot_really_writes(
+    web: Web, spoil: str, cause: FailureCause
+) -> None:
+    if spoil == "account":
+        web.renewal(("account = ", "account = dead"))
+    elif spoil == "port":
+        web.renewal((f"http01_port = {web.old.http_port}", f"http01_port = {web.port}"))
+    else:
+        web.ca.stop()
+
+    web.certbot("renew", "--cert-name", "shop", "--no-random-sleep-on-renew", check=False)
+
+    assert web.kept().cause is cause
+
+
+def test_a_lineage_that_is_not_there_is_said_so(web: Web) -> None:
+    with open_host("web1", web.host.connection()) as opened:
+        lineage = read_lineage(opened, "other", config_dir="/etc/letsencrypt", log_dir="/var/log/letsencrypt")
+
+    assert lineage.certificate is None
+    assert lineage.complaint == "No such file or directory"
