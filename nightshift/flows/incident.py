@@ -22,7 +22,7 @@ from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.connections import HostConnection, LocalConnection, SshConnection
 from nightshift.remediation.decisions import Decision, Requester
 from nightshift.remediation.errors import ConfigurationError
-from nightshift.remediation.execution import Execution
+from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.identity import CodeKey, Identification, NotIdentifiedError
@@ -212,7 +212,9 @@ class Incident:
 
     def judged(self, verdict: Verdict, *, measured: str, chart: str = "") -> Conclusion:
         """Record the verdict; success is the symptom gone and staying gone. What did not help is taken back."""
-        ended, before = self._execution.ended, self._execution.reason
+        ended = self._execution.ended
+        failed = [result.reason for result in self._execution.results if result.status is Status.FAILED]
+        before = " ".join(text for text in (self._execution.reason, *failed[:_MOST_REASONS]) if text)
         entry: dict[str, Any] = {**verdict.model_dump(mode="json"), "measured": measured, "chart": chart}
         entry |= {"ended": ended, "before": before}
         self.ledger.journal.record(self.id, Kind.JUDGED, entry)

@@ -61,9 +61,12 @@ def renew_certificate(action: Action, connections: Connections) -> Effect:
     )
 
 
-def _runs(action: Action, connections: Connections) -> None:
+def _has_something_to_read(action: Action, connections: Connections) -> None:
+    unit = ReloadService.from_json(action.arguments).unit
     with host_of(action, connections) as host:
-        certificates.check_service(host, ReloadService.from_json(action.arguments).unit)
+        certificates.check_service(host, unit)
+    if _serves_what_is_kept(action, connections) is Observation.DONE:
+        raise TargetChangedError(f"{unit} serves the certificate that is on the host; reloading it would do nothing.")
 
 
 def _serves_what_is_kept(action: Action, connections: Connections) -> Observation:
@@ -87,7 +90,7 @@ def _lacks_to_reload(action: Action, connections: Connections) -> Sequence[Lack]
     kind=ReloadService.KIND,
     name="reload a service",
     timeout=ends_within(certificates.RELOADING_SECONDS),
-    precondition=_runs,
+    precondition=_has_something_to_read,
     observe=_serves_what_is_kept,
     permitted=_lacks_to_reload,
     undo=None,

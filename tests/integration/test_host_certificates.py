@@ -90,8 +90,9 @@ class Web:
         self.host.run("certbot", *arguments, "--non-interactive", check=check)
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
+@pytest.fixture(scope="module")
+def host_with_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """One host for all tests here; each begins as the first did."""
     port = free_port()
     with (
         PatientHost({"/data": 8 * 2**20}, name="web1") as host,
@@ -100,14 +101,12 @@ def web(tmp_path: Path) -> Iterator[Web]:
     ):
         trusted = host.path("/etc/ssl/certs/ca-certificates.crt")
         trusted.write_bytes(trusted.read_bytes() + old.https_root.read_bytes() + ca.https_root.read_bytes())
+        found = Web(host, port, old, ca, tmp_path_factory.mktemp("roots") / "roots.pem")
         account = ("--register-unsafely-without-email", "--agree-tos")
-        host.run("certbot", "register", "--server", ca.directory, *account, "--non-interactive")
-        challenge = ("--standalone", "--http-01-port", str(old.http_port))
-        found = Web(host, port, old, ca, tmp_path / "roots.pem")
-        found.certbot(
-            "certonly", *challenge, "--server", old.directory, "-d", "localhost", "--cert-name", "shop", *account
-        )
-        # From now on the other CA renews it: with the account that was registered there.
+        found.certbot("register", "--server", ca.directory, *account)
+        challenge = ("--standalone", "--http-01-port", str(old.http_port), "--server", old.directory)
+        found.certbot("certonly", *challenge, "-d", "localhost", "--cert-name", "shop", *account)
+        # From now on the other CA renews it, with the account that was registered there.
         (name,) = host.path(f"/etc/letsencrypt/accounts/localhost:{ca.port}/dir").iterdir()
         text = host.path("/etc/letsencrypt/renewal/shop.conf").read_text()
         (was,) = [line for line in text.splitlines() if line.startswith("account = ")]
@@ -115,9 +114,19 @@ def web(tmp_path: Path) -> Iterator[Web]:
         host.path("/etc/web.conf").write_text(NGINX.format(port=port))
         host.path("/etc/systemd/system/web.service").write_text(UNIT)
         host.run("systemctl", "daemon-reload")
-        host.run("systemctl", "start", "web.service", "certbot.timer")
+        host.run("cp", "-a", "/etc/letsencrypt", "/root/letsencrypt")
         found.roots.write_bytes(old.roots() + ca.roots())
         yield found
+
+
+@pytest.fixture
+def web(host_with_web: Web) -> Web:
+    host = host_with_web.host
+    host.run("rm", "-rf", "/etc/letsencrypt", "/var/log/letsencrypt/letsencrypt.log")
+    host.run("cp", "-a", "/root/letsencrypt", "/etc/letsencrypt")
+    host.run("systemctl", "start", "certbot.timer")
+    host.run("systemctl", "restart", "web.service")
+    return host_with_web
 
 
 @pytest.fixture(scope="module")
@@ -244,9 +253,11 @@ def test_a_challenge_that_nobody_answers_is_told_and_tried_once(
     assert web.served().serial == before.serial
     kept = web.kept()
     assert kept.cause is FailureCause.UNREACHABLE
-    assert "The timer that renews certificates does not run" in report
+    assert "the timer that renews them does not run" in report, report
     log = web.host.path("/var/log/letsencrypt/letsencrypt.log").read_text()
     assert log.count("Failed to renew certificate shop with error") == 1
+    assert "done: Reload" not in report, "there is nothing new to read"
+    assert "connection refused" in ledger.incidents.list(limit=1)[0].reason
 
 
 @pytest.mark.parametrize(
@@ -265,7 +276,10 @@ def test_why_a_renewal_failed_is_read_from_what_certbot_really_writes(
     elif spoil == "port":
         web.renewal((f"http01_port = {web.old.http_port}", f"http01_port = {web.port}"))
     else:
-        web.ca.stop()
+        closed = free_port()
+        web.renewal((web.ca.directory, f"https://localhost:{closed}/dir"))
+        accounts = "/etc/letsencrypt/accounts/localhost:"
+        web.host.run("cp", "-a", f"{accounts}{web.ca.port}", f"{accounts}{closed}")
 
     web.certbot("renew", "--cert-name", "shop", "--no-random-sleep-on-renew", check=False)
 

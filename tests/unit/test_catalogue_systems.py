@@ -67,13 +67,14 @@ def test_no_stated_severity_was_changed() -> None:
     assert sum(row["stated_severity"] == "unstated" for row in rows) == 15
 
 
-def test_only_the_disk_alerts_are_answered_and_the_others_say_so(catalogue: Catalogue) -> None:
+def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Catalogue) -> None:
     answered = {(system.id, name) for system, name, runbook in catalogue.runbooks() if runbook.answered}
 
     assert answered == {
         ("cryptofunk", "DiskSpaceWarning"),
         ("test_watcher", "HighDiskUsage"),
         ("bybit_strategy_tester", "DiskSpaceCritical"),
+        ("bybit_strategy_tester", "SSLCertificateExpiring"),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nightshift.remediation.durations import format_duration
 from nightshift.remediation.host_certificates.facts import CertificateDiagnosis, Served
 from nightshift.remediation.host_certificates.planner import in_words, moment
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
@@ -21,8 +20,9 @@ def is_good(served: Served, policy: HostCertificatePolicy) -> bool:
 
 
 def judge_served(before: CertificateDiagnosis, looks: Sequence[Served], policy: HostCertificatePolicy) -> Verdict:
-    """Healthy when each connection of at least the second half of the watch time showed a trusted certificate with more
-    time left than the alert asks for: the end of a watch counts, its beginning may still be the reload.
+    """Healthy when a trusted certificate with enough time left was shown to the end, for at least half of the time.
+
+    The beginning may still show the old one: a reload takes a moment to reach every process of a server.
 
     Args:
         before: the diagnosis.
@@ -55,7 +55,7 @@ def judge_served(before: CertificateDiagnosis, looks: Sequence[Served], policy: 
 
 
 def _good_to_the_end(looks: Sequence[Served], policy: HostCertificatePolicy) -> Sequence[Served]:
-    """The looks after the last bad one: a reload takes a moment to reach every process of a server."""
+    """The looks after the last bad one."""
     bad = [number for number, look in enumerate(looks) if not is_good(look, policy)]
     return looks[bad[-1] + 1 :] if bad else looks
 
