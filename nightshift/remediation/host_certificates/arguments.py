@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from nightshift.remediation.disk_space.arguments import ActionArguments
+from nightshift.remediation.arguments import ActionArguments
 
 
 class RenewCertificate(ActionArguments):
