@@ -79,7 +79,7 @@ def test_a_certificate_with_time_left_needs_nothing() -> None:
 def test_one_that_ends_soon_is_renewed_once_and_its_services_reloaded() -> None:
     made = plan()
 
-    assert [action.kind for action in made.actions] == ["renew_certificate", "reload_service", "reload_service"]
+    assert [action.kind for action in made.actions] == ["renew_host_certificate", "reload_service", "reload_service"]
     assert made.risk is Risk.LOW
     assert str(made.actions[0].bound) == "1 certificates"
     assert made.actions[0].items == ("shop.example",)
@@ -94,7 +94,7 @@ def test_one_that_was_renewed_already_is_only_reloaded() -> None:
 def test_one_on_the_host_that_ends_as_soon_is_no_reason_to_reload() -> None:
     made = plan(kept=certificate("b2", days=3))
 
-    assert made.actions[0].kind == "renew_certificate"
+    assert made.actions[0].kind == "renew_host_certificate"
 
 
 @pytest.mark.parametrize(

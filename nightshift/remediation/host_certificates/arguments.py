@@ -10,7 +10,7 @@ from nightshift.remediation.arguments import ActionArguments
 class RenewCertificate(ActionArguments):
     """Let certbot renew one lineage, if it is due; never by force."""
 
-    KIND: ClassVar[str] = "renew_certificate"
+    KIND: ClassVar[str] = "renew_host_certificate"
 
     lineage: str
     config_dir: str

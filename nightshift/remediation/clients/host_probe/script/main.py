@@ -48,7 +48,7 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "docker_left": cleaning.docker_left,
     "lacks": permissions.lacks,
     "certificate": renewing.certificate,
-    "renew_certificate": renewing.renew_certificate,
+    "renew_host_certificate": renewing.renew_certificate,
     "reload_service": renewing.reload_service,
     "service": renewing.service,
 }
