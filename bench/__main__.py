@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -47,6 +48,9 @@ def main() -> int:
         result["failures"].append("The bench took too long; what was measured by then is above.")
     except FailedError as error:
         result["failures"].append(str(error))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        # What was measured is told all the same.
+        result["failures"].append(f"Not everything could be taken down: {type(error).__name__}: {error}")
     finally:
         signal.alarm(0)
     return _told(result, screen, quick=quick)
