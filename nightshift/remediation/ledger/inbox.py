@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnClause, Connection, Engine, Row, Select, bindparam, case, column, func, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
@@ -35,52 +35,65 @@ LOOKS_BACK = "Fires within the time that its expression looks back"
 """How the note begins on an alert that may speak of the time before a repair."""
 
 
+def _row(alert: Alert) -> dict[str, Any]:
+    return {
+        "source": alert.source,
+        "fingerprint": alert.fingerprint,
+        "starts_at": alert.starts_at.isoformat(),
+        "status": alert.status,
+        "ends_at": alert.ends_at.isoformat() if alert.ends_at else None,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "generator_url": alert.generator_url,
+    }
+
+
+def _accept() -> Select[Any]:
+    """One statement for any number of alerts: writes them, and wakes intake when that is committed."""
+    table = schema.alert
+    names = ("source", "fingerprint", "starts_at", "status", "ends_at", "labels", "annotations", "generator_url")
+    columns: list[ColumnClause[Any]] = [column(name, table.c[name].type) for name in names]
+    given = func.jsonb_to_recordset(bindparam("alerts", type_=JSONB)).table_valued(*columns)
+    statement = insert(table).from_select(names, select(given.render_derived(with_types=True)))
+    new = statement.excluded
+    written = statement.on_conflict_do_update(
+        index_elements=[table.c.source, table.c.fingerprint, table.c.starts_at],
+        set_={
+            # The last word counts: after a restart of Alertmanager an alert may resolve and fire again
+            # under the same start. A repeat that comes late costs one look at a healthy target.
+            "status": new.status,
+            "ends_at": new.ends_at,
+            "annotations": new.annotations,
+            "last_seen": NOW,
+            "deliveries": table.c.deliveries + 1,
+            # Look again when it changed its mind, or still fires although its incident has ended.
+            "taken_in": table.c.taken_in & (table.c.status == new.status) & (new.status == "resolved"),
+        },
+    )
+    return select(func.pg_notify(NEW_ALERTS, "")).add_cte(written.cte("written"))
+
+
+_ACCEPT = _accept()
+
+
 class Inbox:
     """Takes alerts in durably; intake looks at them afterwards."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._at_once = engine.execution_options(isolation_level="AUTOCOMMIT")
+        """Each statement is a transaction: nothing is said but the statement."""
 
     def accept(self, alerts: Sequence[Alert]) -> None:
-        """Write all alerts in one transaction; when this returns they are durable."""
+        """Write all alerts in one statement; when this returns they are durable."""
         if not alerts:
             return
         # One row may occur once per statement; the last state in a body wins. Sorted, so that two
         # gateways taking in the same alerts lock them in the same order.
         latest = {(a.source, a.fingerprint, a.starts_at): a for a in alerts}
-        rows = [
-            {
-                "source": a.source,
-                "fingerprint": a.fingerprint,
-                "starts_at": a.starts_at,
-                "status": a.status,
-                "ends_at": a.ends_at,
-                "labels": a.labels,
-                "annotations": a.annotations,
-                "generator_url": a.generator_url,
-            }
-            for _, a in sorted(latest.items(), key=lambda item: item[0])
-        ]
-        table = schema.alert
-        statement = insert(table)
-        new = statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=[table.c.source, table.c.fingerprint, table.c.starts_at],
-            set_={
-                # The last word counts: after a restart of Alertmanager an alert may resolve and fire again
-                # under the same start. A repeat that comes late costs one look at a healthy target.
-                "status": new.status,
-                "ends_at": new.ends_at,
-                "annotations": new.annotations,
-                "last_seen": NOW,
-                "deliveries": table.c.deliveries + 1,
-                # Look again when it changed its mind, or still fires although its incident has ended.
-                "taken_in": table.c.taken_in & (table.c.status == new.status) & (new.status == "resolved"),
-            },
-        )
-        with self._engine.begin() as connection:
-            connection.execute(statement, rows)
-            connection.execute(text(f"notify {NEW_ALERTS}"))
+        rows = [_row(alert) for _, alert in sorted(latest.items(), key=lambda item: item[0])]
+        with self._at_once.connect() as connection:
+            connection.execute(_ACCEPT, {"alerts": rows})
 
     def now(self, connection: Connection) -> datetime:
         """The time by which alerts were first seen."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, cast, func, insert, literal, select
+from sqlalchemy import Connection, Engine, cast, func, insert, literal, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
@@ -118,6 +118,17 @@ class Row:
         )
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What is to be appended."""
+
+    incident_id: int | None
+    kind: Kind
+    entry: dict[str, Any]
+    action_id: UUID | None = None
+    fence: int | None = None
+
+
 def _hash(
     previous: str,
     sequence: int,
@@ -155,29 +166,31 @@ class Journal:
         fence: int | None = None,
     ) -> int:
         """Add a row inside the caller's transaction, as its last step: it holds the chain's lock until the commit."""
+        return self.append_all(connection, [Entry(incident_id, kind, entry, action_id, fence)])
+
+    def append_all(self, connection: Connection, entries: Sequence[Entry]) -> int:
+        """The same for several rows at once, in this order; the sequence of the last one, 0 when there are none."""
+        if not entries:
+            return 0
         self.hold(connection)
         table = schema.journal
-        last = connection.execute(
-            select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
-        ).first()
-        sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
+        # A statement of its own after the lock: one that began before it would not see what its holder wrote.
         # Hashed as it will be read back: jsonb spells some numbers differently (1e16, -0.0) than Python does.
-        at, entry = connection.execute(select(NOW, cast(literal(entry, JSONB), JSONB))).one()
-        digest = _hash(previous, sequence, at, incident_id, kind, action_id, fence, entry)
-        connection.execute(
-            insert(table).values(
-                sequence=sequence,
-                at=at,
-                incident_id=incident_id,
-                kind=str(kind),
-                action_id=action_id,
-                fence=fence,
-                entry=entry,
-                previous=previous,
-                hash=digest,
-            )
-        )
-        return sequence
+        head = select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1).subquery()
+        written = cast(literal([each.entry for each in entries], JSONB), JSONB)
+        moment = select(NOW.label("at"), written.label("entries")).subquery()
+        last = connection.execute(select(moment, head).select_from(moment.join(head, true(), isouter=True))).one()
+        sequence, previous = last.sequence or 0, last.hash or FIRST_HASH
+        rows = []
+        for each, entry in zip(entries, last.entries, strict=True):
+            sequence += 1
+            about = each.incident_id, str(each.kind), each.action_id, each.fence
+            digest = _hash(previous, sequence, last.at, *about, entry)
+            values = (sequence, last.at, *about, entry, previous, digest)
+            rows.append(dict(zip(table.c.keys(), values, strict=True)))
+            previous = digest
+        connection.execute(insert(table).values(rows))
+        return int(sequence)
 
     def append_once(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
         """Add a row unless the incident has one of this kind that holds this entry; whether it was added."""
