@@ -18,8 +18,8 @@ from nightshift.remediation.errors import TemporaryError
 _TIMEOUT = httpx.Timeout(5.0)
 _PAGE = 200
 _MOST_PAGES = 10
-_PENDING_SECONDS = 120.0
-"""A worker that took a run starts it within this time, or has died."""
+_PENDING_SECONDS = 60.0
+"""A worker that took a run starts it within this time, or has died; of two runs, should it be wrong, one claims."""
 INCIDENT_TAG = "incident-"
 """Each flow run tags itself with this and the number of its incident."""
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

@@ -203,6 +203,24 @@ def test_a_run_whose_worker_died_before_its_start_or_of_another_attempt_holds_up
     assert len(parts.double.events) == 2
 
 
+def test_runs_that_die_with_their_workers_one_after_the_other_are_replaced_before_a_person_is_paged(
+    parts: Parts,
+) -> None:
+    incident, waited, taken_at = parts.open(), 0.0, list[float]()
+    while len(taken_at) < 4:
+        parts.dispatch()
+        if len(parts.double.events) > len(taken_at):
+            taken_at.append(waited)  # a worker takes the new run, and is killed
+        since = datetime.now(UTC) - timedelta(seconds=waited - taken_at[-1])
+        mine = {"incident": incident, "attempt": 1}
+        parts.double.runs = {uuid4(): {"type": "PENDING", "parameters": mine, "since": since.isoformat()}}
+        due: datetime = parts.row(incident).next_dispatch_at
+        waited += (due - datetime.now(UTC)).total_seconds()
+        parts.let_pass("next_dispatch_at")
+
+    assert taken_at[-1] < 300, f"runs were made after {taken_at} seconds"
+
+
 def test_when_prefect_has_more_waiting_runs_than_can_be_read_no_more_are_made(parts: Parts) -> None:
     parts.open()
     for _ in range(2):

@@ -125,7 +125,7 @@ class Model:
         due = [place for place, it in _all(state) if it.status == "open" and it.is_due(self.now)]
         for place in due:
             it = _at(state, place)
-            later = self.now + min(300, 20 * 2**it.sends)
+            later = self.now + min(60, 20 * 2**it.sends)
             yield _with(state, place, replace(it, sends=it.sends + 1, due=later)), place
         if not (due and self.alone):
             yield state, None

@@ -22,7 +22,8 @@ _TABLE = schema.incident
 _URGENCY = case({str(severity): severity.urgency for severity in Severity}, value=_TABLE.c.severity, else_=9)
 _DISPATCH_PAUSE_SECONDS = 20
 """How long an event may go unanswered before it is sent again; doubles each time."""
-_LONGEST_DISPATCH_PAUSE_SECONDS = 300
+_LONGEST_DISPATCH_PAUSE_SECONDS = 60
+"""Short beside the five minutes after which a person is paged: several runs may be lost in a row before that."""
 LONGEST_CLAIM_SECONDS = 1800
 """Longer than any claim is promised; and than any pause before a dispatch."""
 _DRY_RUN = {"dry_run": True}
@@ -233,10 +234,9 @@ class Incidents:
         )
 
     def postpone(self, connection: Connection, incident: Row[Any]) -> None:
-        """What was sent before left a run that has not started: look again after the same pause."""
-        connection.execute(
-            update(_TABLE).where(_TABLE.c.id == incident.id).values(next_dispatch_at=NOW + _dispatch_pause(incident))
-        )
+        """What was sent before left a run that has not started: look again soon, its worker may have died."""
+        again = NOW + timedelta(seconds=_DISPATCH_PAUSE_SECONDS)
+        connection.execute(update(_TABLE).where(_TABLE.c.id == incident.id).values(next_dispatch_at=again))
 
     # --- working
 
