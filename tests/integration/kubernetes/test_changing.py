@@ -289,13 +289,16 @@ def test_deployments_are_blocked_without_replacing_a_pod(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
     web = deployed(fake, cluster, "blocked")
+    pods = [pod.uid for pod in pods_of(cluster, "blocked")]
     block = action(BlockDeployments(**workload(web), annotation=DEPLOYMENTS_BLOCKED, reason="errors since the release"))
 
     kinds(block, "act")
 
     after = cluster.get(DEPLOYMENTS, "blocked", "shop")
     assert after.meta.annotations[DEPLOYMENTS_BLOCKED] == "errors since the release"
-    assert after.meta.generation == web.meta.generation
+    # Its generation counts changes of annotations, too; what makes new pods is the template.
+    assert after.template.digest == web.template.digest
+    assert [pod.uid for pod in pods_of(cluster, "blocked")] == pods
 
 
 def test_somebody_elses_change_in_between_is_judged_anew(
