@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import text
 
 S = TypeVar("S")
 O = TypeVar("O")  # noqa: E741 - an operation
@@ -35,11 +38,25 @@ BRIEF = settings(PROFILE, stateful_step_count=max(1, PROFILE.stateful_step_count
 _SEEDED = settings(BRIEF, max_examples=60, derandomize=True, database=None, print_blob=False)
 """Where a mistake is known to be: the same examples each time, until the first that shows it."""
 
+APPROVALS = text("""
+select a.*, array(
+  select person from decision d where d.approval_id = a.id and d.approve and d.withdrawn_at is null
+) as yes
+from approval a where a.incident_id = :incident order by a.id
+""")
+"""All approvals of an incident, oldest first, with who says yes to each."""
+
 
 def assert_caught(machine: Any) -> None:
-    """The model must notice the mistake that was sown in the product."""
-    with pytest.raises(AssertionError, match=r" (says|said|counted) "):
+    """The model must notice the mistake that was sown in the product.
+
+    Hypothesis asks once more for what it found, and says :class:`Flaky` when a failure among threads does not show
+    itself again, or shows itself sooner. Without a mistake, each run is as long as it was drawn, and none fails.
+    """
+    with pytest.raises((AssertionError, Flaky)) as noticed:
         run_state_machine_as_test(machine, settings=_SEEDED)
+    if isinstance(noticed.value, AssertionError) and not re.search(r" (says|said|counted) ", str(noticed.value)):
+        raise noticed.value
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -47,7 +64,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     barrier = threading.Barrier(len(calls))
 
     def call(number: int) -> Any:
-        barrier.wait(10)
+        barrier.wait(60)
         return calls[number]()
 
     with ThreadPoolExecutor(len(calls)) as threads:

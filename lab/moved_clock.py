@@ -7,10 +7,11 @@ from psycopg import sql
 
 _SCHEMA = """
 create schema moved;
-create table moved.clock (seconds double precision not null);
-insert into moved.clock values (0);
+create table moved.clock (seconds double precision not null, stands_at double precision);
+insert into moved.clock values (0, null);
 create function moved.clock_timestamp() returns timestamptz volatile language sql as
-    'select pg_catalog.clock_timestamp() + (select seconds * interval ''1 second'' from moved.clock)';
+    'select coalesce(to_timestamp(stands_at), pg_catalog.clock_timestamp()) + seconds * interval ''1 second''
+     from moved.clock';
 create function moved.now() returns timestamptz volatile language sql as 'select moved.clock_timestamp()';
 """
 _DEFAULTS = """
@@ -30,12 +31,14 @@ class MovedClock:
     own clock already, they are bound anew.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, stands_at: int | None = None) -> None:
+        """Put it there; if it stands, nothing depends on how fast the machine is: time passes only by jumps."""
         self._url = database_url
         self.seconds = 0.0
         """How far it is ahead of the real one."""
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(_SCHEMA)
+            connection.execute("update moved.clock set stands_at = %s", (stands_at,))
             for table, column in connection.execute(_DEFAULTS).fetchall():
                 statement = "alter table {} alter column {} set default moved.clock_timestamp()"
                 connection.execute(sql.SQL(statement).format(sql.Identifier(table), sql.Identifier(column)))

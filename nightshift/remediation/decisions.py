@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -34,8 +33,8 @@ class UsedCode:
 
     person_id: int
     step: int
-    since: datetime
-    """Since when the person has these codes: it counts only until they get others."""
+    secret: str = field(repr=False)
+    """What it was made from, encrypted, as the ledger has it: it counts only until the person gets another."""
 
 
 @dataclass(frozen=True)

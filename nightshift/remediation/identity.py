@@ -134,10 +134,12 @@ class Identification:
         known = row is not None and row.code_secret is not None
         secret = self.key.decrypted(row.code_secret) if row is not None and known else pyotp.random_base32()
         step = _step_of(secret, "".join(code.split()), float(row.now) if row is not None else 0.0)
-        if row is None or not known or step is None:
+        if row is None or row.code_secret is None or step is None:
             raise self._failed(CODE, row.name if row else None, "Name and code do not belong together.")
         self.ledger.tries.was_good(number)
-        return Identity(row.name, f"{place}, one-time code", Vouched.CODE, CODE, UsedCode(row.id, step, row.code_since))
+        return Identity(
+            row.name, f"{place}, one-time code", Vouched.CODE, CODE, UsedCode(row.id, step, row.code_secret)
+        )
 
     def _begin(self, way: str, subject: str, bounds: Bounds) -> int:
         number = self.ledger.tries.begin(way, subject, bounds)

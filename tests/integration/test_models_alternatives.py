@@ -11,9 +11,8 @@ from uuid import uuid4
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from sqlalchemy import text
 
-from lab.model_checking import BRIEF, assert_caught, at_once, in_some_order
+from lab.model_checking import APPROVALS, BRIEF, assert_caught, at_once, in_some_order
 from lab.moved_clock import MovedClock
 from lab.notebook import line, plan
 from lab.waiting_run import RUNBOOK, WaitingRun
@@ -94,12 +93,6 @@ class Asked:
         return QUORUM[PLANS[self.plan].risk]
 
 
-_READ = text("""
-select a.*, array(
-  select person from decision d where d.approval_id = a.id and d.approve and d.withdrawn_at is null
-) as yes
-from approval a where a.incident_id = :incident order by a.id
-""")
 State = tuple[Asked, ...]
 """Oldest first."""
 
@@ -170,7 +163,7 @@ class Alternatives(RuleBasedStateMachine):
     def _seen(self) -> Any:
         """The same as :func:`_shown`, read in the ledger."""
         with self.ledger.engine.connect() as connection:
-            rows = connection.execute(_READ, {"incident": self.run.incident}).all()
+            rows = connection.execute(APPROVALS, {"incident": self.run.incident}).all()
         place = {row.id: number for number, row in enumerate(rows)}
         return [(row.digest, row.status, frozenset(row.yes), row.needed, place.get(row.instead_of)) for row in rows]
 
@@ -275,7 +268,7 @@ def _with(state: State, number: int, asked: Asked) -> State:
 
 @pytest.fixture
 def machine(database_url: str, tmp_path: Path) -> Iterator[Callable[[], Alternatives]]:
-    clock = MovedClock(database_url)
+    clock = MovedClock(database_url, stands_at=1_800_000_000)
     ledger = Ledger.connect(database_url, pool_size=12)
     yield lambda: Alternatives(ledger, clock, tmp_path / "notebook")
     ledger.close()

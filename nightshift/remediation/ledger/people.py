@@ -178,7 +178,7 @@ class People:
     def still_valid(connection: Connection, decision: Decision) -> bool:
         """Whether what vouches for a decision was not revoked meanwhile; it cannot be until the transaction ends."""
         if decision.code is not None:
-            same = and_(_PERSON.c.code_secret.is_not(None), _PERSON.c.code_since == decision.code.since)
+            same = _PERSON.c.code_secret == decision.code.secret
             meant = and_(_PERSON.c.id == decision.code.person_id, _ENROLLED, same)
             return connection.execute(select(_PERSON.c.id).where(meant).with_for_update(read=True)).first() is not None
         if decision.credential is None:
