@@ -125,7 +125,10 @@ def test_everything_killed_at_once_before_during_and_after_a_change(
 
             ended = {point: installation.ended(number) for point, number in numbers.items()}
             for point, full in points.items():
-                assert (ended[point].outcome, ended[point].attempt) == ("resolved", 2), point
+                story = f"{point}: {installation.report(numbers[point])}"
+                assert ended[point].outcome == "resolved", story
+                # Where everything starts at once, the second run may be too slow to keep its claim; not a third one.
+                assert ended[point].attempt in (2, 3), story
                 assert_each_effect_once(installation, full, seen, numbers[point])
             for full, number in ((asking, waits), (taken, incident(installation, taken, "DiskAlone"))):
                 assert installation.ended(number).outcome == "resolved", installation.report(number)
