@@ -127,7 +127,7 @@ def test_everything_killed_at_once_before_during_and_after_a_change(
             for point, full in points.items():
                 story = f"{point}: {installation.report(numbers[point])}"
                 assert ended[point].outcome == "resolved", story
-                # Where everything starts at once, the second run may be too slow to keep its claim; not a third one.
+                # Until the last one stands, the claim of the first may have run out: then a second run was at work.
                 assert ended[point].attempt in (2, 3), story
                 assert_each_effect_once(installation, full, seen, numbers[point])
             for full, number in ((asking, waits), (taken, incident(installation, taken, "DiskAlone"))):
