@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Row
+from sqlalchemy.exc import OperationalError
 
 from lab.ward.observer import Case, Count, World, count, expects_two, read_log
 from lab.ward.patient import Patient
@@ -238,7 +239,8 @@ class Play:
         incident.started.append(_Started(attempt, run, run_id, freezes))
 
     def _try_again(self, row: Row[Any]) -> None:
-        with self.lab.ledger.engine.begin() as connection:
+        # A run that stands still may hold the journal; the gateway looks again a moment later, too.
+        with suppress(OperationalError), self.lab.ledger.engine.begin() as connection:
             again = self.lab.ledger.incidents.try_again(connection, row, "its run died", 0)
             if again and row.attempt >= _MOST_ATTEMPTS:
                 self.lab.ledger.incidents.end(connection, row.id, Outcome.ESCALATED, "attempts used up")
