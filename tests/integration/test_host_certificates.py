@@ -114,7 +114,7 @@ def host_with_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         host.path("/etc/web.conf").write_text(NGINX.format(port=port))
         host.path("/etc/systemd/system/web.service").write_text(UNIT)
         host.run("systemctl", "daemon-reload")
-        host.run("cp", "-a", "/etc/letsencrypt", "/root/letsencrypt")
+        host.run("cp", "-a", "/etc/letsencrypt", "/home/letsencrypt")
         found.roots.write_bytes(old.roots() + ca.roots())
         yield found
 
@@ -123,7 +123,7 @@ def host_with_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def web(host_with_web: Web) -> Web:
     host = host_with_web.host
     host.run("rm", "-rf", "/etc/letsencrypt", "/var/log/letsencrypt/letsencrypt.log")
-    host.run("cp", "-a", "/root/letsencrypt", "/etc/letsencrypt")
+    host.run("cp", "-a", "/home/letsencrypt", "/etc/letsencrypt")
     host.run("systemctl", "start", "certbot.timer")
     host.run("systemctl", "restart", "web.service")
     return host_with_web
