@@ -1,0 +1,251 @@
+"""What the flows rely on, with the official client: the same tests for the fake and for a real cluster."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes import client, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contracts.kubernetes.conftest import World
+
+MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+REVISION = "deployment.kubernetes.io/revision"
+
+
+@contextmanager
+def refused(status: int) -> Iterator[None]:
+    with pytest.raises(client.ApiException) as caught:
+        yield
+    assert caught.value.status == status, caught.value.body
+
+
+def patch_as(world: World, media_type: str, name: str, body: Any) -> client.V1Deployment:
+    return world.apps.patch_namespaced_deployment(name, world.namespace, body, _content_type=media_type)
+
+
+def config_map(world: World, name: str, **content: str) -> client.V1ConfigMap:
+    return world.core.create_namespaced_config_map(world.namespace, {"metadata": {"name": name}, "data": content})
+
+
+def test_a_cordon_is_kept_until_it_is_taken_back(world: World) -> None:
+    name = world.namespace
+    world.core.create_node({"metadata": {"name": name}, "spec": {}})
+    try:
+        world.core.patch_node(name, {"spec": {"unschedulable": True}})
+        assert world.core.read_node(name).spec.unschedulable is True
+
+        world.core.patch_node(name, {"spec": {"unschedulable": None}})
+        assert not world.core.read_node(name).spec.unschedulable
+    finally:
+        world.core.delete_node(name)
+
+
+def test_a_budget_blocks_an_eviction_with_429_and_its_name(world: World) -> None:
+    world.deploy("web", 2)
+    world.budget("tight", "web", 2)
+
+    with pytest.raises(client.ApiException) as caught:
+        world.evict(world.pods("web")[0].metadata.name)
+
+    assert caught.value.status == 429
+    assert "DisruptionBudget" in caught.value.body
+    assert "The disruption budget tight needs 2 healthy pods and has 2 currently" in caught.value.body
+    assert len(world.pods("web")) == 2
+
+
+def test_an_evicted_pod_is_replaced(world: World) -> None:
+    world.deploy("web", 2)
+    world.budget("loose", "web", 1)
+    gone = world.pods("web")[0].metadata.name
+
+    world.evict(gone)
+
+    world.wait(lambda: len(world.pods("web")) == 2 and gone not in [p.metadata.name for p in world.pods("web")])
+
+
+def test_two_budgets_for_one_pod_are_a_server_error(world: World) -> None:
+    world.deploy("web", 1)
+    world.budget("one", "web", 0)
+    world.budget("other", "web", 0)
+
+    with refused(500):
+        world.evict(world.pods("web")[0].metadata.name)
+
+
+def test_undo_brings_the_old_replica_set_back_under_a_new_revision(world: World) -> None:
+    world.deploy("web", 2)
+    first = world.apps.list_namespaced_replica_set(world.namespace).items[0]
+    patch_as(world, MERGE, "web", {"spec": {"template": {"metadata": {"annotations": {"release": "2"}}}}})
+    world.wait(lambda: world.complete("web"))
+    assert world.apps.read_namespaced_deployment("web", world.namespace).metadata.annotations[REVISION] == "2"
+
+    template = world.api.sanitize_for_serialization(first.spec.template)
+    del template["metadata"]["labels"]["pod-template-hash"]
+    patch_as(world, JSON_PATCH, "web", [{"op": "replace", "path": "/spec/template", "value": template}])
+    world.wait(lambda: world.complete("web"))
+
+    again = world.apps.read_namespaced_replica_set(first.metadata.name, world.namespace)
+    assert again.metadata.annotations[REVISION] == "3"
+    assert again.status.ready_replicas == 2
+
+
+def test_a_rollout_that_cannot_go_on_says_so_and_keeps_the_old_pods(world: World) -> None:
+    world.deploy("web", 2, progressDeadlineSeconds=2)
+
+    world.apps.patch_namespaced_deployment(
+        "web",
+        world.namespace,
+        {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "broken:1"}]}}}},
+    )
+
+    def reason() -> str:
+        status = world.apps.read_namespaced_deployment("web", world.namespace).status
+        return next(c.reason for c in status.conditions if c.type == "Progressing")
+
+    world.wait(lambda: reason() == "ProgressDeadlineExceeded")
+    assert world.apps.read_namespaced_deployment("web", world.namespace).status.available_replicas == 2
+
+
+def test_a_write_over_somebody_elses_change_is_a_conflict(world: World) -> None:
+    mine = config_map(world, "conf", a="1")
+    world.core.patch_namespaced_config_map("conf", world.namespace, {"data": {"a": "2"}})
+
+    mine.data = {"a": "3"}
+    with refused(409):
+        world.core.replace_namespaced_config_map("conf", world.namespace, mine)
+
+    assert world.core.read_namespaced_config_map("conf", world.namespace).data == {"a": "2"}
+
+
+def test_a_delete_with_another_uid_is_a_conflict(world: World) -> None:
+    config_map(world, "conf")
+    wrong = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid="00000000-0000-0000-0000-000000000000"))
+
+    with refused(409):
+        world.core.delete_namespaced_config_map("conf", world.namespace, body=wrong)
+
+    assert world.core.read_namespaced_config_map("conf", world.namespace)
+
+
+def test_a_watch_from_a_forgotten_version_is_answered_410(world: World) -> None:
+    old = config_map(world, "conf").metadata.resource_version
+    config_map(world, "other")
+    assert world.cluster is not None
+    world.cluster.compact()
+
+    with refused(410):
+        list(
+            watch.Watch().stream(
+                world.core.list_namespaced_config_map, world.namespace, resource_version=old, timeout_seconds=1
+            )
+        )
+
+
+def test_a_watch_tells_what_happened_since_a_version(world: World) -> None:
+    start = config_map(world, "conf").metadata.resource_version
+    world.core.patch_namespaced_config_map("conf", world.namespace, {"data": {"a": "2"}})
+    world.core.delete_namespaced_config_map("conf", world.namespace)
+
+    events = watch.Watch().stream(
+        world.core.list_namespaced_config_map,
+        world.namespace,
+        field_selector="metadata.name=conf",
+        resource_version=start,
+        timeout_seconds=1,
+    )
+
+    assert [e["type"] for e in events] == ["MODIFIED", "DELETED"]
+
+
+def test_pages_hold_everything_once_as_it_was_at_the_first(world: World) -> None:
+    for i in range(5):
+        world.core.create_namespaced_config_map(
+            world.namespace, {"metadata": {"name": f"c{i}", "labels": {"paged": "yes"}}}
+        )
+    names: list[str] = []
+    token = None
+    while token is None or token:
+        page = world.core.list_namespaced_config_map(
+            world.namespace, label_selector="paged=yes", limit=2, _continue=token or None
+        )
+        names += [c.metadata.name for c in page.items]
+        token = page.metadata._continue or ""
+        world.core.create_namespaced_config_map(
+            world.namespace, {"metadata": {"generateName": "late-", "labels": {"paged": "yes"}}}
+        )
+
+    assert names == [f"c{i}" for i in range(5)]
+
+
+def test_a_dry_run_changes_nothing(world: World) -> None:
+    world.deploy("web", 1)
+    pod = world.pods("web")[0].metadata.name
+    before = world.apps.read_namespaced_deployment("web", world.namespace).metadata.generation
+
+    shown = world.apps.patch_namespaced_deployment("web", world.namespace, {"spec": {"replicas": 7}}, dry_run="All")
+    world.evict(pod, dry_run="All")
+    world.core.delete_namespaced_pod(pod, world.namespace, dry_run="All")
+    world.core.create_namespaced_config_map(world.namespace, {"metadata": {"name": "dry"}}, dry_run="All")
+
+    assert shown.spec.replicas == 7
+    assert world.apps.read_namespaced_deployment("web", world.namespace).metadata.generation == before
+    assert [p.metadata.name for p in world.pods("web")] == [pod]
+    with refused(404):
+        world.core.read_namespaced_config_map("dry", world.namespace)
+
+
+def test_each_kind_of_patch_merges_lists_its_own_way(world: World) -> None:
+    world.deploy("web", 0)
+
+    def containers() -> list[str]:
+        found = world.apps.read_namespaced_deployment("web", world.namespace)
+        return [c.name for c in found.spec.template.spec.containers]
+
+    world.apps.patch_namespaced_deployment(
+        "web", world.namespace, {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}}}
+    )
+    assert containers() == ["app", "sidecar"]
+    with refused(422):
+        patch_as(world, JSON_PATCH, "web", [{"op": "test", "path": "/spec/replicas", "value": 9}])
+    merged = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:3"}]}}}}
+    patch_as(world, MERGE, "web", merged)
+    assert containers() == ["app"]
+
+
+def test_an_account_may_do_what_its_role_says_and_no_more(world: World) -> None:
+    world.core.create_namespaced_service_account(world.namespace, {"metadata": {"name": "weak"}})
+    token = world.core.create_namespaced_service_account_token(
+        "weak", world.namespace, {"spec": {"expirationSeconds": 600}}
+    )
+    settings = client.Configuration.get_default_copy()
+    settings.host, settings.ssl_ca_cert = world.api.configuration.host, world.api.configuration.ssl_ca_cert
+    settings.api_key = {"authorization": f"Bearer {token.status.token}"}
+    with client.ApiClient(settings) as weak:
+        core, reviews = client.CoreV1Api(weak), client.AuthorizationV1Api(weak)
+        asked = {"spec": {"resourceAttributes": {"verb": "list", "resource": "pods", "namespace": world.namespace}}}
+        with refused(403):
+            core.list_namespaced_pod(world.namespace)
+        assert reviews.create_self_subject_access_review(asked).status.allowed is False
+
+        rbac = client.RbacAuthorizationV1Api(world.api)
+        rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+        rbac.create_namespaced_role(world.namespace, {"metadata": {"name": "reader"}, "rules": rules})
+        subject = {"kind": "ServiceAccount", "name": "weak", "namespace": world.namespace}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+        binding = {"metadata": {"name": "reader"}, "subjects": [subject], "roleRef": role}
+        rbac.create_namespaced_role_binding(world.namespace, binding)
+
+        world.wait(lambda: reviews.create_self_subject_access_review(asked).status.allowed)
+        assert core.list_namespaced_pod(world.namespace).items == []
+        with refused(403):
+            core.delete_namespaced_pod("any", world.namespace)
+
+
+def test_a_selector_that_cannot_be_parsed_is_a_bad_request(world: World) -> None:
+    with refused(400):
+        world.core.list_namespaced_pod(world.namespace, label_selector="a in (")
