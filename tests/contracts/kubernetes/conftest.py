@@ -59,9 +59,11 @@ class World:
 
     def complete(self, name: str) -> bool:
         found = self.apps.read_namespaced_deployment(name, self.namespace)
-        counts = (found.status.updated_replicas, found.status.replicas, found.status.available_replicas)
-        observed = (found.status.observed_generation or 0) >= found.metadata.generation
-        return observed and counts == (found.spec.replicas,) * 3
+        status = found.status
+        counts = [status.updated_replicas, status.replicas, status.available_replicas]
+        observed = (status.observed_generation or 0) >= found.metadata.generation
+        # A count of none is left out by the API.
+        return observed and [count or 0 for count in counts] == [found.spec.replicas] * 3
 
     def pods(self, name: str) -> list[client.V1Pod]:
         found = self.core.list_namespaced_pod(self.namespace, label_selector=f"app={name}").items

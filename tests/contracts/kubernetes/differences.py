@@ -14,16 +14,20 @@ DIFFERENCES: dict[str, dict[int, str]] = {
 }
 """Transcript → step → reason."""
 
+_STARTED = tuple(f"/items/{i}/status" for i in range(3))
+
 ALWAYS_MOMENTARY = "/terminatingReplicas"
 """How many pods are just ending when somebody looks depends on the moment."""
 
 MOMENTS: dict[str, dict[int, tuple[str, ...]]] = {
+    # The controller had seen the newest generation, or had not.
+    "03-deployment": {42: ("/status/observedGeneration",), 46: ("/status/observedGeneration",)},
     # Two pods became ready one after the other, or together.
     "05-config-service": {31: ("/items/0/metadata/generation",)},
     # The pod had been started before it was deleted, or had not.
     "10-protocol": {102: ("/status",)},
-    # The pods had been started when they were listed, or had not.
-    "11-python-client": {13: ("/items/0/status",)},
-    "11-python-client-33": {12: ("/items/0/status", "/items/1/status"), 13: ("/items/0/status",)},
+    # The pods had been started when they were listed or deleted, or had not.
+    "11-python-client": {12: _STARTED, 13: _STARTED, 14: _STARTED, 22: ("/status",), 24: ("/status",)},
+    "11-python-client-33": {12: _STARTED, 13: _STARTED, 14: _STARTED, 21: ("/status",), 23: ("/status",)},
 }
 """Transcript → step → paths that depend on the moment, beyond those that the recorder saw differ (``unstable``)."""
