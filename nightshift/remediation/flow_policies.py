@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
+from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.symptom import flows_with
 
-FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy
+FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy | NodeNotReadyPolicy
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
 FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
@@ -26,6 +27,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "disk-space-reclaim": DiskSpacePolicy,
             "database-volume-reclaim": DatabaseVolumePolicy,
             "host-certificate-renewal": HostCertificatePolicy,
+            "node-not-ready": NodeNotReadyPolicy,
         }
     )
 )

@@ -17,9 +17,11 @@ from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import NODES, PODS
 from nightshift.remediation.errors import TargetChangedError
 from nightshift.remediation.kubernetes.arguments import DeletePod, DrainNode, EvictPods, ListedPod
+from nightshift.remediation.kubernetes.node_diagnosis import is_well
 from nightshift.remediation.models import Action, Quantity
 from nightshift.remediation.text import printable
 from nightshift.tasks.kubernetes_actions import LOOK_SECONDS, cluster_of, permitted
+from nightshift.tasks.progress import ProgressArtifact
 from nightshift.tasks.steps import action as declare_action
 
 ROUND_SECONDS = 420.0
@@ -41,6 +43,8 @@ def _still_drainable(action: Action, connections: Connections) -> None:
             raise TargetChangedError(f"{shown(NODES, arguments.node)} is another one of the same name now.")
         if not node.unschedulable:
             raise TargetChangedError(f"{shown(NODES, arguments.node)} takes new pods: it is not cordoned any more.")
+        if arguments.only_in_trouble and is_well(node):
+            raise TargetChangedError(f"{shown(NODES, arguments.node)} is well again: its pods may stay.")
         _still_there(cluster, arguments.node, arguments.pods)
         draining.try_dry(cluster, arguments.pods)
 
@@ -107,8 +111,9 @@ def _evict(action: Action, connections: Connections, pods: Sequence[ListedPod], 
     if len(pods) > action.bound.amount:
         raise TargetChangedError(f"The plan names {len(pods)} pods, and at most {action.bound} may be ended.")
     within = min(seconds, ROUND_SECONDS)
+    progress = ProgressArtifact(f"evictions-{action.target.label}", action.title)
     with cluster_of(action, connections, within + LOOK_SECONDS) as cluster:
-        done = draining.evict_all(cluster, pods, within)
+        done = draining.evict_all(cluster, pods, within, progress.show)
     return Effect(
         summary=done.summary,
         amount=Quantity(amount=len(done.evicted), unit="pods"),

@@ -1,19 +1,73 @@
-"""Look at a node of a Kubernetes cluster and at everything on it."""
+"""Look at a node of a Kubernetes cluster and at everything on it; wait for it to become well."""
 
 from __future__ import annotations
 
-from nightshift.remediation.clients.kubernetes.cluster import open_cluster
-from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
+import time
+from datetime import datetime
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
+from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.node_look import diagnose_node, sample_node
 from nightshift.remediation.connections import KubernetesConnection
+from nightshift.remediation.errors import TargetUnreachableError
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis
+from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.node_verification import NodeSample, is_settled
 from nightshift.tasks.steps import diagnostic
 
 LOOK_SECONDS = 120.0
 """For one look at a whole cluster of some thousand pods."""
+_LONGEST_PAUSE = 15.0
+_LOOKS = 20
 
 
 @diagnostic("look at a node", of="{cluster} {node}")
-def look_at_node(cluster: str, connection: KubernetesConnection, node: str) -> NodeDiagnosis:
-    """The node, its pods, their budgets, and the room elsewhere (``kubernetes.describe_node``, ``list_pods``)."""
+def look_at_node(cluster: str, connection: KubernetesConnection, node: str) -> NodeDiagnosis | None:
+    """The node, its pods, their budgets, and the room elsewhere; None when it is gone.
+
+    Operations ``kubernetes.describe_node``, ``kubernetes.list_pods``.
+    """
     with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
-        return diagnose_node(opened, node)
+        try:
+            return diagnose_node(opened, node)
+        except ObjectNotFoundError:
+            return None
+
+
+@diagnostic("measure a node", of="{cluster} {node}")
+def measure_node(cluster: str, connection: KubernetesConnection, node: str, since: datetime) -> NodeSample:
+    """One look: the node's conditions, and what of the pods made since then lacks a place."""
+    with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
+        return sample_node(opened, node, since)
+
+
+@diagnostic("wait for a node", of="{cluster} {node}")
+def watch_node(
+    cluster: str, connection: KubernetesConnection, node: str, policy: NodeNotReadyPolicy, since: datetime
+) -> tuple[NodeSample, ...]:
+    """Looks at the node until it is well for as long as it must be, or the time to wait is over.
+
+    Args:
+        cluster: the connection's name.
+        connection: how it is reached.
+        node: its name.
+        policy: how long.
+        since: when the trouble began; pods made since then, and without a place, are named.
+    """
+    began, samples = time.monotonic(), list[NodeSample]()
+    while True:
+        with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
+            samples += _look(opened, node, since)
+        waited = time.monotonic() - began
+        well = bool(samples) and samples[-1].is_well
+        if (samples and is_settled(samples, policy)) or waited >= policy.wait + (policy.hold if well else 0):
+            return tuple(samples)
+        time.sleep(max(1.0, min(_LONGEST_PAUSE, policy.wait / _LOOKS)))
+
+
+def _look(cluster: Cluster, node: str, since: datetime) -> list[NodeSample]:
+    """One look; none while the cluster does not answer, since that says nothing about the node."""
+    try:
+        return [sample_node(cluster, node, since)]
+    except TargetUnreachableError:
+        return []

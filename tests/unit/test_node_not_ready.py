@@ -48,8 +48,8 @@ def kinds(plan: Plan) -> list[str]:
 def test_a_silent_node_is_cordoned_and_its_pods_are_evicted_with_approval_and_replacing_it_is_proposed() -> None:
     made = plan(seen(silent()))
 
-    assert kinds(made) == [CordonNode.KIND, DrainNode.KIND]
-    assert [action.risk for action in made.actions] == [Risk.MEDIUM, Risk.HIGH]
+    assert kinds(made) == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
+    assert [action.risk for action in made.actions] == [Risk.MEDIUM, Risk.HIGH, Risk.LOW]
     assert any("replace it" in proposal.title for proposal in made.proposals)
     assert any("whether the machine of n1 is running" in proposal.title for proposal in made.proposals)
 
@@ -63,7 +63,7 @@ def test_the_same_diagnosis_gives_the_same_plan() -> None:
 def test_before_the_time_to_drain_it_is_only_cordoned() -> None:
     made = plan(seen(silent(200)))
 
-    assert kinds(made) == [CordonNode.KIND]
+    assert kinds(made) == [CordonNode.KIND, UncordonNode.KIND]
     assert [refusal.lifted_by for refusal in made.refusals] == ["5m of trouble"]
 
 
@@ -75,7 +75,7 @@ def test_a_node_that_missed_one_heartbeat_is_left_alone() -> None:
 
 
 def test_a_repair_that_was_begun_goes_on_at_once() -> None:
-    assert kinds(plan(seen(silent(50)), force=True)) == [CordonNode.KIND]
+    assert kinds(plan(seen(silent(50)), force=True)) == [CordonNode.KIND, UncordonNode.KIND]
 
 
 def test_a_node_cordoned_already_is_only_drained() -> None:
@@ -138,7 +138,7 @@ def test_a_stopped_kubelet_is_named_with_the_command_and_its_last_words() -> Non
 def test_failing_hardware_is_emptied_at_once_though_the_node_is_ready() -> None:
     host = HostLook(reachable=True, kernel=("EXT4-fs error (device sda1)",))
 
-    assert kinds(plan(seen(node(), host=host), force=True)) == [CordonNode.KIND, DrainNode.KIND]
+    assert kinds(plan(seen(node(), host=host), force=True)) == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
 
 
 def test_a_node_short_of_memory_loses_its_largest_pods_of_low_priority_only() -> None:
@@ -154,7 +154,7 @@ def test_a_node_short_of_memory_loses_its_largest_pods_of_low_priority_only() ->
 
     made = plan(seen(node(conditions=(MEMORY,)), pods=pods, memory_used=used), NodeNotReadyPolicy(relieve_pods=2))
 
-    assert kinds(made) == [CordonNode.KIND, EvictPods.KIND]
+    assert kinds(made) == [CordonNode.KIND, EvictPods.KIND, UncordonNode.KIND]
     assert [p.name for p in EvictPods.from_json(made.actions[1].arguments).pods] == ["large", "middle"]
     assert made.actions[1].risk is Risk.MEDIUM
 
@@ -167,7 +167,7 @@ def test_a_node_that_still_serves_is_not_emptied_when_its_pods_find_no_place() -
 
     made = plan(seen(node(conditions=(DISK,)), *others, pods=(hungry,), requested=requested))
 
-    assert kinds(made) == [CordonNode.KIND]
+    assert kinds(made) == [CordonNode.KIND, UncordonNode.KIND]
     assert "would find no place elsewhere" in made.refusals[0].reason
     assert any("Add a node" in proposal.title for proposal in made.proposals)
 
@@ -177,7 +177,7 @@ def test_stuck_pods_are_named_and_never_forced() -> None:
 
     made = plan(seen(silent(), pods=(stuck,)))
 
-    assert kinds(made) == [CordonNode.KIND]
+    assert kinds(made) == [CordonNode.KIND, UncordonNode.KIND]
     proposal = next(p for p in made.proposals if "out-of-service" in p.title)
     assert "shop/db-0" in proposal.detail
     assert "1 of a StatefulSet" in proposal.reason
@@ -277,8 +277,7 @@ def test_nothing_is_ever_done_beside_another_broken_node_or_below_the_healthy_sh
         assert 100 * len(fit) >= POLICY.min_healthy_percent * (len(others) + 1)
         assert not any(other.unschedulable and CORDONED_BY in other.meta.annotations for other in others)
     if UncordonNode.KIND in kinds(made):
-        assert this.is_ready
-        assert CORDONED_BY in this.meta.annotations
-        assert kinds(made) == [UncordonNode.KIND]
+        assert UncordonNode.from_json(made.actions[-1].arguments).well_for == POLICY.hold
+        assert CordonNode.KIND in kinds(made) or CORDONED_BY in this.meta.annotations
     if made.goal != NOTHING_TO_DO and not made.actions:
         assert made.refusals or made.proposals

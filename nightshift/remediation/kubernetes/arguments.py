@@ -30,6 +30,8 @@ class UncordonNode(ActionArguments):
     KIND: ClassVar[str] = "uncordon_node"
     node: str
     uid: str
+    well_for: float = Field(default=0, ge=0)
+    """Seconds for which it must be ready and without pressure; 0: whatever its state, as an undo."""
 
 
 class ListedPod(Value):
@@ -58,6 +60,8 @@ class DrainNode(ActionArguments):
     pods: tuple[ListedPod, ...] = Field(min_length=1)
     seconds: float = Field(gt=0)
     """After so long it ends and says which pods are left."""
+    only_in_trouble: bool = False
+    """Not when the node is well again by the time it would begin."""
 
 
 class EvictPods(ActionArguments):

@@ -17,7 +17,14 @@ UNDO_OF_DRAIN = "uncordon the node; evicted pods stay where they were made again
 
 
 def drain_action(
-    target: Target, node: Node, judged: Sequence[PodVerdict], *, seconds: float, most: int, reason: str
+    target: Target,
+    node: Node,
+    judged: Sequence[PodVerdict],
+    *,
+    seconds: float,
+    most: int,
+    reason: str,
+    only_in_trouble: bool = False,
 ) -> Action | None:
     """Evict what may go, at most so many pods; None when nothing may."""
     going = [verdict for verdict in judged if verdict.goes][:most]
@@ -26,7 +33,7 @@ def drain_action(
     pods = tuple(listed_pod(verdict) for verdict in going)
     later = sum(verdict.fate is Fate.EVICT_LATER for verdict in going)
     waits = f", {later} of them when their disruption budgets allow" if later else ""
-    arguments = DrainNode(node=node.name, uid=node.uid, pods=pods, seconds=seconds)
+    arguments = DrainNode(node=node.name, uid=node.uid, pods=pods, seconds=seconds, only_in_trouble=only_in_trouble)
     return Action(
         kind=arguments.KIND,
         target=target,

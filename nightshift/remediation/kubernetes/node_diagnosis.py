@@ -142,11 +142,7 @@ class NodeDiagnosis:
     @property
     def seconds_ready(self) -> float:
         """How long it has been ready and without pressure; 0 when it is not."""
-        if not self.node.is_ready or self.pressures:
-            return 0.0
-        calm = [self.ready, *(self.node.condition(kind) for kind in PRESSURES)]
-        since = [condition.since for condition in calm if condition is not None and condition.since is not None]
-        return max(0.0, (self.now - max(since)).total_seconds()) if since else 0.0
+        return seconds_well(self.node, self.now)
 
     @property
     def _not_ready(self) -> Condition | None:
@@ -172,6 +168,20 @@ class NodeDiagnosis:
         """Whether any node reported lately: if none did, it is the control plane that is blind or cut off."""
         heard = [c.heard_at for node in self.nodes if (c := node.condition("Ready")) and c.heard_at is not None]
         return any((self.now - at).total_seconds() <= STALE_AFTER for at in heard) if heard else True
+
+
+def is_well(node: Node) -> bool:
+    """Ready and without pressure."""
+    return node.is_ready and not any((c := node.condition(kind)) is not None and c.is_true for kind in PRESSURES)
+
+
+def seconds_well(node: Node, now: datetime) -> float:
+    """How long the node has been ready and without pressure, by its own conditions; 0 when it is not."""
+    if not is_well(node):
+        return 0.0
+    calm = (node.condition(kind) for kind in ("Ready", *PRESSURES))
+    since = [condition.since for condition in calm if condition is not None and condition.since is not None]
+    return max(0.0, (now - max(since)).total_seconds()) if since else 0.0
 
 
 def trouble_of(diagnosis: NodeDiagnosis) -> NodeTrouble:

@@ -18,7 +18,7 @@ from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, Node
 from nightshift.remediation.kubernetes.node_guards import not_settled, objection
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_proposals import proposals_for
-from nightshift.remediation.kubernetes.objects import Pod
+from nightshift.remediation.kubernetes.objects import Node, Pod
 from nightshift.remediation.kubernetes.room import requests_of, without_place
 from nightshift.remediation.models import Action, Plan, Quantity, Refusal, Risk, Target, UndoWhen
 from nightshift.remediation.text import counted, printable
@@ -66,10 +66,12 @@ def plan_node_repair(
     if refusal is not None:
         return Plan(goal=goal, target=target, refusals=(refusal,), expected="Nothing changes before a person decides.")
     actions, refusals = _actions(target, diagnosis, policy, trouble, judged, homeless)
+    cordoned = diagnosis.cordoned_by_us or not diagnosis.node.unschedulable
+    opened = (_uncordon(target, diagnosis.node, policy),) if cordoned and (actions or force) else ()
     return Plan(
         goal=goal,
         target=target,
-        actions=actions,
+        actions=(*actions, *opened),
         refusals=refusals,
         proposals=proposals_for(diagnosis, trouble, judged, homeless),
         expected=f"Pods start elsewhere; {name} is opened again after {format_duration(policy.hold)} of being well.",
@@ -113,21 +115,26 @@ def _plan_for_a_well_node(target: Target, diagnosis: NodeDiagnosis, policy: Node
         refusal = Refusal(what=f"Opening {name} for pods", reason=reason, lifted_by=lifted_by)
     if refusal is not None:
         return Plan(goal=goal, target=target, refusals=(refusal,))
-    arguments = UncordonNode(node=node.name, uid=node.uid)
-    action = Action(
+    action = _uncordon(target, node, policy)
+    return Plan(goal=goal, target=target, actions=(action,), expected=f"Pods may start on {name} again.")
+
+
+def _uncordon(target: Target, node: Node, policy: NodeNotReadyPolicy) -> Action:
+    """The last step of every repair, so that whoever approves the cordon approves its end, too."""
+    arguments = UncordonNode(node=node.name, uid=node.uid, well_for=policy.hold)
+    return Action(
         kind=arguments.KIND,
         target=target,
         arguments=arguments.to_json(),
         items=(node.uid,),
-        title=f"Uncordon {name}",
-        reason=f"Nightshift cordoned it, and it is well for {format_duration(diagnosis.seconds_ready)}.",
+        title=f"Uncordon {printable(node.name)} once it is well for {format_duration(policy.hold)}",
+        reason="Only where Nightshift cordoned it; the node itself is looked at again before.",
         risk=Risk.LOW,
         bound=_ONE_NODE,
         gain=_ONE_NODE,
         undo="cordon it again",
         undo_when=UndoWhen.BY_HAND,
     )
-    return Plan(goal=goal, target=target, actions=(action,), expected=f"Pods may start on {name} again.")
 
 
 def _actions(
@@ -151,6 +158,7 @@ def _actions(
         seconds=policy.drain_within,
         most=policy.most_pods,
         reason=f"{_WORDS[trouble].capitalize()} for {format_duration(diagnosis.seconds_in_trouble)}.",
+        only_in_trouble=trouble is not NodeTrouble.HARDWARE,
     )
     return (*actions, *([drain] if drain else [])), refusals_of(judged)
 

@@ -26,6 +26,10 @@ class NodeNotReadyPolicy(Value):
     """A node must have been not ready for so long before its pods are evicted."""
     hold: Annotated[Seconds, Field(ge=60, le=3600)] = 300
     """A node must be ready for so long on end before it counts as repaired and is uncordoned."""
+    wait: Annotated[Seconds, Field(ge=10, le=3600)] = 900
+    """So long the flow waits for the node to become well; then a person is called. The node stays cordoned."""
+    rounds: Annotated[int, Field(ge=1, le=6)] = 3
+    """At most so many rounds of evictions."""
     drain_within: Annotated[Seconds, Field(ge=60, le=420)] = 420
     """One round of evictions ends after so long; what is left then waits for the next one."""
     most_pods: Annotated[int, Field(ge=1, le=1000)] = 250

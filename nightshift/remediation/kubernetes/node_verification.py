@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nightshift.remediation.durations import format_duration
-from nightshift.remediation.kubernetes.node_diagnosis import PRESSURES
+from nightshift.remediation.kubernetes.marks import CORDONED_BY
+from nightshift.remediation.kubernetes.node_diagnosis import is_well
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.objects import Node
 from nightshift.remediation.models import Finding, Verdict
@@ -21,10 +22,17 @@ class NodeSample:
     """Seconds of a clock that only goes forward."""
     node: Node | None
     """None: it is gone."""
+    well_for: float = 0
+    """Seconds for which it has been well by its own conditions."""
     replacements_ready: int = 0
     """Ready nodes that were made since the diagnosis."""
     without_place: tuple[str, ...] = ()
-    """Workloads (``namespace/name``) of evicted pods that lack pods still."""
+    """Owners (``namespace/name``) of pods that were made since the trouble began and that no node takes."""
+
+    @property
+    def is_well(self) -> bool:
+        """Ready and without pressure, or replaced by one that is ready."""
+        return self.replacements_ready > 0 if self.node is None else is_well(self.node)
 
 
 def judge(before: Node, samples: Sequence[NodeSample], policy: NodeNotReadyPolicy) -> Verdict:
@@ -43,7 +51,7 @@ def judge(before: Node, samples: Sequence[NodeSample], policy: NodeNotReadyPolic
     last, held = samples[-1], _held(samples)
     findings = _findings(name, last)
     homeless = listed([printable(workload, 100) for workload in last.without_place])
-    if not _well(last):
+    if not last.is_well:
         moved = name if last.without_place else f"Its pods run elsewhere, but {name}"
         state = "is gone, and no new node is ready" if last.node is None else "is still not well"
         waits = f" {counted(len(last.without_place), 'workload')} wait for pods: {homeless}." if homeless else ""
@@ -54,33 +62,32 @@ def judge(before: Node, samples: Sequence[NodeSample], policy: NodeNotReadyPolic
     if held < policy.hold:
         reason = f"{name} is well for {format_duration(held)} only, of {format_duration(policy.hold)} to be watched."
         return Verdict(healthy=False, inconclusive=True, reason=reason, findings=findings)
+    if last.node is not None and last.node.unschedulable and CORDONED_BY in last.node.meta.annotations:
+        return Verdict(healthy=False, reason=f"{name} is well, but still cordoned by Nightshift.", findings=findings)
     what = name if last.node is not None else f"A new node in place of {name}"
     reason = f"{what} is well for {format_duration(held)}, and no evicted pod lacks a place."
     return Verdict(healthy=True, reason=reason, findings=findings)
 
 
-def _well(sample: NodeSample) -> bool:
-    node = sample.node
-    if node is None:
-        return sample.replacements_ready > 0
-    under_pressure = any((c := node.condition(kind)) is not None and c.is_true for kind in PRESSURES)
-    return node.is_ready and not under_pressure
+def is_settled(samples: Sequence[NodeSample], policy: NodeNotReadyPolicy) -> bool:
+    """Whether more looks would tell nothing new: well for ``hold``, and no pod lacks a place."""
+    return samples[-1].is_well and not samples[-1].without_place and _held(samples) >= policy.hold
 
 
 def _held(samples: Sequence[NodeSample]) -> float:
-    """Seconds of the newest run of looks in which it was well; one that flaps starts anew."""
+    """Seconds for which it was well by its conditions or by looking; one that flaps starts anew with both."""
     since = samples[-1].at
     for sample in reversed(samples):
-        if not _well(sample):
+        if not sample.is_well:
             break
         since = min(since, sample.at)
-    return samples[-1].at - since
+    return max(samples[-1].at - since, samples[-1].well_for)
 
 
 def _findings(name: str, last: NodeSample) -> tuple[Finding, ...]:
-    state = "gone" if last.node is None else "well" if _well(last) else "not well"
+    state = "gone" if last.node is None else "well" if last.is_well else "not well"
     return (
-        Finding(title=f"{name} is {state}", troubling=not _well(last)),
+        Finding(title=f"{name} is {state}", troubling=not last.is_well),
         Finding(
             title=f"{counted(len(last.without_place), 'workload')} of evicted pods without all of its pods",
             detail=listed([printable(workload, 100) for workload in last.without_place], 10),

@@ -34,6 +34,7 @@ PRELOADED = (
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.disk_space_reclaim",
+    "nightshift.flows.node_not_ready",
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.connections import KubernetesConnection
 from tests.fakes.kubernetes import FakeCluster
@@ -41,3 +43,11 @@ def connection(fake: FakeCluster) -> KubernetesConnection:
 def cluster(connection: KubernetesConnection) -> Iterator[Cluster]:
     with open_cluster("main", connection) as opened:
         yield opened
+
+
+@pytest.fixture(scope="package")
+def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
+    """One server for all runs of flows here."""
+    with PrefectServer(postgres.create_database("prefect_kubernetes")) as server:
+        yield server
+    postgres.drop_database("prefect_kubernetes")

@@ -10,7 +10,7 @@ import pytest
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
-from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode
+from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, UncordonNode
 from nightshift.remediation.kubernetes.drain import Fate
 from nightshift.remediation.kubernetes.node_diagnosis import NodeTrouble, trouble_of
 from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair
@@ -38,9 +38,12 @@ def test_a_silent_node_gives_a_plan_with_every_pod_judged(fake: FakeCluster, clu
         assert trouble_of(seen) is NodeTrouble.SILENT
         assert seen.others_not_ready == ()
         assert [(v.pod.name, v.fate) for v in judge_pods(seen, NodeNotReadyPolicy())] == [("lonely", Fate.REFUSED)]
-        assert [a.kind for a in plan_node_repair(TARGET, later, NodeNotReadyPolicy()).actions] == [CordonNode.KIND]
+        assert [a.kind for a in plan_node_repair(TARGET, later, NodeNotReadyPolicy()).actions] == [
+            CordonNode.KIND,
+            UncordonNode.KIND,
+        ]
         forced = plan_node_repair(TARGET, later, NodeNotReadyPolicy(evict_unmanaged=True))
-        assert [a.kind for a in forced.actions] == [CordonNode.KIND, DrainNode.KIND]
+        assert [a.kind for a in forced.actions] == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
     finally:
         fake.revive_node("n1")
 

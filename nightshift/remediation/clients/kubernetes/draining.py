@@ -8,7 +8,7 @@ it goes on where it was: a pod that is gone, or is ending, costs one question.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -54,13 +54,22 @@ class Drained:
         return "; ".join(parts)
 
 
-def evict_all(cluster: Cluster, pods: Sequence[ListedPod], seconds: float) -> Drained:
+Progress = Callable[[int, int], None]
+"""Told how many pods of how many were asked to end."""
+
+
+def _untold(_done: int, _of: int) -> None:
+    return None
+
+
+def evict_all(cluster: Cluster, pods: Sequence[ListedPod], seconds: float, progress: Progress = _untold) -> Drained:
     """Evict these pods, in this order as far as their budgets let them, then wait for them to end.
 
     Args:
         cluster: where.
         pods: and no others.
         seconds: after which it ends and says what is left.
+        progress: is told after each eviction.
 
     Raises:
         NightshiftError: the cluster cannot be reached, or refuses for good; what was evicted stays evicted.
@@ -81,19 +90,25 @@ def evict_all(cluster: Cluster, pods: Sequence[ListedPod], seconds: float) -> Dr
         else:
             order.gone(pod)
             done.evicted.append(pod)
+            progress(len(done.evicted), len(pods))
     done.refused |= {pod.identity: order.refusals.get(pod.identity, "there was no time left") for pod in order.left}
     _wait(cluster, done, until)
     return done
 
 
 def _wait(cluster: Cluster, done: Drained, until: float) -> None:
-    """Until what was evicted is gone, or the time is over."""
+    """Until what was evicted is gone, or stuck, or the time is over."""
     there = [(pod, found) for pod in done.evicted if (found := _now(cluster, pod)) is not None]
-    while there and time.monotonic() + _LOOK_SECONDS < until:
+    while _end_by_themselves(there) and time.monotonic() + _LOOK_SECONDS < until:
         time.sleep(_LOOK_SECONDS)
         there = [(pod, found) for pod, _ in there if (found := _now(cluster, pod)) is not None]
     done.ending = [pod for pod, _ in there]
     done.stuck = [pod for pod, found in there if is_stuck(found, datetime.now(UTC))]
+
+
+def _end_by_themselves(there: Sequence[tuple[ListedPod, Pod]]) -> bool:
+    """Whether waiting may help some of them."""
+    return any(not is_stuck(found, datetime.now(UTC)) for _, found in there)
 
 
 def is_stuck(pod: Pod, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from nightshift.remediation.clients.kubernetes.errors import Json
 from nightshift.remediation.clients.kubernetes.parsing.common import amount, part
 from nightshift.remediation.clients.kubernetes.parsing.workloads import template
 from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES, CLAIMS, NODES, WORKLOADS
+from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.arguments import (
     BlockDeployments,
     CordonNode,
@@ -24,6 +25,7 @@ from nightshift.remediation.kubernetes.arguments import (
     WorkloadArguments,
 )
 from nightshift.remediation.kubernetes.marks import CORDONED_BY, RESTARTED_FROM
+from nightshift.remediation.kubernetes.node_diagnosis import seconds_well
 from nightshift.remediation.text import printable
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -53,11 +55,14 @@ def cordon(arguments: CordonNode, holder: str) -> Edit:
 
 
 def uncordon(arguments: UncordonNode) -> Edit:
-    """Schedulable again, without our mark; only where the mark is ours."""
+    """Schedulable again, without our mark; only where the mark is ours, and the node well for as long as it must."""
 
     def misfit(document: Json) -> str | None:
-        marked = CORDONED_BY in part(document, "metadata", "annotations")
-        return None if marked else "was cordoned by somebody else"
+        if CORDONED_BY not in part(document, "metadata", "annotations"):
+            return "was cordoned by somebody else"
+        if arguments.well_for and seconds_well(NODES.parse(document), datetime.now(UTC)) < arguments.well_for:
+            return f"is not well for {format_duration(arguments.well_for)} yet"
+        return None
 
     def apply(document: Json) -> None:
         document["spec"].pop("unschedulable", None)

@@ -6,6 +6,7 @@ are read page by page; of the pods of other nodes only their requests are kept.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
@@ -17,7 +18,8 @@ from nightshift.remediation.clients.kubernetes.resources import (
     PODS,
     VOLUMES,
 )
-from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis
+from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, seconds_well
+from nightshift.remediation.kubernetes.node_verification import NodeSample
 from nightshift.remediation.kubernetes.objects import Node, Pod, Resources
 from nightshift.remediation.kubernetes.room import requests_of
 
@@ -57,6 +59,44 @@ def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> 
         host=host,
         now=_now(nodes),
     )
+
+
+def sample_node(cluster: Cluster, name: str, since: datetime) -> NodeSample:
+    """One look after a repair was begun.
+
+    Args:
+        cluster: open.
+        name: of the node.
+        since: when the trouble began.
+
+    Raises:
+        NightshiftError: something could not be read.
+    """
+    nodes = list(cluster.list(NODES))
+    node = next((found for found in nodes if found.name == name), None)
+    waiting = {_owner(pod) for pod in cluster.list(PODS, fields={"status.phase": "Pending"}) if _homeless(pod, since)}
+    return NodeSample(
+        at=time.monotonic(),
+        node=node,
+        well_for=0.0 if node is None else seconds_well(node, datetime.now(UTC)),
+        replacements_ready=sum(_is_new(found, since) and found.is_ready for found in nodes),
+        without_place=tuple(sorted(waiting)),
+    )
+
+
+def _homeless(pod: Pod, since: datetime) -> bool:
+    """Made since the trouble began, and no node takes it."""
+    scheduled = pod.condition("PodScheduled")
+    return _is_new(pod, since) and not pod.node and scheduled is not None and scheduled.status == "False"
+
+
+def _is_new(found: Node | Pod, since: datetime) -> bool:
+    return found.meta.created_at is not None and found.meta.created_at >= since
+
+
+def _owner(pod: Pod) -> str:
+    controller = pod.meta.controller
+    return f"{pod.namespace}/{controller.name if controller is not None else pod.name}"
 
 
 def _plus(sum_so_far: Resources, pod: Pod) -> Resources:

@@ -1,0 +1,102 @@
+"""Keep pods off a node of a Kubernetes cluster that is in trouble, move them, and open it again when it is well."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.remediation.connections import KubernetesConnection
+from nightshift.remediation.execution import Execution
+from nightshift.remediation.kubernetes.arguments import DrainNode
+from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
+from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
+from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair
+from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
+from nightshift.remediation.models import Outcome
+from nightshift.remediation.text import printable
+from nightshift.tasks.kubernetes_nodes import look_at_node, measure_node, watch_node
+
+NAME = "node-not-ready"
+
+
+@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+def node_not_ready(
+    system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
+) -> State[str]:
+    """Cordon and drain one node in trouble, wait for it, uncordon it when it is well; several nodes: page only.
+
+    Args:
+        system: A system of the catalogue, e.g. `shop`.
+        target: The node, each part of its path percent-encoded, e.g. `shop/cluster/main/node/n1`.
+        incident: The incident to work on. Leave it empty: then one is opened by hand.
+        attempt: Leave it at 1. The gateway counts the attempts on an incident.
+        dry_run: Make and show the plan, change nothing.
+    """
+    return answer(Request(NAME, system, target, incident, attempt, dry_run), repair)
+
+
+def repair(incident: Incident) -> Conclusion:
+    """Diagnose, plan, approve, remediate, verify, report."""
+    policy = incident.policy(NodeNotReadyPolicy)
+    cluster, name = incident.target.part("cluster"), incident.target.part("node")
+    connection = incident.connection(cluster, KubernetesConnection)
+
+    diagnosis = look_at_node(cluster, connection, name)
+    if diagnosis is None:
+        return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
+    judged = judge_pods(diagnosis, policy)
+    incident.diagnosed(in_words(diagnosis), findings_of(diagnosis, judged), evidence_markdown(judged))
+
+    execution = _carry_out(incident, diagnosis, policy)
+    for _ in range(policy.rounds - 1):
+        if execution.ended is not None or not _left_something(execution):
+            break
+        if (again := look_at_node(cluster, connection, name)) is None:
+            break
+        execution = _carry_out(incident, again, policy)
+    if not incident.changed_something:
+        return incident.without_change()
+
+    samples = watch_node(cluster, connection, name, policy, _began(diagnosis))
+    if samples and samples[-1].is_well and (well := look_at_node(cluster, connection, name)) is not None:
+        _carry_out(incident, well, policy)
+
+    incident.verifying()
+    last = measure_node(cluster, connection, name, _began(diagnosis))
+    return incident.judged(judge(diagnosis.node, (*samples, last), policy), measured=_state(last))
+
+
+def _carry_out(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Execution:
+    """Plan and put it through the gate; a repair that was begun is brought to its end."""
+    cluster, name = incident.target.part("cluster"), diagnosis.node.name
+    connection = incident.connection(cluster, KubernetesConnection)
+
+    def enough() -> bool:
+        node = measure_node(cluster, connection, name, diagnosis.now).node
+        return node is not None and is_well(node) and not node.unschedulable
+
+    plan = plan_node_repair(incident.target, diagnosis, policy, force=incident.changed_something)
+    return incident.carry_out(plan, enough=enough)
+
+
+def _left_something(execution: Execution) -> bool:
+    """Whether another round of evictions may move more pods."""
+    drained = (result.effect for result in execution.results if result.action.kind == DrainNode.KIND)
+    return any(effect is not None and effect.evidence.get("refused") for effect in drained)
+
+
+def _began(diagnosis: NodeDiagnosis) -> datetime:
+    return diagnosis.now - timedelta(seconds=diagnosis.seconds_in_trouble)
+
+
+def _state(sample: NodeSample) -> str:
+    """One look as a line for people."""
+    if sample.node is None:
+        return "the node exists no more"
+    state = "ready and without pressure" if sample.is_well else "not well"
+    return f"{state}{', cordoned' if sample.node.unschedulable else ''}"
