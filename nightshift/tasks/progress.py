@@ -48,6 +48,7 @@ class ProgressArtifact:
     def _write(self, percent: float) -> None:
         if self._id is None:
             key = re.sub(r"[^a-z0-9]+", "-", self.key.lower()).strip("-")
-            self._id = create_progress_artifact(percent, key, self.description)
+            made = create_progress_artifact(percent, key, self.description)
+            self._id = made if isinstance(made, UUID) else None  # a coroutine only where an event loop runs
         else:
             update_progress_artifact(self._id, percent)

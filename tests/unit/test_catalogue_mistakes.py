@@ -313,7 +313,7 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: database-volume-reclaim, disk-space-reclaim, host-certificate-renewal."
+            "flows: database-volume-reclaim, disk-space-reclaim, host-certificate-renewal, node-not-ready."
         ),
     ),
     "policy without a flow": (

@@ -75,6 +75,7 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("test_watcher", "HighDiskUsage"),
         ("bybit_strategy_tester", "DiskSpaceCritical"),
         ("bybit_strategy_tester", "SSLCertificateExpiring"),
+        ("octollm", "NodeNotReady"),
     }
 
 

@@ -291,7 +291,7 @@ def test_a_mistake_in_a_system_does_not_make_its_alerts_unknown_to_the_rules(tmp
     broken = (
         (tmp_path / "octollm.yaml")
         .read_text()
-        .replace("severity: critical\n    planned_flow: node-not-ready", "severity: bad")
+        .replace("severity: critical\n    flow: node-not-ready", "severity: bad\n    flow: node-not-ready")
     )
     (tmp_path / "octollm.yaml").write_text(broken)
 
