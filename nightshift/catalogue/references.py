@@ -11,7 +11,7 @@ from nightshift.catalogue.documents import Document, Trail, dotted
 from nightshift.catalogue.explain import KEPT_ELSEWHERE
 from nightshift.catalogue.mistakes import Mistake, did_you_mean
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, EscalationStep, Runbook, System
-from nightshift.remediation.connections import Connection, ConnectionOf
+from nightshift.remediation.connections import Connection, ConnectionOf, KubernetesConnection, NamespaceOfCluster
 from nightshift.remediation.fleet import PLATFORM_KINDS
 from nightshift.remediation.fleet_rules import leaves_no_room
 from nightshift.remediation.flow_policies import KIND_NAMES
@@ -182,11 +182,19 @@ class References:
                 if isinstance(mark, ConnectionOf) and isinstance(value, str):
                     known = self._connections(mark.type)
                     yield from self._one(place, value, known, f"connection of type {mark.type}")
+                if isinstance(mark, NamespaceOfCluster):
+                    # Perhaps its default: then the policy is what is shown.
+                    there, what = self.document.known_path(place), f"connection to a cluster with the {name}"
+                    yield from self._one(there, value, self._namespaces(), what)
             if isinstance(value, Value):
                 yield from self._policy(place, value)
             for index, item in enumerate(value if isinstance(value, tuple) else ()):
                 if isinstance(item, Value):
                     yield from self._policy((*place, index), item)
+
+    def _namespaces(self) -> set[str]:
+        clusters = (one for one in self.system.connections.values() if isinstance(one, KubernetesConnection))
+        return {namespace for cluster in clusters for namespace in cluster.all_namespaces}
 
     def _instances(self) -> Iterator[Mistake]:
         """A label value must not mean two hosts, nor two databases."""

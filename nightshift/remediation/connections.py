@@ -148,6 +148,10 @@ Connection = Annotated[
 ]
 
 
+class NamespaceOfCluster:
+    """Marks a field of a policy that names a namespace; the catalogue checks that a connection to a cluster has it."""
+
+
 @dataclass(frozen=True)
 class ConnectionOf:
     """Marks a field of a policy that names a connection of its system; the catalogue checks that it is there."""

@@ -12,13 +12,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.symptom import flows_with
 
-FlowPolicy = DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy | NodeNotReadyPolicy
+FlowPolicy = (
+    DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy | CertificateExpiryPolicy | NodeNotReadyPolicy
+)
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
 FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
@@ -28,6 +31,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "database-volume-reclaim": DatabaseVolumePolicy,
             "host-certificate-renewal": HostCertificatePolicy,
             "node-not-ready": NodeNotReadyPolicy,
+            "certificate-expiry": CertificateExpiryPolicy,
         }
     )
 )

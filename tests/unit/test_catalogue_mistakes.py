@@ -231,6 +231,18 @@ MISTAKES = {
             "there is no connection of type kubernetes 'web1'. Known are cluster."
         ),
     ),
+    "namespace that no cluster has": (
+        "  Unknown:\n    summary: nobody knows yet\n    severity: info\n",
+        (
+            "  Unknown:\n    summary: nobody knows yet\n    severity: info\n    flow: certificate-expiry\n"
+            "    target: { cluster: { default: cluster }, namespace: { default: shop }, certificate: { default: w } }\n"
+            "    policy: { alert_before: 7d }\n"
+        ),
+        (
+            "63:13: runbooks.Unknown.policy: there is no connection to a cluster with the cert_manager_namespace "
+            "'cert-manager'. Known are shop."
+        ),
+    ),
     "default host that does not exist": (
         "host: { label: instance }",
         "host: { label: instance, default: web2 }",
@@ -313,7 +325,8 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: database-volume-reclaim, disk-space-reclaim, host-certificate-renewal, node-not-ready."
+            "flows: certificate-expiry, database-volume-reclaim, disk-space-reclaim, host-certificate-renewal, "
+            "node-not-ready."
         ),
     ),
     "policy without a flow": (

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from nightshift.remediation.certificates.cause import Cause, explain, is_staging
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis, Http01Look, Served
+from nightshift.remediation.certificates.endpoints import endpoints_of
 from nightshift.remediation.certificates.planner import NOTHING_TO_DO, findings_of, plan_renewal
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
-from nightshift.remediation.certificates.verification import judge
+from nightshift.remediation.certificates.verification import has_ended, judge
 from nightshift.remediation.kubernetes.arguments import RenewCertificate, RolloutRestart
 from nightshift.remediation.kubernetes.objects import (
     Certificate,
@@ -180,11 +181,11 @@ def test_with_nothing_in_its_way_this_one_certificate_is_renewed(this: Certifica
     assert (arguments.name, arguments.revision, arguments.secret) == ("web-tls", 4, "web-tls")
 
 
-def test_renewals_are_counted_by_the_week() -> None:
-    made = plan(seen(renewals_this_week=2))
+def test_one_that_lasts_but_is_not_what_is_served_is_proposed_to_be_read_anew() -> None:
+    made = plan(seen(NEW, served=[served("cd34", not_after=NOW + timedelta(days=3))]))
 
     assert made.actions == ()
-    assert made.refusals[0].reason == "2 renewals of it begun this week"
+    assert "web-tls read anew" in made.proposals[0].title
 
 
 def test_while_the_rate_limit_lasts_nothing_is_asked_and_no_staging_certificate_is_made() -> None:
@@ -253,7 +254,6 @@ causes = st.fixed_dictionaries(
         "challenges": st.sampled_from([(), HTTP, (challenge("DNS-01", "403"),)]),
         "issuer": st.sampled_from([None, issuer(), issuer(no("Ready"))]),
         "requests": st.sampled_from([(), (request(yes("Denied")),), (request(no("Ready", LIMITED)),)]),
-        "renewals_this_week": st.integers(0, 3),
     }
 )
 
@@ -266,7 +266,6 @@ def test_nothing_is_renewed_while_anything_stands_in_its_way(this: Certificate, 
     assert made.actions or made.refusals or made.proposals
     if kinds(made) == [RenewCertificate.KIND]:
         assert explain(seen(this, **more)).cause in (Cause.NOT_STARTED, Cause.BACKING_OFF)
-        assert more["renewals_this_week"] < 2
         assert more["issuer"] == issuer()
 
 
@@ -286,19 +285,64 @@ NEW = certificate(80 * DAY, revision=5)
         (None, [], False, False, "exists no more"),
         (certificate(80 * DAY, no("Ready")), [served()], False, False, "is not ready"),
         (certificate(), [served()], False, False, "has the same end as before"),
+        (certificate(4 * DAY), [served()], False, False, "is new, but lasts only 4d"),
         (certificate(-5), [served()], False, False, "is expired"),
         (NEW, [served("cd34")], False, False, "may need a restart"),
         (NEW, [served(not_after=ago(5))], False, False, "shows an expired certificate"),
-        (NEW, [served(names_match=False)], False, False, "for other names"),
-        (NEW, [served(chain_trusted=False)], False, False, "not trusted"),
+        (NEW, [served(complaint="Hostname mismatch")], False, False, "refuse: Hostname mismatch"),
         (NEW, [served(reached=False)], False, True, "could not be reached"),
         (NEW, [served(reached=False), served("cd34")], False, False, "may need a restart"),
+        (NEW, [served(), served("cd34")], False, False, "may need a restart"),
     ],
 )
-def test_renewed_means_ready_with_a_later_end_and_served(
+def test_renewed_means_ready_with_enough_time_and_served(
     after: Certificate | None, looks: list[Served], healthy: bool, inconclusive: bool, words: str
 ) -> None:
-    verdict = judge(certificate(), after, looks, "ab12", NOW)
+    found = None if after is None else seen(after, served=looks, requests=[replace(request(), issued_serial="ab12")])
+
+    verdict = judge(seen(), found, CertificateExpiryPolicy())
 
     assert (verdict.healthy, verdict.inconclusive) == (healthy, inconclusive)
     assert words in verdict.reason
+
+
+@pytest.mark.parametrize(("days", "healthy"), [(3, False), (80, True)])
+def test_without_its_request_the_end_tells_the_new_one_from_the_old(days: int, healthy: bool) -> None:
+    looks = [served("ff", not_after=NOW + timedelta(days=days))]
+
+    assert judge(seen(), seen(NEW, served=looks), CertificateExpiryPolicy()).healthy is healthy
+
+
+def test_an_attempt_after_a_kill_that_finds_it_renewed_already_is_a_success() -> None:
+    renewed = seen(NEW, served=[served()], requests=[replace(request(), issued_serial="ab12")])
+
+    assert judge(renewed, renewed, CertificateExpiryPolicy()).healthy
+
+
+@pytest.mark.parametrize(
+    ("now", "ended"),
+    [
+        (certificate(), False),
+        (NEW, True),
+        (certificate(3 * DAY, READY, yes("Issuing"), last_failure_at=ago(5)), False),
+        (certificate(3 * DAY, READY, no("Issuing"), last_failure_at=ago(5)), True),
+    ],
+)
+def test_it_is_waited_for_until_it_is_there_or_this_try_has_failed(now: Certificate, ended: bool) -> None:
+    assert has_ended(certificate(), now, NOW, CertificateExpiryPolicy()) is ended
+
+
+@pytest.mark.parametrize(
+    ("names", "declared", "expected"),
+    [
+        (("shop.example", "*.shop.example", "bad name", "x;y"), [], ["shop.example"]),
+        (("shop.example",), ["shop.example", "other.example"], ["shop.example"]),
+        (("*.shop.example",), ["api.shop.example", "a.b.shop.example"], ["api.shop.example"]),
+    ],
+)
+def test_where_it_is_looked_at(names: tuple[str, ...], declared: list[str], expected: list[str]) -> None:
+    policy = CertificateExpiryPolicy.model_validate({"endpoints": [{"server_name": name} for name in declared]})
+
+    found = endpoints_of(certificate(dns_names=names), policy)
+
+    assert [(one.server_name, one.port) for one in found] == [(name, 443) for name in expected]

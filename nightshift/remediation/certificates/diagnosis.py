@@ -32,8 +32,8 @@ class Served:
     serial: str = ""
     """Hexadecimal, lower case, without colons."""
     not_after: datetime | None = None
-    names_match: bool = True
-    chain_trusted: bool = True
+    complaint: str = ""
+    """Why a client would refuse it, other than that it has ended; empty: it is trusted and good for the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +69,6 @@ class CertificateDiagnosis:
     """Whether the Secret of the DNS provider is there with its keys; None: not looked at."""
     http01: Http01Look | None = None
     served: Sequence[Served] = ()
-    secret_serial: str = ""
-    """Of the certificate in the Secret."""
-    renewals_this_week: int = 0
-    """Begun by Nightshift."""
     now: datetime
 
     @property
@@ -86,6 +82,11 @@ class CertificateDiagnosis:
         """Whether cert-manager is at it."""
         issuing = self.certificate.condition("Issuing")
         return issuing is not None and issuing.is_true
+
+    @property
+    def issued_serial(self) -> str:
+        """Of the certificate in force, by the request that it came of; empty where that is gone."""
+        return next((r.issued_serial for r in self.requests if r.revision == self.certificate.revision), "")
 
     @property
     def request(self) -> CertificateRequest | None:

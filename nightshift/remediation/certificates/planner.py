@@ -12,24 +12,25 @@ from collections.abc import Callable
 from nightshift.remediation.certificates.cause import Cause, Explanation, explain, is_staging, unhealthy_parts
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
+from nightshift.remediation.certificates.verification import is_good, wrong
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.arguments import RenewCertificate
 from nightshift.remediation.kubernetes.changes import Changes
-from nightshift.remediation.kubernetes.objects import Certificate
 from nightshift.remediation.kubernetes.restarting import RESTARTED_AT, restart
 from nightshift.remediation.models import Action, Finding, Impact, Plan, Proposal, Quantity, Refusal, Risk, Target
 from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a certificate without trouble."""
+_EVENTS = 3
+"""Of the newest events, so many are shown."""
 
 
 def plan_renewal(target: Target, diagnosis: CertificateDiagnosis, policy: CertificateExpiryPolicy) -> Plan:
     """What may be done so that a new certificate comes, or what stands in its way."""
     name, left = printable(diagnosis.certificate.name, 120), diagnosis.seconds_left
-    if left is not None and left > policy.alert_before and _is_ready(diagnosis.certificate):
-        expected = f"{name} is ready and lasts for {format_duration(left)}."
-        return Plan(goal=NOTHING_TO_DO, target=target, expected=expected)
+    if left is not None and is_good(diagnosis.certificate, diagnosis.now, policy):
+        return _lasts(target, diagnosis, f"{name} is ready and lasts for {format_duration(left)}.")
     why, changes = explain(diagnosis, policy.restarts_since_healthy), Changes()
     _REPAIRS[why.cause](target, diagnosis, policy, why, changes)
     return Plan(
@@ -40,6 +41,12 @@ def plan_renewal(target: Target, diagnosis: CertificateDiagnosis, policy: Certif
         proposals=tuple(changes.proposals),
         expected=f"{name} is ready with a later end, and served where it is used.",
     )
+
+
+def in_words(diagnosis: CertificateDiagnosis) -> str:
+    """One look as a line for people."""
+    shown = [f"{printable(one.name, 80)} shows {printable(one.serial, 60)}" for one in diagnosis.served if one.reached]
+    return "; ".join([f"it {_ends(diagnosis.seconds_left)}", *dict.fromkeys(shown)])
 
 
 def findings_of(diagnosis: CertificateDiagnosis, why: Explanation) -> tuple[Finding, ...]:
@@ -64,6 +71,10 @@ def findings_of(diagnosis: CertificateDiagnosis, why: Explanation) -> tuple[Find
             Finding(title=f"Served at {printable(served.name, 100)}: {_served(served.reached, served.serial)}")
             for served in diagnosis.served
         ),
+        *(
+            Finding(title=f"Event {printable(event.reason, 60)}", detail=printable(event.message, 300))
+            for event in sorted(diagnosis.events, key=lambda one: (one.last_at or diagnosis.now, one.uid))[-_EVENTS:]
+        ),
     )
 
 
@@ -71,9 +82,14 @@ def _served(reached: bool, serial: str) -> str:
     return f"serial {printable(serial, 60)}" if reached else "not reached"
 
 
-def _is_ready(certificate: Certificate) -> bool:
-    ready = certificate.condition("Ready")
-    return ready is not None and ready.is_true
+def _lasts(target: Target, diagnosis: CertificateDiagnosis, expected: str) -> Plan:
+    """Nothing to renew; what still shows another one has to read it anew, and which workload that is nobody says."""
+    stale = [words for look in diagnosis.served if (words := wrong(look, diagnosis))]
+    if not stale:
+        return Plan(goal=NOTHING_TO_DO, target=target, expected=expected)
+    name = printable(diagnosis.certificate.name, 120)
+    proposal = Proposal(title=f"Have {name} read anew by what serves it", detail="; ".join(stale), reason=expected)
+    return Plan(goal=f"Have {name} served: {stale[0]}", target=target, proposals=(proposal,), expected=expected)
 
 
 def _ends(left: float | None) -> str:
@@ -106,19 +122,13 @@ def _restart_parts(
 def _renew(
     target: Target,
     diagnosis: CertificateDiagnosis,
-    policy: CertificateExpiryPolicy,
+    policy: CertificateExpiryPolicy,  # noqa: ARG001
     why: Explanation,
     changes: Changes,
 ) -> None:
     certificate = diagnosis.certificate
     name = printable(certificate.name, 120)
     what = f"Renewing {name}"
-    if diagnosis.renewals_this_week >= policy.renewals_per_week:
-        begun = counted(diagnosis.renewals_this_week, "renewal")
-        refusal = Refusal(what=what, reason=f"{begun} of it begun this week", lifted_by="renewals_per_week")
-        changes.refusals.append(refusal)
-        changes.proposals.append(Proposal(title=f"Find out why {name} is not issued", detail=" ".join(why.evidence)))
-        return
     if diagnosis.issuer is not None and is_staging(diagnosis.issuer.acme_server):
         changes.refusals.append(_no_staging(what))
         return

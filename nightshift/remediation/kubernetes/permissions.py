@@ -78,6 +78,7 @@ CERTIFICATE_READS: tuple[Need, ...] = (
     *_all("get list", "clusterissuers", "cert-manager.io", everywhere=True),
     *_all("get list", "orders", "acme.cert-manager.io"),
     *_all("get list", "challenges", "acme.cert-manager.io"),
+    *_all("get list", "ingresses", "networking.k8s.io"),
 )
 _EVICTIONS = (
     *_all("get", "pods", everywhere=True),

@@ -31,6 +31,7 @@ import nightshift
 from nightshift.running.warm.launcher import ENGINE, PASSED_ON
 
 PRELOADED = (
+    "nightshift.flows.certificate_expiry",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.disk_space_reclaim",

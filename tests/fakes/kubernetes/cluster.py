@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -57,9 +57,17 @@ class FakeCluster:
         tls: Serve HTTPS with a certificate of its own, which the kubeconfig trusts.
         settings: How fast pods start and stop, which images cannot be pulled.
         controllers: Without them nothing moves but what a client writes.
+        more: Further controllers, of add-ons.
     """
 
-    def __init__(self, *, tls: bool = False, settings: Settings | None = None, controllers: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        tls: bool = False,
+        settings: Settings | None = None,
+        controllers: bool = True,
+        more: Sequence[Callable[[Registry, Settings], Controller]] = (),
+    ) -> None:
         self.settings = settings or Settings()
         self.store = Store()
         self.registry = Registry(self.store, Admission(self.store))
@@ -75,7 +83,7 @@ class FakeCluster:
         self._api = Api(self.registry, self.tokens, self.logs, self.settings, self._stop)
         self._server = ApiServer(self._handle, self.faults, self._tls_context() if tls else None)
         self._scheme = "https" if tls else "http"
-        made = [kind(self.registry, self.settings) for kind in _CONTROLLERS] if controllers else []
+        made = [kind(self.registry, self.settings) for kind in (*_CONTROLLERS, *more)] if controllers else []
         self._loop = Loop(self.store, made)
         self.admin_token = self.tokens.issue(User("kubernetes-admin", (MASTERS, "system:authenticated")), 10**9)
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from lab.prefect_server import PrefectServer
 from nightshift.remediation.kubernetes.permissions import needs_of_flows
 from nightshift.remediation.kubernetes.roles import rules
 from nightshift.remediation.ledger import Ledger
-from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.kubernetes import FakeCluster, Settings
+from tests.fakes.kubernetes.controllers.base import Controller
 from tests.fakes.kubernetes.messages import Answer, Request
 from tests.fakes.kubernetes.objects import Obj, timestamp
+from tests.fakes.kubernetes.registry import Registry
 
 MINUTE = 60.0
 _RUN = """
@@ -34,8 +37,8 @@ print("outcome:", state.name)
 class Cluster(FakeCluster):
     """A fake cluster that knows what was changed in it over HTTP."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *more: Callable[[Registry, Settings], Controller]) -> None:
+        super().__init__(more=more)
         self.changes: list[tuple[str, str]] = []
         """Method and path of every change that was no dry run; questions about permissions left out."""
 
@@ -116,10 +119,19 @@ class Runs:
             "PREFECT_HOME": str(folder / "prefect"),
         }
 
-    def declare(self, flow: str, target: dict[str, Any], policy: dict[str, Any], *, mode: str = "auto") -> None:
+    def declare(
+        self,
+        flow: str,
+        target: dict[str, Any],
+        policy: dict[str, Any],
+        *,
+        mode: str = "auto",
+        namespaces: tuple[str, ...] = (),
+        connections: Mapping[str, Any] | None = None,
+    ) -> None:
         """The catalogue: one alert of the shop, answered by the flow, by an account with its permissions only."""
         # What the generated roles grant is what the flow gets.
-        needs = needs_of_flows([flow], ["shop"])
+        needs = needs_of_flows([flow], ["shop", *namespaces])
         kubeconfig = self._cluster.service_account("nightshift", rules(needs), "nightshift")
         connection = {"type": "kubernetes", "context": "nightshift", "kubeconfig": str(kubeconfig), "timeout": 5}
         runbook = {"summary": "trouble", "severity": "critical", "flow": flow, "target": target, "policy": policy}
@@ -129,7 +141,10 @@ class Runs:
             "title": "A shop",
             "mode": mode,
             "severities": {"critical": {}, "warning": {}, "info": {}},
-            "connections": {"main": {**connection, "namespace": "shop"}},
+            "connections": {
+                "main": {**connection, "namespace": "shop", "namespaces": namespaces},
+                **(connections or {}),
+            },
             "runbooks": {"Trouble": runbook},
         }
         (self._folder / "runbooks").mkdir(exist_ok=True)

@@ -164,8 +164,7 @@ def test_the_command_writes_roles_that_kubectl_takes(
         "ServiceAccount",
         "ClusterRole",
         "ClusterRoleBinding",
-        "Role",
-        "RoleBinding",
+        *("Role", "RoleBinding") * 2,
     ]
     assert {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch", "watch"]} in written[1][
         "rules"

@@ -78,6 +78,7 @@ AUTOSCALERS = Resource[objects.Autoscaler](
 STORAGE_CLASSES = Resource[objects.StorageClass](
     "StorageClass", "storageclasses", storage.storage_class, "storage.k8s.io", namespaced=False
 )
+INGRESSES = Resource[Mapping[str, Any]]("Ingress", "ingresses", raw, "networking.k8s.io")
 CERTIFICATES = Resource[objects.Certificate]("Certificate", "certificates", certificates.certificate, "cert-manager.io")
 CERTIFICATE_REQUESTS = Resource[objects.CertificateRequest](
     "CertificateRequest", "certificaterequests", certificates.certificate_request, "cert-manager.io"

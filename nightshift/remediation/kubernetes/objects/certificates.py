@@ -41,6 +41,8 @@ class CertificateRequest(Conditioned):
 
     issuer: IssuerReference
     failed_at: datetime | None = None
+    issued_serial: str = ""
+    """Of the certificate that came of it, hexadecimal; empty while there is none."""
 
     @property
     def revision(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterator
 
 from nightshift.remediation.clients.kubernetes.parsing.common import (
@@ -13,6 +15,7 @@ from nightshift.remediation.clients.kubernetes.parsing.common import (
     part,
     text,
 )
+from nightshift.remediation.clients.tls import certificate_of
 from nightshift.remediation.kubernetes.objects import (
     Certificate,
     CertificateRequest,
@@ -54,13 +57,23 @@ def certificate(document: Json) -> Certificate:
     )
 
 
+def _serial(encoded: str) -> str:
+    """Of a certificate as a request has it; empty when there is none, or it cannot be read."""
+    try:
+        return certificate_of(base64.b64decode(encoded, validate=True)).serial if encoded else ""
+    except (binascii.Error, ValueError):
+        return ""
+
+
 def certificate_request(document: Json) -> CertificateRequest:
-    """A CertificateRequest."""
+    """A CertificateRequest. What was issued is public; the key is in a Secret, and Secrets are not read."""
+    status = part(document, "status")
     return CertificateRequest(
         meta=metadata(document, managers=False),
         conditions=conditions(document),
         issuer=_issuer_reference(part(document, "spec")),
-        failed_at=moment(part(document, "status").get("failureTime")),
+        failed_at=moment(status.get("failureTime")),
+        issued_serial=_serial(text(status, "certificate")),
     )
 
 
