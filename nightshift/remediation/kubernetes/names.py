@@ -59,7 +59,6 @@ def object_of_cluster(kind: str, name: str) -> str:
 
 Namespace = Annotated[str, AfterValidator(namespace_name)]
 ObjectName = Annotated[str, AfterValidator(object_name)]
-ObjectName = Annotated[str, AfterValidator(object_name)]
 
 
 def label_selector(selector: Selector | Mapping[str, str]) -> str:

@@ -83,7 +83,8 @@ class FakeCluster:
         self._api = Api(self.registry, self.tokens, self.logs, self.settings, self._stop)
         self._server = ApiServer(self._handle, self.faults, self._tls_context() if tls else None)
         self._scheme = "https" if tls else "http"
-        made = [kind(self.registry, self.settings) for kind in (*_CONTROLLERS, *more)] if controllers else []
+        kinds: list[Callable[[Registry, Settings], Controller]] = [*_CONTROLLERS, *more] if controllers else []
+        made = [kind(self.registry, self.settings) for kind in kinds]
         self._loop = Loop(self.store, made)
         self.admin_token = self.tokens.issue(User("kubernetes-admin", (MASTERS, "system:authenticated")), 10**9)
 
