@@ -13,6 +13,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "alert_to_first_step_s": ("median", "p95"),
     "ratio_to_stock_worker": (),
     "ratio_to_tuned_worker": (),
+    "ratio_to_ansible_rulebook": (),
     "storm_200": ("seconds", "cpu_seconds_per_alert", "peak_mib", "done", "lost"),
     "storm_one_cause_1000": ("incidents", "flow_runs", "accounted", "seconds_to_repair"),
     "intake": ("alerts_per_s", "p99_ms", "single_p50_ms"),
@@ -118,6 +119,7 @@ LATENCY: tuple[_Wanted, ...] = (
     _at_most(f"{_FIRST}, p95", "alert_to_first_step_s.p95", 1.2, " s"),
     _at_least("times faster than the stock worker", "ratio_to_stock_worker", 8, ""),
     _at_least("times faster than the tuned one", "ratio_to_tuned_worker", 5, ""),
+    _at_least("times faster than ansible-rulebook", "ratio_to_ansible_rulebook", 1, ""),
 )
 GOALS: tuple[_Wanted, ...] = (
     *LATENCY,

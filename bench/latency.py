@@ -1,4 +1,4 @@
-"""From an alert to the first diagnostic task: how long it takes with our worker, and with Prefect's own."""
+"""From an alert to the first task: how long it takes with our worker, with Prefect's own, and with a peer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.floor import WATCHED, Floor, labels
 from bench.posting import Sender, body
+from bench.rulebook import RULEBOOK, Rulebook
 from bench.runs import Records, TookTooLongError, wait_for
 from lab.installation import Installation
 from nightshift.remediation.ledger.journal import Kind
@@ -47,9 +48,25 @@ class Bench:
     floor: Floor
     deployment: dict[str, Any]
     say: Callable[[str], None]
+    rulebook: Rulebook | None = None
+    """Event-Driven Ansible beside us, where it is installed."""
     ways: dict[str, list[Way]] = field(default_factory=dict)
+    firsts: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds to the first task, by pool, and of Ansible by its own name."""
     lost: list[str] = field(default_factory=list)
     """Alerts that did not come to their end as they should, and why."""
+
+    def first(self, name: str) -> float:
+        """One alert for a pool, or for Ansible; seconds to the first task.
+
+        Raises:
+            TookTooLongError: a step did not come.
+            LookupError: it ended otherwise than it should.
+        """
+        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - no secret
+        seconds = self.rulebook.one() if self.rulebook and name == RULEBOOK else self.one(name).first_task
+        self.firsts.setdefault(name, []).append(seconds)
+        return seconds
 
     def one(self, pool: str) -> Way:
         """One alert about a fresh filesystem, repaired by a worker of this pool; waits until the run is over.
@@ -60,7 +77,6 @@ class Bench:
         """
         self.records.assign(self.deployment["id"], pool)
         (mount,) = self.floor.mounts(1)
-        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - no secret
         with Sender(self.installation.settings) as sender:
             content = body([labels(WATCHED, mount)])
             begun = time.time()
@@ -95,31 +111,28 @@ class Bench:
         moments = (accepted, sent, run.created, run.started, first, diagnosed)
         return Way(*(moment - begun for moment in moments))
 
-    def first_tasks(self, pool: str) -> list[float]:
-        """What was measured so far."""
-        return [way.first_task for way in self.ways.get(pool, [])]
-
 
 def rounds(bench: Bench, counts: Mapping[str, int], *, warm_up: int, until: float) -> None:
-    """Alerts for each pool in turn, spread evenly, so that what else the machine does hits all alike.
+    """Alerts for each in turn, spread evenly, so that what else the machine does hits all alike.
 
     Args:
         bench: where.
-        counts: how many alerts for each pool.
+        counts: how many alerts for each pool, and for Ansible by its own name.
         warm_up: alerts for our worker before, which do not count.
-        until: moment of the monotonic clock after which no other round begins.
+        until: moment of the monotonic clock after which no other round begins, but the first of each pool.
     """
     for _ in range(warm_up):
-        bench.one(OURS)
+        bench.first(OURS)
     bench.ways.clear()
-    turns = sorted((number / count, pool) for pool, count in counts.items() for number in range(count))
-    for _, pool in turns:
-        if time.monotonic() > until and bench.ways.get(pool):
+    bench.firsts.clear()
+    turns = sorted((number / count, name) for name, count in counts.items() for number in range(count))
+    for _, name in turns:
+        if time.monotonic() > until and bench.firsts.get(name):
             continue
         try:
-            way = bench.one(pool)
+            seconds = bench.first(name)
         except (TookTooLongError, LookupError) as error:
-            bench.lost.append(f"{pool}: {error}")
+            bench.lost.append(f"{name}: {error}")
             bench.say(bench.lost[-1])
         else:
-            bench.say(f"{pool}: {way.first_task:.2f} s to the first task")
+            bench.say(f"{name}: {seconds:.2f} s to the first task")

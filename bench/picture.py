@@ -8,19 +8,20 @@ from bench.figures import Result, at, percentile
 
 _WIDTH, _LEFT, _RIGHT = 760, 96, 16
 _ROW, _PLOT = 34, 220
-_COLOURS = {"nightshift": "seagreen", "tuned": "darkorange", "stock": "firebrick"}
+_COLOURS = {"nightshift": "seagreen", "tuned": "darkorange", "stock": "firebrick", "ansible-rulebook": "purple"}
 _NAMES = {
     "nightshift": "Nightshift",
     "tuned": "Prefect, tuned",
     "stock": "Prefect",
+    "ansible-rulebook": "Ansible",
 }
 _LINES = {"accepted": "steelblue", "diagnosed": "darkorange", "reported": "seagreen"}
 
 
 def picture(result: Result) -> str:
     """An SVG document of what was measured; parts without measurements are left out."""
-    ways: Mapping[str, Sequence[Mapping[str, float]]] = result.get("ways", {})
-    firsts = {pool: [way["first_task"] for way in ways[pool]] for pool in _NAMES if ways.get(pool)}
+    measured: Mapping[str, Sequence[float]] = result.get("first_task_s", {})
+    firsts = {name: measured[name] for name in _NAMES if measured.get(name)}
     timeline: Mapping[str, Sequence[float]] = at(result, "storm_200.timeline") or {}
     height, parts = 8, []
     if firsts:
@@ -39,7 +40,7 @@ def _latencies(firsts: Mapping[str, Sequence[float]], top: float) -> list[str]:
     longest = max(max(values) for values in firsts.values())
     scale = _Scale(longest)
     bottom = top + 28 + _ROW * len(firsts)
-    parts = [_text(_LEFT, top + 14, "Alert posted → first diagnostic task runs (a dot per alert, a bar at the median)")]
+    parts = [_text(_LEFT, top + 14, "Alert posted → first task runs (a dot per alert, a bar at the median)")]
     for row, (pool, values) in enumerate(firsts.items()):
         y = top + 28 + _ROW * row + _ROW / 2
         middle, colour = percentile(values, 50), _COLOURS[pool]

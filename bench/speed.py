@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import httpx
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import consumption, stock
+from bench import consumption, rulebook, stock
 from bench.consumption import Meter
 from bench.figures import Result, Spread, at, worse
 from bench.floor import Floor, patient_host, write_catalogue
@@ -22,6 +23,7 @@ from bench.gate_steps import gate_steps
 from bench.growth import grow
 from bench.intake import Intake
 from bench.latency import OURS, Bench, Way, rounds
+from bench.rulebook import RULEBOOK, Rulebook
 from bench.runs import Records, TookTooLongError
 from bench.storms import EFFECTS, Storms
 from bench.telling import Screen
@@ -33,7 +35,14 @@ from nightshift.catalogue import Catalogue
 _FLOW = "disk-space-reclaim"
 _QUICK_ROUNDS_UNTIL = 42.0
 """Seconds after the start in which the quick bench begins no other round."""
-_ROUNDS_SECONDS = 160.0
+_ALERTS = {
+    True: {OURS: 5, RULEBOOK: 5, stock.TUNED: 2, stock.STOCK: 2},
+    False: {OURS: 20, RULEBOOK: 20, stock.TUNED: 4, stock.STOCK: 4},
+}
+"""How many for each in the latency part, by whether it is quick. A stock worker takes ten times as long for one."""
+_RATIOS = {name: f"ratio_to_{name}_worker" for name in stock.SETTINGS} | {RULEBOOK: "ratio_to_ansible_rulebook"}
+_WARM_UP = 2
+_ROUNDS_SECONDS = 150.0
 _LAST_STORM_UNTIL = 620.0
 """Seconds after the start by which the storm in the grown ledger must be over; it is left out if it would not be."""
 _IDLE_SECONDS = 60.0
@@ -125,33 +134,49 @@ def _patient(stack: ExitStack, result: Result, screen: Screen) -> PatientHost | 
 
 
 def latency(speed: Speed, *, quick: bool, begun: float) -> None:
-    """Our worker and Prefect's own side by side: one deployment, handed from pool to pool."""
-    with speed.part("alert → first diagnostic task, with our worker and Prefect's own in turn"), ExitStack() as workers:
+    """Our worker and Prefect's own side by side: one deployment, handed from pool to pool. Ansible beside them."""
+    with speed.part("alert → first diagnostic task, with ours and others in turn"), ExitStack() as others:
         for name in stock.SETTINGS:
-            workers.enter_context(stock.stock_worker(speed.installation, speed.records, name))
-        bench = Bench(speed.installation, speed.records, speed.floor, speed.records.deployment(_FLOW), speed.screen.say)
-        counts = {OURS: 5, stock.TUNED: 2, stock.STOCK: 2} if quick else {OURS: 30, stock.TUNED: 6, stock.STOCK: 6}
+            others.enter_context(stock.stock_worker(speed.installation, speed.records, name))
+        deployment, peer = speed.records.deployment(_FLOW), _rulebook(speed, others)
+        bench = Bench(speed.installation, speed.records, speed.floor, deployment, speed.screen.say, peer)
+        counts = {name: count for name, count in _ALERTS[quick].items() if peer or name != RULEBOOK}
         until = begun + _QUICK_ROUNDS_UNTIL if quick else time.monotonic() + _ROUNDS_SECONDS
         try:
-            rounds(bench, counts, warm_up=2, until=until)
+            rounds(bench, counts, warm_up=_WARM_UP, until=until)
         finally:
-            speed.records.assign(bench.deployment["id"], OURS)
+            speed.records.assign(deployment["id"], OURS)
             _note_latency(speed, bench)
+
+
+def _rulebook(speed: Speed, others: ExitStack) -> Rulebook | None:
+    """Event-Driven Ansible, if it is installed and starts."""
+    try:
+        program = rulebook.executable(os.environ)
+        if program is not None:
+            peer = others.enter_context(rulebook.running(program))
+            for _ in range(_WARM_UP):
+                peer.one()
+            return peer
+    except _EXPECTED as error:
+        speed.result["failures"].append(f"{RULEBOOK} is not compared: {error}")
+        speed.screen.failure(speed.result["failures"][-1])
+    else:
+        speed.screen.say(f"{RULEBOOK} is not installed, and is not compared")
+    return None
 
 
 def _note_latency(speed: Speed, bench: Bench) -> None:
     speed.result["failures"] += [f"An alert of the latency part was lost: {why}" for why in bench.lost]
-    medians: dict[str, float] = {}
-    for pool, ways in bench.ways.items():
-        medians[pool] = speed.spread(f"first task, {pool} worker, s", bench.first_tasks(pool)).median
-        speed.result.setdefault("ways", {})[pool] = [vars(way) for way in ways]
+    speed.result["ways"] = {pool: [vars(way) for way in ways] for pool, ways in bench.ways.items()}
+    speed.result["first_task_s"] = bench.firsts
+    medians = {name: speed.spread(f"first task, {name}, s", values).median for name, values in bench.firsts.items()}
     if OURS not in medians:
         return
-    told = speed.result["spreads"][f"first task, {OURS} worker, s"]
-    speed.result["alert_to_first_step_s"] = told
-    for pool in stock.SETTINGS:
-        if pool in medians:
-            speed.result[f"ratio_to_{pool}_worker"] = round(medians[pool] / medians[OURS], 2)
+    speed.result["alert_to_first_step_s"] = speed.result["spreads"][f"first task, {OURS}, s"]
+    for name, key in _RATIOS.items():
+        if name in medians:
+            speed.result[key] = round(medians[name] / medians[OURS], 2)
     for field in fields(Way):
         speed.spread(f"{field.name}, s", [getattr(way, field.name) for way in bench.ways[OURS]])
 
@@ -186,7 +211,7 @@ def all_figures(speed: Speed, name: str, *, storm: bool = True) -> Result:
         bench = Bench(installation, records, floor, records.deployment(_FLOW), lambda _: None)
         rounds(bench, {OURS: _ALONE}, warm_up=1, until=time.monotonic() + 60)
         speed.result["failures"] += [f"An alert was lost, {name}: {why}" for why in bench.lost]
-        figures["first_task_alone_s"] = speed.spread(f"first task, alone, {name}, s", bench.first_tasks(OURS)).median
+        figures["first_task_alone_s"] = speed.spread(f"first task, alone, {name}, s", bench.firsts[OURS]).median
     with speed.part(f"the gate, {name}"):
         catalogue = Catalogue.load(installation.catalogue)
         steps = gate_steps(installation.ledger, catalogue, installation.settings, word)

@@ -62,10 +62,10 @@ def parsed(result: Result) -> ElementTree.Element:
 
 
 def test_the_picture_shows_what_there_is() -> None:
-    ways = {"nightshift": [{"first_task": 0.5}, {"first_task": 0.7}], "stock": [{"first_task": 8.0}]}
+    firsts = {"nightshift": [0.5, 0.7], "stock": [8.0]}
     storm = {"timeline": {"accepted": [0.1, 0.2], "diagnosed": [1.0, 2.0], "reported": [2.0, 3.0]}}
 
-    drawn = parsed({**nothing_measured(), "ways": ways, "storm_200": storm})
+    drawn = parsed({**nothing_measured(), "first_task_s": firsts, "storm_200": storm})
     without = parsed(nothing_measured())
 
     assert len(drawn.findall("{*}circle")) == 3
