@@ -16,11 +16,17 @@ from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
+from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.symptom import flows_with
 
 FlowPolicy = (
-    DiskSpacePolicy | DatabaseVolumePolicy | HostCertificatePolicy | CertificateExpiryPolicy | NodeNotReadyPolicy
+    DiskSpacePolicy
+    | DatabaseVolumePolicy
+    | HostCertificatePolicy
+    | CertificateExpiryPolicy
+    | NodeNotReadyPolicy
+    | PodCrashLoopPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -32,6 +38,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "host-certificate-renewal": HostCertificatePolicy,
             "node-not-ready": NodeNotReadyPolicy,
             "certificate-expiry": CertificateExpiryPolicy,
+            "pod-crash-loop": PodCrashLoopPolicy,
         }
     )
 )

@@ -14,7 +14,8 @@ from nightshift.remediation.clients.kubernetes.changing import delete_pod as del
 from nightshift.remediation.clients.kubernetes.changing import pod_now
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, shown
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
-from nightshift.remediation.clients.kubernetes.resources import NODES, PODS
+from nightshift.remediation.clients.kubernetes.resources import NODES, PODS, SERVICES
+from nightshift.remediation.clients.kubernetes.service_look import ready_endpoints
 from nightshift.remediation.errors import TargetChangedError
 from nightshift.remediation.kubernetes.arguments import DeletePod, DrainNode, EvictPods, ListedPod
 from nightshift.remediation.kubernetes.node_diagnosis import is_well
@@ -127,13 +128,17 @@ def _evict(action: Action, connections: Connections, pods: Sequence[ListedPod], 
 
 
 def _still_made_again(action: Action, connections: Connections) -> None:
-    pod = DeletePod.from_json(action.arguments).pod
+    arguments = DeletePod.from_json(action.arguments)
+    pod, needs = arguments.pod, arguments.needs_service
     with cluster_of(action, connections, LOOK_SECONDS) as cluster:
         found = pod_now(cluster, pod.namespace, pod.name, pod.uid)
+        answers = not needs or ready_endpoints(cluster, pod.namespace, needs) > 0
     if found is None:
         raise TargetChangedError(f"{shown(PODS, pod.name, pod.namespace)} is gone.")
     if found.meta.controller is None or found.is_mirror:
         raise TargetChangedError(f"No controller would make {shown(PODS, pod.name, pod.namespace)} again.")
+    if not answers:
+        raise TargetChangedError(f"Nobody answers behind {shown(SERVICES, needs, pod.namespace)} yet.")
 
 
 def _observe_deleted(action: Action, connections: Connections) -> Observation:

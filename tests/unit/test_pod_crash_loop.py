@@ -220,10 +220,10 @@ def needs(ready: int | None, **more: Any) -> CrashDiagnosis:
 
 
 def test_a_dependency_that_is_down_is_restarted_before_the_pod_is_touched() -> None:
-    (action,) = plan(needs(0, workload=deployment("db"))).actions
+    restart, again = plan(needs(0, workload=deployment("db"))).actions
 
-    assert action.kind == RolloutRestart.KIND
-    assert RolloutRestart.from_json(action.arguments).name == "db"
+    assert RolloutRestart.from_json(restart.arguments).name == "db"
+    assert DeletePod.from_json(again.arguments).needs_service == "db"
 
 
 def test_a_dependency_that_keeps_state_is_left_to_a_person() -> None:
@@ -241,6 +241,7 @@ def test_a_dependency_that_was_switched_off_is_not_switched_on(more: dict[str, A
 
 def test_once_its_dependency_answers_again_the_pod_need_not_wait() -> None:
     (action,) = plan(needs(2)).actions
+    assert not DeletePod.from_json(action.arguments).needs_service
 
     assert DeletePod.from_json(action.arguments).pod.name == "web-1-a"
 

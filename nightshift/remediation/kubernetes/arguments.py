@@ -78,6 +78,8 @@ class DeletePod(ActionArguments):
 
     KIND: ClassVar[str] = "delete_pod"
     pod: ListedPod
+    needs_service: str = ""
+    """Not before somebody answers behind this service of its namespace, which it needs; empty: at once."""
 
 
 class WorkloadArguments(ActionArguments):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nightshift.remediation.kubernetes.objects import (
     Claim,
@@ -28,6 +28,8 @@ MOST_LOG = 64 * 1024
 MOST_LINES = 60
 """Lines that are looked at: what ended the program stands at the end."""
 _MOST_LINE = 600
+_RECENT = timedelta(minutes=30)
+"""A container that ended before is told to run."""
 _CREDENTIALS = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}://)[^\s/@]{1,200}@"
     r"|(?P<name>\b\w{0,40}(?:passw(?:or)?d|secret|token|api[_-]?key|authorization)\w{0,20}[\"']?\s{0,3}[=:]\s{0,3})"
@@ -111,6 +113,37 @@ def last_lines(log: str) -> tuple[str, ...]:
 def shown(line: str, limit: int = 200) -> str:
     """A line of a log as people may see it: credentials masked, markup and control characters escaped."""
     return printable(_CREDENTIALS.sub(_masked, line[:_MOST_LINE]), limit)
+
+
+def is_crashing(pod: Pod) -> bool:
+    """Whether a container of it waits for its next start after a crash, or cannot be started at all."""
+    return not pod.is_finished and any(_waits_badly(status) or _ended_badly(status) for status in pod.statuses)
+
+
+def began_to_crash(pod: Pod, events: Sequence[Event], now: datetime) -> datetime | None:
+    """When the trouble began, by the earliest sign of it that is left; None: no container crashed lately.
+
+    Args:
+        pod: as seen.
+        events: about its crashes; the cluster forgets them after an hour.
+        now: by the worker's clock.
+    """
+    ended = [end.finished_at for s in pod.statuses if (end := s.last_termination or s.terminated) is not None]
+    lately = [at for at in ended if at is not None and now - at <= _RECENT]
+    if not lately and not is_crashing(pod):
+        return None
+    ready = pod.condition("Ready")
+    since = ready.since if ready is not None and not ready.is_true else None
+    signs = [*lately, since, *(event.first_at for event in events)]
+    return min((at for at in signs if at is not None), default=None)
+
+
+def kills_within_an_hour(pod: Pod, now: datetime) -> int:
+    """How often it was killed for memory within an hour: counted while it is young, else its average so far."""
+    killed = [s for s in pod.statuses if s.last_termination is not None and s.last_termination.reason == "OOMKilled"]
+    age = (now - pod.meta.created_at).total_seconds() if pod.meta.created_at is not None else 0.0
+    restarts = max((status.restarts for status in killed), default=0)
+    return restarts if age <= 3600 else max(bool(killed), round(restarts * 3600 / age))
 
 
 def _masked(match: re.Match[str]) -> str:

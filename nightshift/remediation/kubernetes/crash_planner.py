@@ -139,7 +139,7 @@ def _image(case: Case) -> None:
 def _dependency(case: Case) -> None:
     down = [dependency for dependency in case.diagnosis.dependencies if dependency.ready_endpoints == 0]
     if down:
-        _dependency_down(case.target, down[0], case.policy, case.why, case.changes)
+        _dependency_down(case, down[0])
         return
     back = [d for d in case.diagnosis.dependencies if d.ready_endpoints]
     if back and len(back) == len(case.diagnosis.dependencies) and case.diagnosis.pod.meta.controller is not None:
@@ -156,9 +156,9 @@ def _dependency(case: Case) -> None:
     )
 
 
-def _dependency_down(
-    target: Target, dependency: Dependency, policy: PodCrashLoopPolicy, why: Explanation, changes: Changes
-) -> None:
+def _dependency_down(case: Case, dependency: Dependency) -> None:
+    """First what it needs, then the pod itself, in one plan, so that one approval covers both."""
+    policy, why, changes = case.policy, case.why, case.changes
     service, workload = printable(dependency.service, 80), dependency.workload
     what = f"Restarting what runs behind {service}"
     reason = f"{_sentence(why)}; no pod behind {service} is ready."
@@ -178,7 +178,11 @@ def _dependency_down(
         command = f"kubectl -n {printable(workload.namespace, 80)} describe {kind} {printable(workload.name, 120)}"
         changes.proposals.append(Proposal(title=f"Bring {service} back first: {command}", reason=reason))
     else:
-        changes.actions.append(restart(target, workload, reason))
+        changes.actions.append(restart(case.target, workload, reason))
+        if case.diagnosis.pod.meta.controller is not None:
+            after = "Then it need not wait for its back-off."
+            pod = case.diagnosis.pod
+            changes.actions.append(make_again(case.target, pod, after, needs_service=dependency.service))
 
 
 def _release_or_words(case: Case) -> None:

@@ -39,7 +39,9 @@ class PodCrashLoopPolicy(Value):
     """Restart what runs behind a needed service when none of its pods is ready."""
     dependencies: tuple[ObjectName, ...] = ()
     """Services that these pods need, in the same namespace, in the order in which they are brought back."""
-    hold: Annotated[Seconds, Field(ge=60, le=7200)] = 600
+    wait: Annotated[Seconds, Field(ge=10, le=7200)] = 900
+    """So long what was done may take to show; a rollout ends with its own progress deadline."""
+    hold: Annotated[Seconds, Field(ge=5, le=7200)] = 600
     """Ready and without restart for so long counts as repaired."""
 
     def symptom(self, target: Target) -> Symptom:

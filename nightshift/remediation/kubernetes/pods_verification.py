@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.objects import Pod, Workload
@@ -47,6 +48,20 @@ def judge(samples: Sequence[PodsSample], hold: float) -> Verdict:
         return Verdict(healthy=False, inconclusive=_quiet(samples), reason=reason, findings=findings)
     reason = f"{counted(len(last.pods), 'pod')} ready, and none restarted for {format_duration(held)}."
     return Verdict(healthy=True, reason=reason, findings=findings)
+
+
+def is_calm(sample: PodsSample, now: datetime, seconds: float) -> bool:
+    """Whether one look is enough to say that nothing needs to be done: all ready, and that for some time."""
+    since = [ready.since for pod in sample.pods if (ready := pod.condition("Ready")) is not None]
+    lasts = all(one is not None and (now - one).total_seconds() >= seconds for one in since)
+    return not _trouble(sample) and lasts
+
+
+def in_words(sample: PodsSample) -> str:
+    """One look as a line for people."""
+    ready = sum(pod.is_ready for pod in sample.pods)
+    restarts = sum(_restarts(sample).values())
+    return f"{ready} of {counted(len(sample.pods), 'pod')} ready, {counted(restarts, 'restart')}"
 
 
 def _trouble(sample: PodsSample) -> str:

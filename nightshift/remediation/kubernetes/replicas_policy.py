@@ -22,7 +22,9 @@ class ReplicasPolicy(Value):
     """None: no release is ever taken back."""
     default_deadline: Annotated[Seconds, Field(ge=60, le=7200)] = 600
     """A rollout of a workload without a progress deadline of its own is waited for so long."""
-    hold: Annotated[Seconds, Field(ge=60, le=7200)] = 300
+    wait: Annotated[Seconds, Field(ge=10, le=7200)] = 900
+    """So long what was done may take to show; a rollout ends with its own progress deadline."""
+    hold: Annotated[Seconds, Field(ge=5, le=7200)] = 300
     """All pods must be available for so long on end."""
 
     def symptom(self, target: Target) -> Symptom:

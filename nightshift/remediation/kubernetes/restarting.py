@@ -42,17 +42,25 @@ def restart(target: Target, workload: Workload, reason: str) -> Action:
     )
 
 
-def make_again(target: Target, pod: Pod, reason: str) -> Action:
-    """Delete one pod so that its controller makes it again at once, instead of after its back-off."""
+def make_again(target: Target, pod: Pod, reason: str, *, needs_service: str = "") -> Action:
+    """Delete one pod so that its controller makes it again at once, instead of after its back-off.
+
+    Args:
+        target: of the plan.
+        pod: the one.
+        reason: for people.
+        needs_service: wait until somebody answers behind this service.
+    """
     listed = ListedPod(namespace=pod.namespace, name=pod.name, uid=pod.uid, grace_seconds=max(0, pod.grace_seconds))
-    arguments = DeletePod(pod=listed)
+    arguments = DeletePod(pod=listed, needs_service=needs_service)
+    after = f" once {printable(needs_service, 80)} answers" if needs_service else ""
     controller = pod.meta.controller
     return Action(
         kind=arguments.KIND,
         target=target,
         arguments=arguments.to_json(),
         items=(listed.identity,),
-        title=f"Delete the pod {printable(f'{pod.namespace}/{pod.name}', 160)}, which is made again",
+        title=f"Delete the pod {printable(f'{pod.namespace}/{pod.name}', 160)}{after}; it is made again",
         reason=reason,
         risk=Risk.MEDIUM,
         bound=ONE_POD,

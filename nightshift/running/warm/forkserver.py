@@ -36,6 +36,7 @@ PRELOADED = (
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.node_not_ready",
+    "nightshift.flows.pod_crash_loop",
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (

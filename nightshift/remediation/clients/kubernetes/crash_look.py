@@ -1,0 +1,158 @@
+"""Everything that the planner for a crashing pod gets to know, read in one go; nothing is changed.
+
+Operations ``kubernetes.read_pod``, ``pod_logs``, ``describe_pod``, ``list_pods`` and ``read_configmap``:
+octollm.PodCrashLoopBackOff.d1-d9. Secrets are not read, not even their names: the kubelet says when one is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster
+from nightshift.remediation.clients.kubernetes.errors import ForbiddenError, ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.parsing.common import metadata
+from nightshift.remediation.clients.kubernetes.resources import CLAIMS, CONFIG_MAPS, EVENTS, NODES, PODS
+from nightshift.remediation.clients.kubernetes.service_look import look_at_dependency
+from nightshift.remediation.clients.kubernetes.workload_look import (
+    pods_of,
+    release_of,
+    workload_named_by,
+    workload_of,
+)
+from nightshift.remediation.errors import CommandFailedError
+from nightshift.remediation.kubernetes.crash_diagnosis import (
+    CrashDiagnosis,
+    Reference,
+    began_to_crash,
+    is_crashing,
+    kills_within_an_hour,
+)
+from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
+from nightshift.remediation.kubernetes.objects import Claim, Event, Node, Pod, Workload
+from nightshift.remediation.kubernetes.room import requests_of
+
+_LINES = 300
+
+
+def diagnose_pod(cluster: Cluster, namespace: str, name: str, policy: PodCrashLoopPolicy) -> CrashDiagnosis | None:
+    """The pod of this name, or, where it was replaced meanwhile, one of the same workload, a crashing one first.
+
+    Raises:
+        NightshiftError: something could not be read; nothing is concluded from a part.
+    """
+    pod = _pod(cluster, namespace, name)
+    return None if pod is None else _diagnosis(cluster, pod, policy)
+
+
+def _pod(cluster: Cluster, namespace: str, name: str) -> Pod | None:
+    try:
+        return cluster.get(PODS, name, namespace)
+    except ObjectNotFoundError:
+        workload = workload_named_by(cluster, namespace, name)
+    pods = pods_of(cluster, workload) if workload is not None else []
+    return next((pod for pod in pods if is_crashing(pod)), pods[0] if pods else None)
+
+
+def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashDiagnosis:
+    now = datetime.now(UTC)
+    workload, node = workload_of(cluster, pod), _node(cluster, pod)
+    beside = list(cluster.list(PODS, fields={"spec.nodeName": pod.node})) if pod.node else []
+    about = {"involvedObject.kind": "Pod", "involvedObject.name": pod.name}
+    events = [event for event in cluster.list(EVENTS, pod.namespace, fields=about) if event.about_uid == pod.uid]
+    return CrashDiagnosis(
+        pod=pod,
+        node=node,
+        crashing_on_node=len({_owner(one) for one in beside if is_crashing(one)} - {_owner(pod)}),
+        crashing_elsewhere=_elsewhere(cluster, pod, workload),
+        release=release_of(cluster, workload, policy.rollback) if workload is not None else None,
+        events=events,
+        logs=dict(_logs(cluster, pod)),
+        references=tuple(_references(cluster, pod)),
+        claims=tuple(_claims(cluster, pod)),
+        dependencies=tuple(look_at_dependency(cluster, pod.namespace, name) for name in policy.dependencies),
+        kills_last_hour=kills_within_an_hour(pod, now),
+        memory_left_on_node=_memory_left(node, beside),
+        crashing_since=began_to_crash(pod, _of_crashes(events), now),
+        now=now,
+    )
+
+
+def _node(cluster: Cluster, pod: Pod) -> Node | None:
+    try:
+        return cluster.get(NODES, pod.node) if pod.node else None
+    except ObjectNotFoundError:
+        return None
+
+
+def _owner(pod: Pod) -> tuple[str, str]:
+    controller = pod.meta.controller
+    return pod.namespace, controller.uid if controller is not None else pod.uid
+
+
+def _elsewhere(cluster: Cluster, pod: Pod, workload: Workload | None) -> int:
+    pods = pods_of(cluster, workload) if workload is not None else []
+    return sum(is_crashing(other) and other.node != pod.node for other in pods)
+
+
+def _of_crashes(events: list[Event]) -> list[Event]:
+    return [event for event in events if event.type == "Warning" or event.reason in ("BackOff", "Killing")]
+
+
+def _logs(cluster: Cluster, pod: Pod) -> Iterator[tuple[str, str]]:
+    """Of the containers that crash: the run before this one, else this one; what was never started has none."""
+    for status in pod.statuses:
+        if not (status.restarts or status.terminated is not None):
+            continue
+        for previous in (True, False) if status.restarts else (False,):
+            try:
+                log = cluster.logs(pod.name, pod.namespace, status.name, previous=previous, tail=_LINES)
+            except CommandFailedError:
+                continue  # it is gone with its container, as the runtime cleans up
+            if log.strip():
+                yield status.name, log
+                break
+
+
+def _references(cluster: Cluster, pod: Pod) -> Iterator[Reference]:
+    mounted = [v.source for v in pod.volumes if v.kind == "configMap" and not v.optional]
+    named = [
+        ref.partition("/")[2] for c in pod.containers for ref in c.env_from if ref.partition("/")[0] == "configmap"
+    ]
+    for name in dict.fromkeys([*mounted, *named]):
+        yield _config_map(cluster, pod.namespace, name)
+    for volume in pod.volumes:
+        if volume.kind == "persistentVolumeClaim" and _claim(cluster, pod.namespace, volume.source) is None:
+            yield Reference(kind="claim", name=volume.source, exists=False)
+
+
+def _config_map(cluster: Cluster, namespace: str, name: str) -> Reference:
+    try:
+        found = metadata(cluster.get(CONFIG_MAPS, name, namespace))
+    except ObjectNotFoundError:
+        return Reference(kind="configmap", name=name, exists=False)
+    except ForbiddenError:
+        return Reference(kind="configmap", name=name, exists=None)
+    written = [manager.at for manager in found.managers if manager.at is not None]
+    return Reference(kind="configmap", name=name, exists=True, changed_at=max(written, default=found.created_at))
+
+
+def _claims(cluster: Cluster, pod: Pod) -> Iterator[Claim]:
+    for volume in pod.volumes:
+        if volume.kind == "persistentVolumeClaim":
+            found = _claim(cluster, pod.namespace, volume.source)
+            if found is not None:
+                yield found
+
+
+def _claim(cluster: Cluster, namespace: str, name: str) -> Claim | None:
+    try:
+        return cluster.get(CLAIMS, name, namespace)
+    except ObjectNotFoundError:
+        return None
+
+
+def _memory_left(node: Node | None, pods: list[Pod]) -> int | None:
+    if node is None or node.allocatable.memory_bytes is None:
+        return None
+    return node.allocatable.memory_bytes - sum(requests_of(pod)[1] for pod in pods if not pod.is_finished)

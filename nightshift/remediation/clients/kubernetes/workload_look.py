@@ -1,0 +1,93 @@
+"""Whose a pod is, and how all pods of that workload are; nothing is changed.
+
+Operations ``kubernetes.read_deployment``, ``rollout_history``, ``rollout_status`` and ``list_pods``.
+"""
+
+from __future__ import annotations
+
+import time
+
+from nightshift.remediation.clients.kubernetes.cluster import Cluster
+from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.resources import (
+    DAEMON_SETS,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    WORKLOADS,
+)
+from nightshift.remediation.clients.kubernetes.revisions import revisions
+from nightshift.remediation.kubernetes.objects import Owner, Pod, Workload, WorkloadKind
+from nightshift.remediation.kubernetes.pods_verification import PodsSample
+from nightshift.remediation.kubernetes.revisions import Health
+from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy
+
+
+def workload_of(cluster: Cluster, pod: Pod) -> Workload | None:
+    """The Deployment, StatefulSet or DaemonSet that keeps this pod; None: another owner, or nobody."""
+    return _keeper(cluster, pod.namespace, pod.meta.controller)
+
+
+def _keeper(cluster: Cluster, namespace: str, owner: Owner | None) -> Workload | None:
+    if owner is None:
+        return None
+    try:
+        if owner.kind == "ReplicaSet":
+            return _keeper(cluster, namespace, cluster.get(REPLICA_SETS, owner.name, namespace).meta.controller)
+        if owner.kind not in list(WorkloadKind):
+            return None
+        found = cluster.get(WORKLOADS[WorkloadKind(owner.kind)], owner.name, namespace)
+    except ObjectNotFoundError:
+        return None
+    return found if found.uid == owner.uid else None
+
+
+def workload_named_by(cluster: Cluster, namespace: str, pod: str) -> Workload | None:
+    """The workload whose pods are called so: for a pod that is gone, whose name is all that is left of it."""
+    made_by, _, suffix = pod.rpartition("-")
+    for replica_set in cluster.list(REPLICA_SETS, namespace):
+        if replica_set.name == made_by:
+            return _keeper(cluster, namespace, replica_set.meta.controller)
+    for kind in (STATEFUL_SETS,) if suffix.isdigit() else (DAEMON_SETS,):
+        found = next((one for one in cluster.list(kind, namespace) if one.name == made_by), None)
+        if found is not None:
+            return found
+    return None
+
+
+def release_of(cluster: Cluster, workload: Workload, policy: RollbackPolicy | None) -> Release:
+    """The workload with what it was."""
+    health = Health() if policy is None else Health(proven_after=policy.proven_after)
+    return Release(workload=workload, revisions=revisions(cluster, workload), health=health)
+
+
+def pods_of(cluster: Cluster, workload: Workload) -> list[Pod]:
+    """The pods of a workload that are to stay; those that finished or are ending are left out."""
+    if workload.selector is None:
+        return []
+    found = cluster.list(PODS, workload.namespace, labels=workload.selector)
+    return [pod for pod in found if not pod.is_finished and not pod.is_terminating]
+
+
+def sample_pods(cluster: Cluster, pod: Pod, workload: Workload | None) -> PodsSample:
+    """One look at the pods of the workload, or of the pod's other controller.
+
+    Args:
+        cluster: open.
+        pod: as diagnosed.
+        workload: as diagnosed; it is read anew.
+
+    Raises:
+        NightshiftError: something could not be read, or the workload is gone.
+    """
+    if workload is not None:
+        now = cluster.get(WORKLOADS[workload.kind], workload.name, workload.namespace)
+        return PodsSample(at=time.monotonic(), pods=tuple(pods_of(cluster, now)), workload=now)
+    owner = pod.meta.controller
+    same = [
+        found
+        for found in cluster.list(PODS, pod.namespace)
+        if (found.uid == pod.uid if owner is None else found.meta.controller == owner)
+        and not (found.is_finished or found.is_terminating)
+    ]
+    return PodsSample(at=time.monotonic(), pods=tuple(same))
