@@ -14,6 +14,7 @@ from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.certificates.verification import judge
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution, Status
+from nightshift.remediation.finding_list import as_markdown
 from nightshift.tasks.certificates import (
     certificate_lasts,
     look_at_certificate,
@@ -48,7 +49,8 @@ def renew(incident: Incident) -> Conclusion:
 
     def repair(diagnosis: CertificateDiagnosis) -> Execution:
         why = explain(diagnosis, policy.restarts_since_healthy)
-        incident.diagnosed(in_words(diagnosis), findings_of(diagnosis, why), "")
+        findings = findings_of(diagnosis, why)
+        incident.diagnosed(in_words(diagnosis), findings, as_markdown(findings))
         plan = plan_renewal(incident.target, diagnosis, policy)
         return incident.carry_out(plan, enough=lambda: certificate_lasts(cluster, connection, namespace, name, policy))
 

@@ -16,6 +16,7 @@ from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
+from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.symptom import flows_with
@@ -25,6 +26,7 @@ FlowPolicy = (
     | DatabaseVolumePolicy
     | HostCertificatePolicy
     | CertificateExpiryPolicy
+    | ClaimPendingPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
 )
@@ -39,6 +41,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "node-not-ready": NodeNotReadyPolicy,
             "certificate-expiry": CertificateExpiryPolicy,
             "pod-crash-loop": PodCrashLoopPolicy,
+            "volume-claim-pending": ClaimPendingPolicy,
         }
     )
 )

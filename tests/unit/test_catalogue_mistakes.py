@@ -326,7 +326,7 @@ MISTAKES = {
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
             "flows: certificate-expiry, database-volume-reclaim, disk-space-reclaim, host-certificate-renewal, "
-            "node-not-ready, pod-crash-loop."
+            "node-not-ready, pod-crash-loop, volume-claim-pending."
         ),
     ),
     "policy without a flow": (

@@ -78,6 +78,7 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("octollm", "NodeNotReady"),
         ("octollm", "PodCrashLoopBackOff"),
         ("octollm", "CertificateExpiringInSevenDays"),
+        ("octollm", "PersistentVolumeClaimPending"),
     }
 
 

@@ -77,7 +77,7 @@ def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimP
         expected = f"{name} is bound as soon as a pod uses it (WaitForFirstConsumer), and no pod does."
         return Plan(goal=NOTHING_TO_DO, target=target, expected=expected)
     goal = f"Have the claim {name} bound: it is {printable(claim.phase, 20).lower() or 'without a phase'}"
-    if claim.phase != "Lost" and diagnosis.age < policy.patience:
+    if is_young(diagnosis, policy):
         reason = f"it is {format_duration(diagnosis.age)} old and being worked on"
         refusal = Refusal(
             what=f"Looking further into {name}", reason=reason, lifted_by=format_duration(policy.patience)
@@ -91,7 +91,19 @@ def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimP
         found = [
             Proposal(title=f"Look at the pods of {who}", reason="Nobody says why the claim waits: no event at all.")
         ]
+    goal = f"{goal}. {found[0].title}"
     return Plan(goal=goal, target=target, proposals=tuple(found), expected=f"{name} bound, and its pods scheduled.")
+
+
+def is_young(diagnosis: ClaimDiagnosis, policy: ClaimPendingPolicy) -> bool:
+    """Whether it is pending for so short a time that it may be bound in a moment."""
+    return diagnosis.claim.phase == "Pending" and diagnosis.age < policy.patience
+
+
+def in_words(diagnosis: ClaimDiagnosis) -> str:
+    """One look as a line for people."""
+    claim = diagnosis.claim
+    return f"{printable(claim.phase, 20) or 'without a phase'}, {format_bytes(claim.requested_bytes)} asked for"
 
 
 def findings_of(diagnosis: ClaimDiagnosis) -> tuple[Finding, ...]:

@@ -32,6 +32,7 @@ from nightshift.running.warm.launcher import ENGINE, PASSED_ON
 
 PRELOADED = (
     "nightshift.flows.certificate_expiry",
+    "nightshift.flows.volume_claim_pending",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.disk_space_reclaim",
