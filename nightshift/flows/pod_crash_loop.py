@@ -15,6 +15,7 @@ from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis
 from nightshift.remediation.kubernetes.crash_findings import evidence_markdown, findings_of, in_words
 from nightshift.remediation.kubernetes.crash_planner import plan_crash_repair
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
+from nightshift.remediation.kubernetes.objects import Pod, Workload
 from nightshift.remediation.kubernetes.pods_verification import in_words as measured_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
 from nightshift.remediation.models import Outcome, Plan
@@ -61,8 +62,7 @@ def repair(incident: Incident) -> Conclusion:
         return incident.without_change()
 
     incident.verifying()
-    workload = diagnosis.release.workload if diagnosis.release is not None else None
-    samples = watch_pods(cluster, connection, diagnosis.pod, workload, wait=policy.wait, hold=policy.hold)
+    samples = watch_pods(cluster, connection, _kept(diagnosis), wait=policy.wait, hold=policy.hold)
     measured = measured_in_words(samples[-1]) if samples else "not measured"
     return incident.judged(judge(samples, policy.hold), measured=measured)
 
@@ -70,13 +70,17 @@ def repair(incident: Incident) -> Conclusion:
 def _carry_out(incident: Incident, diagnosis: CrashDiagnosis, policy: PodCrashLoopPolicy) -> tuple[Plan, Execution]:
     cluster = incident.target.part("cluster")
     connection = incident.connection(cluster, KubernetesConnection)
-    workload = diagnosis.release.workload if diagnosis.release is not None else None
 
     def enough() -> bool:
-        return pods_are_calm(cluster, connection, diagnosis.pod, workload)
+        return pods_are_calm(cluster, connection, _kept(diagnosis))
 
     plan = plan_crash_repair(incident.target, diagnosis, policy)
     return plan, incident.carry_out(plan, enough=enough)
+
+
+def _kept(diagnosis: CrashDiagnosis) -> Workload | Pod:
+    """What is to be well in the end: the whole workload, where one keeps the pod."""
+    return diagnosis.release.workload if diagnosis.release is not None else diagnosis.pod
 
 
 def _waits_for(plan: Plan, execution: Execution) -> str:

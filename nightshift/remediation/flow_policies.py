@@ -19,6 +19,7 @@ from nightshift.remediation.host_certificates.policy import HostCertificatePolic
 from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
 
 FlowPolicy = (
@@ -29,6 +30,7 @@ FlowPolicy = (
     | ClaimPendingPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
+    | ReplicasPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -42,6 +44,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "certificate-expiry": CertificateExpiryPolicy,
             "pod-crash-loop": PodCrashLoopPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
+            "deployment-replicas-mismatch": ReplicasPolicy,
         }
     )
 )

@@ -34,10 +34,10 @@ def look_at_pod(
 
 
 @diagnostic("see whether all pods are well", of="{cluster}")
-def pods_are_calm(cluster: str, connection: KubernetesConnection, pod: Pod, workload: Workload | None) -> bool:
+def pods_are_calm(cluster: str, connection: KubernetesConnection, kept: Workload | Pod) -> bool:
     """Whether all pods are ready, and have been for long enough to be no longer between two crashes."""
     with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
-        return is_calm(sample_pods(opened, pod, workload), datetime.now(UTC), _CALM_SECONDS)
+        return is_calm(sample_pods(opened, kept), datetime.now(UTC), _CALM_SECONDS)
 
 
 @diagnostic("wait for a service", of="{cluster} {namespace}/{service}")
@@ -59,8 +59,7 @@ def wait_for_service(
 def watch_pods(
     cluster: str,
     connection: KubernetesConnection,
-    pod: Pod,
-    workload: Workload | None,
+    kept: Workload | Pod,
     *,
     wait: float,
     hold: float,
@@ -69,7 +68,7 @@ def watch_pods(
     began, samples = time.monotonic(), list[PodsSample]()
     while True:
         with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
-            samples += _look(opened, pod, workload)
+            samples += _look(opened, kept)
         waited = time.monotonic() - began
         well = bool(samples) and is_calm(samples[-1], datetime.now(UTC), 0)
         if (samples and judge(samples, hold).healthy) or waited >= wait + (hold if well else 0):
@@ -77,9 +76,9 @@ def watch_pods(
         time.sleep(max(1.0, min(_LONGEST_PAUSE, hold / _LOOKS)))
 
 
-def _look(cluster: Cluster, pod: Pod, workload: Workload | None) -> list[PodsSample]:
+def _look(cluster: Cluster, kept: Workload | Pod) -> list[PodsSample]:
     """One look; none while the cluster does not answer, since that says nothing about the pods."""
     try:
-        return [sample_pods(cluster, pod, workload)]
+        return [sample_pods(cluster, kept)]
     except TargetUnreachableError:
         return []

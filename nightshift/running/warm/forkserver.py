@@ -35,6 +35,7 @@ PRELOADED = (
     "nightshift.flows.volume_claim_pending",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.host_certificate_renewal",
+    "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.node_not_ready",
     "nightshift.flows.pod_crash_loop",

@@ -69,25 +69,24 @@ def pods_of(cluster: Cluster, workload: Workload) -> list[Pod]:
     return [pod for pod in found if not pod.is_finished and not pod.is_terminating]
 
 
-def sample_pods(cluster: Cluster, pod: Pod, workload: Workload | None) -> PodsSample:
-    """One look at the pods of the workload, or of the pod's other controller.
+def sample_pods(cluster: Cluster, of: Workload | Pod) -> PodsSample:
+    """One look at the pods of a workload, or at all that have the same controller as a pod that no workload keeps.
 
     Args:
         cluster: open.
-        pod: as diagnosed.
-        workload: as diagnosed; it is read anew.
+        of: as diagnosed; a workload is read anew.
 
     Raises:
         NightshiftError: something could not be read, or the workload is gone.
     """
-    if workload is not None:
-        now = cluster.get(WORKLOADS[workload.kind], workload.name, workload.namespace)
+    if isinstance(of, Workload):
+        now = cluster.get(WORKLOADS[of.kind], of.name, of.namespace)
         return PodsSample(at=time.monotonic(), pods=tuple(pods_of(cluster, now)), workload=now)
-    owner = pod.meta.controller
+    owner = of.meta.controller
     same = [
         found
-        for found in cluster.list(PODS, pod.namespace)
-        if (found.uid == pod.uid if owner is None else found.meta.controller == owner)
+        for found in cluster.list(PODS, of.namespace)
+        if (found.uid == of.uid if owner is None else found.meta.controller == owner)
         and not (found.is_finished or found.is_terminating)
     ]
     return PodsSample(at=time.monotonic(), pods=tuple(same))
