@@ -325,8 +325,9 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: certificate-expiry, database-volume-reclaim, disk-space-reclaim, host-certificate-renewal, "
-            "node-not-ready, pod-crash-loop, volume-claim-pending."
+            "flows: certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
+            "disk-space-reclaim, host-certificate-renewal, node-not-ready, pod-crash-loop, "
+            "volume-claim-pending."
         ),
     ),
     "policy without a flow": (
