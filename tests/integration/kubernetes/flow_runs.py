@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _RUN = """
 import importlib, sys
 module, target, incident, attempt = sys.argv[1:]
 flow = getattr(importlib.import_module("nightshift.flows." + module), module)
-state = flow("shop", target, int(incident) or None, int(attempt), return_state=True)
+state = flow(target.partition("/")[0], target, int(incident) or None, int(attempt), return_state=True)
 print("outcome:", state.name)
 """
 
@@ -37,8 +37,9 @@ print("outcome:", state.name)
 class Cluster(FakeCluster):
     """A fake cluster that knows what was changed in it over HTTP."""
 
-    def __init__(self, *more: Callable[[Registry, Settings], Controller]) -> None:
+    def __init__(self, *more: Callable[[Registry, Settings], Controller], namespace: str = "shop") -> None:
         super().__init__(more=more)
+        self.namespace = namespace
         self.changes: list[tuple[str, str]] = []
         """Method and path of every change that was no dry run; questions about permissions left out."""
 
@@ -89,18 +90,18 @@ class Cluster(FakeCluster):
         return not found["spec"].get("unschedulable")
 
     def pods(self, app: str) -> list[Obj]:
-        return [pod for pod in self.objects("pods", "shop") if pod["metadata"]["labels"].get("app") == app]
+        return [pod for pod in self.objects("pods", self.namespace) if pod["metadata"]["labels"].get("app") == app]
 
     def on(self, node: str) -> list[str]:
         """Names of the pods on a node that nobody ends."""
         return sorted(
             pod["metadata"]["name"]
-            for pod in self.objects("pods", "shop")
+            for pod in self.objects("pods", self.namespace)
             if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]
         )
 
     def available(self, deployment: str) -> int:
-        found = self.find("deployments.apps", deployment, "shop")
+        found = self.find("deployments.apps", deployment, self.namespace)
         assert found is not None
         return int(found["status"].get("availableReplicas", 0))
 
@@ -109,12 +110,12 @@ class Runs:
     """Starts flow runs of one runbook of the shop."""
 
     def __init__(self, cluster: Cluster, prefect: PrefectServer, ledger_url: str, folder: Path) -> None:
-        self._cluster, self._folder = cluster, folder
+        self._cluster, self.runbooks = cluster, folder / "runbooks"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT_", "PREFECT_"))},
             "NIGHTSHIFT_DATABASE_URL": ledger_url,
             "NIGHTSHIFT_HOME": str(folder),
-            "NIGHTSHIFT_RUNBOOKS": str(folder / "runbooks"),
+            "NIGHTSHIFT_RUNBOOKS": str(self.runbooks),
             "PREFECT_API_URL": prefect.url,
             "PREFECT_HOME": str(folder / "prefect"),
         }
@@ -130,10 +131,6 @@ class Runs:
         connections: Mapping[str, Any] | None = None,
     ) -> None:
         """The catalogue: one alert of the shop, answered by the flow, by an account with its permissions only."""
-        # What the generated roles grant is what the flow gets.
-        needs = needs_of_flows([flow], ["shop", *namespaces])
-        kubeconfig = self._cluster.service_account("nightshift", rules(needs), "nightshift")
-        connection = {"type": "kubernetes", "context": "nightshift", "kubeconfig": str(kubeconfig), "timeout": 5}
         runbook = {"summary": "trouble", "severity": "critical", "flow": flow, "target": target, "policy": policy}
         system = {
             "id": "shop",
@@ -142,13 +139,25 @@ class Runs:
             "mode": mode,
             "severities": {"critical": {}, "warning": {}, "info": {}},
             "connections": {
-                "main": {**connection, "namespace": "shop", "namespaces": namespaces},
+                "main": self.connection([flow], *namespaces),
                 **(connections or {}),
             },
             "runbooks": {"Trouble": runbook},
         }
-        (self._folder / "runbooks").mkdir(exist_ok=True)
-        (self._folder / "runbooks" / "shop.yaml").write_text(json.dumps(system))
+        self.write("shop", system)
+
+    def write(self, name: str, document: Mapping[str, Any]) -> None:
+        """One file of the catalogue."""
+        self.runbooks.mkdir(exist_ok=True)
+        (self.runbooks / f"{name}.yaml").write_text(json.dumps(document))
+
+    def connection(self, flows: Sequence[str], *namespaces: str) -> dict[str, Any]:
+        """To the cluster, by an account that may do what the generated roles of these flows grant, and nothing else."""
+        needs = needs_of_flows(flows, [self._cluster.namespace, *namespaces])
+        kubeconfig = self._cluster.service_account("nightshift", rules(needs), "nightshift")
+        place = {"namespace": self._cluster.namespace, "namespaces": namespaces}
+        named = {"context": "nightshift", "kubeconfig": str(kubeconfig)}
+        return {"type": "kubernetes", "timeout": 5, **named, **place}
 
     def start(self, module: str, target: str, incident: int = 0, attempt: int = 1) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", _RUN, module, target, str(incident), str(attempt)]
