@@ -182,7 +182,7 @@ class References:
                 if isinstance(mark, ConnectionOf) and isinstance(value, str):
                     known = self._connections(mark.type)
                     yield from self._one(place, value, known, f"connection of type {mark.type}")
-                if isinstance(mark, NamespaceOfCluster):
+                if isinstance(mark, NamespaceOfCluster) and isinstance(value, str):
                     # Perhaps its default: then the policy is what is shown.
                     there, what = self.document.known_path(place), f"connection to a cluster with the {name}"
                     yield from self._one(there, value, self._namespaces(), what)

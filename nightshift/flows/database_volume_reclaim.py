@@ -7,14 +7,18 @@ from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.flows.runbook import Request, answer, run_name
-from nightshift.remediation.connections import HttpConnection, PostgresConnection
+from nightshift.remediation.connections import HttpConnection, KubernetesConnection, PostgresConnection
 from nightshift.remediation.disk_space.chart import usage_chart
 from nightshift.remediation.disk_space.database_diagnosis import VolumeUsage
+from nightshift.remediation.disk_space.database_expansion import with_claim
 from nightshift.remediation.disk_space.database_findings import evidence_markdown, findings_of
 from nightshift.remediation.disk_space.database_planner import plan_database_volume
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.database_verification import judge_volume
+from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import format_bytes
+from nightshift.tasks.claims import look_at_claim_of_volume, wait_until_grown
 from nightshift.tasks.database_volume import diagnose_database_volume, measure_database_volume, watch_database_volume
 
 NAME = "database-volume-reclaim"
@@ -24,7 +28,7 @@ NAME = "database-volume-reclaim"
 def database_volume_reclaim(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
-    """Archive and delete old rows as the policy allows, propose what only people can do, and check the volume.
+    """Archive and delete old rows, then grow the claim, as the policy allows, and check the volume.
 
     Args:
         system: A system of the catalogue, e.g. `shop`.
@@ -44,10 +48,15 @@ def reclaim(incident: Incident) -> Conclusion:
     prometheus = incident.connection(policy.size.prometheus, HttpConnection) if policy.size.prometheus else None
 
     diagnosis = diagnose_database_volume(database, connection, claim, policy, prometheus)
+    in_cluster = None
+    if policy.expand is not None:
+        seen = look_at_claim_of_volume(policy.expand, cluster_of(incident, policy.expand), claim)
+        diagnosis = with_claim(diagnosis, seen)
+        in_cluster = seen if isinstance(seen, ClaimDiagnosis) else None
     incident.diagnosed(in_words(diagnosis.volume), findings_of(diagnosis, policy), evidence_markdown(diagnosis))
 
     # A repair that was begun is brought to its end, also when it is below the alert's threshold by now.
-    plan = plan_database_volume(incident.target, diagnosis, policy, force=incident.changed_something)
+    plan = plan_database_volume(incident.target, diagnosis, policy, in_cluster, force=incident.changed_something)
 
     def enough() -> bool:
         now = measure_database_volume(database, connection, claim, policy.size, prometheus)
@@ -58,10 +67,18 @@ def reclaim(incident: Incident) -> Conclusion:
         return incident.without_change()
 
     incident.verifying()
+    if policy.expand is not None and in_cluster is not None:
+        grown = wait_until_grown(policy.expand, cluster_of(incident, policy.expand), claim)
+        diagnosis = with_claim(diagnosis, grown)
     watched = watch_database_volume(database, connection, claim, policy, prometheus)
     verdict = judge_volume(claim, diagnosis, watched, policy)
     measured = in_words(watched.samples[-1]) if watched.samples else "not measured"
     return incident.judged(verdict, measured=measured, chart=usage_chart(watched.samples, policy.target_used_percent))
+
+
+def cluster_of(incident: Incident, rule: ClaimExpansion) -> KubernetesConnection:
+    """The cluster of the claim."""
+    return incident.connection(rule.cluster, KubernetesConnection)
 
 
 def in_words(usage: VolumeUsage) -> str:

@@ -7,8 +7,15 @@ from nightshift.remediation.clients.kubernetes.cluster import open_cluster
 from nightshift.remediation.clients.kubernetes.resources import CLAIMS
 from nightshift.remediation.clients.kubernetes.watching import watch
 from nightshift.remediation.connections import KubernetesConnection
+from nightshift.remediation.disk_space.diagnosis import Blindness
+from nightshift.remediation.errors import NightshiftError
 from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
+from nightshift.remediation.text import printable
 from nightshift.tasks.steps import diagnostic
+
+LOOK_SECONDS = 30.0
+"""For one look at a claim; what the cluster does not say by then is not known."""
 
 
 @diagnostic("find why a claim is not bound", of="{cluster} {namespace}/{name}")
@@ -26,5 +33,28 @@ def wait_until_bound(
     with open_cluster(cluster, connection, within=seconds + 60) as opened:
         for change in watch(opened, CLAIMS, namespace, seconds=seconds, fields={"metadata.name": name}):
             if change.object.phase == "Bound":
+                break
+        return diagnose_claim(opened, namespace, name)
+
+
+@diagnostic("look at the claim of a volume", of="{name}")
+def look_at_claim_of_volume(
+    rule: ClaimExpansion, connection: KubernetesConnection, name: str
+) -> ClaimDiagnosis | Blindness:
+    """The claim as its cluster shows it, or why it does not: then people look, and the rest of the repair goes on."""
+    try:
+        with open_cluster(rule.cluster, connection, within=LOOK_SECONDS) as opened:
+            return diagnose_claim(opened, rule.namespace or connection.namespace, name)
+    except NightshiftError as error:
+        return Blindness(what=f"the claim {printable(name)} in its cluster", why=printable(str(error), 300))
+
+
+@diagnostic("wait for a larger volume", of="{name}")
+def wait_until_grown(rule: ClaimExpansion, connection: KubernetesConnection, name: str) -> ClaimDiagnosis:
+    """What is seen once the volume is as large as was asked for, or the time for it is over."""
+    namespace, seconds = rule.namespace or connection.namespace, rule.grown_within
+    with open_cluster(rule.cluster, connection, within=seconds + 60) as opened:
+        for change in watch(opened, CLAIMS, namespace, seconds=seconds, fields={"metadata.name": name}):
+            if change.object.capacity_bytes >= change.object.requested_bytes:
                 break
         return diagnose_claim(opened, namespace, name)

@@ -21,9 +21,10 @@ from nightshift.remediation.disk_space.database_diagnosis import (
     cut_off,
 )
 from nightshift.remediation.disk_space.database_planner import plan_database_volume
-from nightshift.remediation.disk_space.database_policy import ClaimExpansion, DatabaseVolumePolicy
-from nightshift.remediation.disk_space.database_proposals import claim_size
+from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.planner import NOTHING_TO_DO
+from nightshift.remediation.kubernetes.claim_planner import claim_size
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import Plan, Risk, Target
 
 GIB = 2**30

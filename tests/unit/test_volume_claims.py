@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage
+from nightshift.remediation.disk_space.database_expansion import growth, with_claim
+from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
+from nightshift.remediation.disk_space.diagnosis import Blindness
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.claim_planner import (
@@ -17,7 +21,7 @@ from nightshift.remediation.kubernetes.claim_planner import (
     findings_of,
     plan_pending_claim,
 )
-from nightshift.remediation.kubernetes.claim_policy import ClaimExpansionPolicy, ClaimPendingPolicy
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
 from nightshift.remediation.kubernetes.objects import Claim, Condition, Event, PersistentVolume, StorageClass
 from nightshift.remediation.models import Plan, Risk, Target
 from tests.unit.kubernetes_values import NOW, ago, meta, owned_by, pod
@@ -106,7 +110,9 @@ def test_findings_show_no_markup_of_strangers() -> None:
 
 def grown(this: Claim, used: int = 9 * GIB, ceiling: int = 100 * GIB, *classes: StorageClass) -> Changes:
     changes = Changes()
-    expand(TARGET, seen(this, *classes), used, ClaimExpansionPolicy(ceiling=ceiling), changes)
+    expand(
+        TARGET, seen(this, *classes), used, 80, ClaimExpansion(cluster="main", factor=1.25, ceiling=ceiling), changes
+    )
     return changes
 
 
@@ -145,3 +151,52 @@ def test_a_claim_never_shrinks_and_never_passes_the_ceiling(present: int, used: 
     for action in grown(claim("Bound", requested_bytes=present * GIB), used * GIB, ceiling * GIB).actions:
         arguments = ExpandClaim.from_json(action.arguments)
         assert present * GIB < arguments.to_bytes <= ceiling * GIB
+
+
+def test_where_the_class_cannot_grow_a_person_learns_of_those_that_can() -> None:
+    (proposal,) = grown(claim("Bound", storage_class="lazy")).proposals
+
+    assert "to a claim of 13Gi whose class can grow" in proposal.title
+    assert proposal.detail == "Classes that can grow: fast."
+
+
+def of_volume(seen_in_cluster: ClaimDiagnosis | None, shown: int = 10 * GIB, **size: Any) -> Changes:
+    volume = VolumeUsage(total_bytes=shown, used_bytes=9 * GIB)
+    declared = {
+        "volume": "database",
+        "size": size or {"prometheus": "prometheus"},
+        "expand": {"cluster": "main", "ceiling": 100 * GIB},
+    }
+    target = Target(system="shop", path=("database", "db", "claim", "data"))
+    policy = DatabaseVolumePolicy.model_validate(declared)
+    return growth(target, DatabaseVolumeDiagnosis(volume=volume), policy, seen_in_cluster)
+
+
+def test_the_claim_of_a_database_grows_in_its_cluster() -> None:
+    (action,) = of_volume(seen(claim("Bound"))).actions
+
+    assert action.target.key == "shop/database/db/claim/data/cluster/main"
+    assert ExpandClaim.from_json(action.arguments).to_bytes == 15 * GIB
+
+
+@pytest.mark.parametrize(
+    "changes", [of_volume(None), of_volume(seen(claim("Bound")), capacity=10 * GIB)], ids=["not asked", "declared"]
+)
+def test_what_nobody_could_see_help_is_proposed(changes: Changes) -> None:
+    assert changes.actions == []
+    assert changes.proposals[0].title.startswith("Grow the claim data from 10.0 GiB to 15Gi")
+
+
+def test_a_claim_whose_file_system_lags_behind_is_not_grown_again() -> None:
+    changes = of_volume(seen(claim("Bound", requested_bytes=15 * GIB, capacity_bytes=15 * GIB)))
+
+    assert changes.actions == []
+    assert "its file system shows only 10.0 GiB" in changes.refusals[0].reason
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_the_rest_goes_on() -> None:
+    diagnosis = DatabaseVolumeDiagnosis(volume=VolumeUsage(total_bytes=GIB, used_bytes=GIB))
+    unseen = with_claim(diagnosis, Blindness(what="the claim data in its cluster", why="no answer"))
+
+    assert unseen.claim is None
+    assert unseen.blind[0].why == "no answer"

@@ -1,4 +1,4 @@
-"""Space on the volume of a PostgreSQL server: old rows archived and deleted; compression and a larger claim proposed.
+"""Space on the volume of a PostgreSQL server: old rows archived and deleted, its claim grown; compression proposed.
 
 Follows cryptofunk.DiskSpaceWarning of the inventory and avoids its hazards: chunks one by one, one fixed cut-off for
 archive and deletion, a claim size computed from the present one that never shrinks it.
@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 
 from nightshift.remediation.disk_space.arguments import ArchiveRows
 from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, OldRows, cut_off
+from nightshift.remediation.disk_space.database_expansion import growth
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy, RowArchiveRule
-from nightshift.remediation.disk_space.database_proposals import compression, expansion, vacuum, write_ahead_log
+from nightshift.remediation.disk_space.database_proposals import compression, vacuum, write_ahead_log
 from nightshift.remediation.disk_space.planner import NOTHING_TO_DO
 from nightshift.remediation.disk_space.proposals import blindness
+from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
 from nightshift.remediation.models import Action, Impact, Plan, Quantity, Refusal, Risk, Target, UndoWhen, format_bytes
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 
@@ -27,9 +29,14 @@ MOST_UNINDEXED = 2**30
 
 
 def plan_database_volume(
-    target: Target, diagnosis: DatabaseVolumeDiagnosis, policy: DatabaseVolumePolicy, *, force: bool = False
+    target: Target,
+    diagnosis: DatabaseVolumeDiagnosis,
+    policy: DatabaseVolumePolicy,
+    claim: ClaimDiagnosis | None = None,
+    *,
+    force: bool = False,
 ) -> Plan:
-    """Archive and delete old rows as far as needed; propose what needs Timescale or Kubernetes.
+    """Archive and delete old rows as far as needed, then grow the claim; propose what needs Timescale.
 
     Deleted rows make room inside their table. The volume gets it back only where vacuum finds empty pages at the
     table's end, so the actions promise no gain, and the proposals stand beside them in any case.
@@ -38,6 +45,7 @@ def plan_database_volume(
         target: with the elements ``database`` and ``claim``.
         diagnosis: made with this very policy; its rule numbers are positions in it.
         policy: what may go.
+        claim: as its cluster shows it; None where that was not asked.
         force: aim at the target even while usage is below the alert's threshold.
 
     Raises:
@@ -52,20 +60,26 @@ def plan_database_volume(
         return Plan(goal=NOTHING_TO_DO, target=target, expected=f"{state}, as it should be.")
     actions, refusals = _row_archives(target, diagnosis, policy, need)
     proposals = [*compression(diagnosis, policy), *vacuum(diagnosis), *write_ahead_log(diagnosis)]
-    larger = expansion(target.part("claim"), diagnosis, policy)
-    proposals += [larger] if larger and not isinstance(larger, Refusal) else []
-    refusals += [larger] if isinstance(larger, Refusal) else []
+    larger = growth(target, diagnosis, policy, claim)
     return Plan(
         goal=f"Free {format_bytes(need)} for {printable(target.label)}: {aim}",
         target=target,
-        actions=tuple(actions),
-        refusals=(*refusals, *blindness(diagnosis.blind)),
-        proposals=tuple(proposals),
-        expected="Deleted rows leave room for new ones, so the tables stop growing for a while; the volume's usage "
-        "falls only where vacuum can cut a table's end. The proposals bring it below the target."
-        if actions
-        else "Nothing may be deleted, so usage stays as it is; the proposals say what people can do.",
+        actions=(*actions, *larger.actions),
+        refusals=(*refusals, *larger.refusals, *blindness(diagnosis.blind)),
+        proposals=(*proposals, *larger.proposals),
+        expected=_expected(rows=bool(actions), larger=bool(larger.actions)),
     )
+
+
+def _expected(*, rows: bool, larger: bool) -> str:
+    if larger:
+        return "The volume is larger, so that a smaller share of it is used." + " Deleted rows leave room, too." * rows
+    if rows:
+        return (
+            "Deleted rows leave room for new ones, so the tables stop growing for a while; the volume's usage falls "
+            "only where vacuum can cut a table's end. The proposals bring it below the target."
+        )
+    return "Nothing may be deleted, so usage stays as it is; the proposals say what people can do."
 
 
 def _row_archives(

@@ -1,7 +1,8 @@
 """What may be done when the volume of a database fills up (CryptoFunk's DiskSpaceWarning).
 
 The volume belongs to a server that must go on running, so nothing here touches files: rows are archived and then
-deleted, and what needs Timescale or Kubernetes is proposed to people with everything they need to decide.
+deleted, the claim grows where its cluster and its class can do it, and what needs Timescale is proposed to people with
+everything they need to decide.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.policy import Bytes, Directory, Percent
 from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -64,17 +66,6 @@ class RowArchiveRule(Value):
     """Most rows of one plan; what is left waits for the next."""
 
 
-class ClaimExpansion(Value):
-    """A larger volume, proposed to people: a claim cannot be shrunk again."""
-
-    cluster: Annotated[str, ConnectionOf("kubernetes")]
-    """Name of the connection to the cluster of the claim."""
-    factor: float = Field(default=1.5, gt=1, le=4)
-    """The new size relative to the present one."""
-    ceiling: Bytes
-    """Never proposed above this."""
-
-
 class DatabaseVolumePolicy(Value):
     """Limits and permissions of the flow ``database-volume-reclaim`` for the volume of a PostgreSQL server.
 
@@ -100,6 +91,7 @@ class DatabaseVolumePolicy(Value):
     compress: tuple[CompressionRule, ...] = ()
     archive_rows: tuple[RowArchiveRule, ...] = ()
     expand: ClaimExpansion | None = None
+    """Grow the claim where its usage is measured by Prometheus; with a declared capacity, propose it."""
 
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that its repair helped."""

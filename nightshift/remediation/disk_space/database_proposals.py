@@ -7,12 +7,13 @@ shown escaped, and its statement is left to the person.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 
 from nightshift.remediation.disk_space.database_diagnosis import ChunkFact, DatabaseVolumeDiagnosis
-from nightshift.remediation.disk_space.database_policy import ClaimExpansion, DatabaseVolumePolicy
+from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
+from nightshift.remediation.kubernetes.claim_planner import claim_size
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import Proposal, Refusal, format_bytes
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 
@@ -23,7 +24,6 @@ _DEAD_SHARE = 0.2
 _DEAD_ROWS = 10_000
 _WAL_SHARE = 0.25
 """Share of the used bytes above which the write-ahead log itself is suspect."""
-_MIB, _GIB = 2**20, 2**30
 
 
 def plain(schema: str, name: str) -> bool:
@@ -134,17 +134,6 @@ def expansion(
         reason="It cannot be shrunk again."
         + ("" if enough else f" Even that stays above the target: the ceiling is {format_bytes(rule.ceiling)}."),
     )
-
-
-def claim_size(present: int, used: int, target_percent: float, rule: ClaimExpansion) -> tuple[int, str]:
-    """The new size in bytes and as Kubernetes writes it: by the factor, or more where the target needs more.
-
-    Whole GiB (MiB for small claims), never above the ceiling; the caller must not take one that is not larger.
-    """
-    wanted = max(math.ceil(present * rule.factor), math.ceil(used / (target_percent / 100)))
-    unit, name = (_GIB, "Gi") if present >= _GIB else (_MIB, "Mi")
-    count = min(-(-wanted // unit), rule.ceiling // unit)
-    return count * unit, f"{count}{name}"
 
 
 def _patch(claim: str, size: str, diagnosis: DatabaseVolumeDiagnosis, rule: ClaimExpansion) -> str:

@@ -85,6 +85,11 @@ def _level(before: VolumeUsage, after: VolumeUsage, policy: DatabaseVolumePolicy
     if after.used_percent <= policy.target_used_percent:
         return ""
     above = format_bytes(math.ceil(after.used_bytes - after.total_bytes * policy.target_used_percent / 100))
+    if after.total_bytes > before.total_bytes:
+        return (
+            f"Usage is {after.used_percent:.1f} %, {above} above the target of {policy.target_used_percent:g} %, "
+            f"although the volume grew from {format_bytes(before.total_bytes)} to {format_bytes(after.total_bytes)}."
+        )
     fell = before.used_bytes - after.used_bytes
     change = f"{format_bytes(fell)} less than before" if fell > 0 else "no less than before"
     return (

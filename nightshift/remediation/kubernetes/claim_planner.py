@@ -15,7 +15,7 @@ from datetime import datetime
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
-from nightshift.remediation.kubernetes.claim_policy import ClaimExpansionPolicy, ClaimPendingPolicy
+from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
 from nightshift.remediation.kubernetes.drain_plan import pod_name
 from nightshift.remediation.kubernetes.objects import Claim, Event, PersistentVolume, Pod, StorageClass
 from nightshift.remediation.kubernetes.ownership import FieldChange
@@ -35,7 +35,7 @@ from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a claim without trouble."""
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _MOST = 5
 
 
@@ -123,21 +123,43 @@ def findings_of(diagnosis: ClaimDiagnosis) -> tuple[Finding, ...]:
     )
 
 
+def claim_size(present: int, used: int, target_percent: float, rule: ClaimExpansion) -> tuple[int, str]:
+    """The new size in bytes and as Kubernetes writes it: by the factor, or more where the target needs more.
+
+    Whole GiB (MiB for small claims), never above the ceiling; the caller must not take one that is not larger.
+    """
+    wanted = max(math.ceil(present * rule.factor), math.ceil(used / (target_percent / 100)))
+    unit, name = (_GIB, "Gi") if present >= _GIB else (_MIB, "Mi")
+    count = min(-(-wanted // unit), rule.ceiling // unit)
+    return count * unit, f"{count}{name}"
+
+
 def expand(
     target: Target,
     diagnosis: ClaimDiagnosis,
     used_bytes: int,
-    policy: ClaimExpansionPolicy,
+    target_percent: float,
+    rule: ClaimExpansion,
     changes: Changes,
 ) -> None:
-    """Grow the claim, or say why not (kubernetes.expand_pvc: growth only, allowVolumeExpansion)."""
+    """Grow the claim, or say why not (kubernetes.expand_pvc: growth only, allowVolumeExpansion).
+
+    Args:
+        target: with the element ``cluster``.
+        diagnosis: of the claim.
+        used_bytes: of its volume.
+        target_percent: what is used shall be at most this share, where the ceiling allows.
+        rule: how far.
+        changes: where the action, the refusal or the proposal goes.
+    """
     claim, name = diagnosis.claim, printable(diagnosis.claim.name, 120)
     present = claim.requested_bytes
-    wanted = max(math.ceil(present * policy.factor), math.ceil(used_bytes / (policy.target_used_percent / 100)))
-    size = min(-(-wanted // _GIB) * _GIB, policy.ceiling // _GIB * _GIB)
+    size, written = claim_size(present, used_bytes, target_percent, rule)
     what = f"Growing the claim {name}"
-    if (refusal := _why_not_grow(diagnosis, size, policy, what)) is not None:
+    if (refusal := _why_not_grow(diagnosis, size, rule, what)) is not None:
         changes.refusals.append(refusal)
+        if not _can_grow(diagnosis):
+            changes.proposals.append(_other_class(diagnosis, written))
         return
     arguments = ExpandClaim(
         namespace=claim.namespace, name=claim.name, uid=claim.uid, from_bytes=present, to_bytes=size
@@ -159,20 +181,35 @@ def expand(
             users=listed([pod_name(pod) for pod in diagnosis.consumers]) or "no pod",
         ),
     )
-    field = FieldChange(path="spec.resources.requests.storage", before=_written(present), after=_written(size))
+    field = FieldChange(path="spec.resources.requests.storage", before=_written(present), after=written)
     changes.change(action, claim, (field,))
 
 
-def _why_not_grow(diagnosis: ClaimDiagnosis, size: int, policy: ClaimExpansionPolicy, what: str) -> Refusal | None:
-    claim, served = diagnosis.claim, diagnosis.storage_class
+def _can_grow(diagnosis: ClaimDiagnosis) -> bool:
+    served = diagnosis.storage_class
+    return served is not None and served.allow_expansion
+
+
+def _other_class(diagnosis: ClaimDiagnosis, size: str) -> Proposal:
+    others = [printable(c.name, 60) for c in diagnosis.classes if c.allow_expansion]
+    return Proposal(
+        title=f"Move {printable(diagnosis.claim.name, 120)} to a claim of {size} whose class can grow, "
+        "or allow expansion in its class where its driver can do it",
+        detail=f"Classes that can grow: {listed(others, _MOST) or 'none'}.",
+        reason="The class of a claim cannot be changed.",
+    )
+
+
+def _why_not_grow(diagnosis: ClaimDiagnosis, size: int, rule: ClaimExpansion, what: str) -> Refusal | None:
+    claim = diagnosis.claim
     if claim.phase != "Bound" or claim.requested_bytes <= 0:
         return Refusal(what=what, reason="it is not bound")
     if size <= claim.requested_bytes:
-        present, ceiling = format_bytes(claim.requested_bytes), format_bytes(policy.ceiling)
+        present, ceiling = format_bytes(claim.requested_bytes), format_bytes(rule.ceiling)
         return Refusal(
             what=what, reason=f"it has {present}, and the ceiling is {ceiling}", lifted_by="a higher ceiling"
         )
-    if served is None or not served.allow_expansion:
+    if not _can_grow(diagnosis):
         lifted_by = "allowVolumeExpansion: true in its storage class, where its driver can do it"
         return Refusal(what=what, reason="its storage class does not allow it", lifted_by=lifted_by)
     for kind in ("Resizing", "FileSystemResizePending", "ModifyingVolume"):

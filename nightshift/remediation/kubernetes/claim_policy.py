@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from nightshift.remediation.disk_space.policy import Bytes, Percent
+from nightshift.remediation.connections import ConnectionOf, NamespaceOfCluster
+from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.kubernetes.names import Namespace
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -33,12 +35,16 @@ class ClaimPendingPolicy(Value):
         )
 
 
-class ClaimExpansionPolicy(Value):
-    """How far a claim may be grown."""
+class ClaimExpansion(Value):
+    """A larger claim, asked for in the cluster where it can be asked; a claim cannot be shrunk again."""
 
-    factor: Annotated[float, Field(gt=1, le=4)] = 1.25
-    """The new size is the old one times this, or what the target needs, up to the ceiling."""
+    cluster: Annotated[str, ConnectionOf("kubernetes")]
+    """Name of the connection to the cluster of the claim."""
+    namespace: Annotated[Namespace | None, NamespaceOfCluster()] = None
+    """Of the claim; null: the namespace of that connection."""
+    factor: float = Field(default=1.5, gt=1, le=4)
+    """The new size relative to the present one."""
     ceiling: Bytes
-    """No claim is grown above this."""
-    target_used_percent: Percent = 80
-    """It is grown so far that its content takes at most this share, where the ceiling allows."""
+    """Never grown above this."""
+    grown_within: Annotated[Seconds, Field(ge=1, le=3600)] = 600
+    """How long the storage driver may take for it."""

@@ -121,6 +121,7 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "scale_workload",
     ),
     "volume-claim-pending": (),
+    "database-volume-reclaim": ("expand_claim",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),
 }
 """The kinds of action of each flow that works on a cluster."""
