@@ -11,7 +11,7 @@ from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.kubernetes.pods_verification import in_words as measured_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
 from nightshift.remediation.kubernetes.replicas_findings import evidence_markdown, in_words
-from nightshift.remediation.kubernetes.replicas_planner import findings_of, plan_missing_replicas
+from nightshift.remediation.kubernetes.replicas_planner import findings_of, plan_missing_replicas, seconds_to_wait
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.models import Outcome
 from nightshift.remediation.text import printable
@@ -44,6 +44,9 @@ def repair(incident: Incident) -> Conclusion:
     connection = incident.connection(cluster, KubernetesConnection)
 
     diagnosis = look_at_replicas(cluster, connection, namespace, name, policy)
+    if diagnosis is not None and (seconds := seconds_to_wait(diagnosis, policy)):
+        watch_pods(cluster, connection, diagnosis.workload, wait=seconds, hold=0)
+        diagnosis = look_at_replicas(cluster, connection, namespace, name, policy)
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The Deployment {printable(name, 120)} exists no more.")
     incident.diagnosed(in_words(diagnosis), findings_of(diagnosis), evidence_markdown(diagnosis))

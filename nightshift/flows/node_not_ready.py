@@ -14,12 +14,12 @@ from nightshift.remediation.execution import Execution
 from nightshift.remediation.kubernetes.arguments import DrainNode
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
 from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
-from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair
+from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair, seconds_to_wait
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
 from nightshift.remediation.models import Outcome
 from nightshift.remediation.text import printable
-from nightshift.tasks.kubernetes_nodes import look_at_node, measure_node, watch_node
+from nightshift.tasks.kubernetes_nodes import look_at_node, measure_node, wait_for_node, watch_node
 
 NAME = "node-not-ready"
 
@@ -47,6 +47,9 @@ def repair(incident: Incident) -> Conclusion:
     connection = incident.connection(cluster, KubernetesConnection)
 
     diagnosis = look_at_node(cluster, connection, name)
+    if diagnosis is not None and (seconds := seconds_to_wait(diagnosis, policy)):
+        wait_for_node(cluster, connection, name, seconds)
+        diagnosis = look_at_node(cluster, connection, name)
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
     judged = judge_pods(diagnosis, policy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
@@ -41,7 +41,19 @@ def measure_node(cluster: str, connection: KubernetesConnection, node: str, sinc
         return sample_node(opened, node, since)
 
 
-@diagnostic("wait for a node", of="{cluster} {node}")
+@diagnostic("see whether a node comes back", of="{cluster} {node}")
+def wait_for_node(cluster: str, connection: KubernetesConnection, node: str, seconds: float) -> bool:
+    """Whether it is well by itself within so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
+            samples = _look(opened, node, datetime.now(UTC))
+        if (samples and samples[-1].is_well) or time.monotonic() >= until:
+            return bool(samples) and samples[-1].is_well
+        time.sleep(max(0.0, min(_LONGEST_PAUSE, until - time.monotonic())))
+
+
+@diagnostic("watch a node", of="{cluster} {node}")
 def watch_node(
     cluster: str, connection: KubernetesConnection, node: str, policy: NodeNotReadyPolicy, since: datetime
 ) -> tuple[NodeSample, ...]:

@@ -73,7 +73,7 @@ def watch_pods(
         well = bool(samples) and is_calm(samples[-1], datetime.now(UTC), 0)
         if (samples and judge(samples, hold).healthy) or waited >= wait + (hold if well else 0):
             return tuple(samples)
-        time.sleep(max(1.0, min(_LONGEST_PAUSE, hold / _LOOKS)))
+        time.sleep(max(1.0, min(_LONGEST_PAUSE, (hold or wait) / _LOOKS)))
 
 
 def _look(cluster: Cluster, kept: Workload | Pod) -> list[PodsSample]:

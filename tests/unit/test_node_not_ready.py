@@ -13,7 +13,7 @@ from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, E
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, NodeTrouble, trouble_of
 from nightshift.remediation.kubernetes.node_findings import findings_of, in_words
-from nightshift.remediation.kubernetes.node_planner import NOTHING_TO_DO, judge_pods, plan_node_repair
+from nightshift.remediation.kubernetes.node_planner import NOTHING_TO_DO, judge_pods, plan_node_repair, seconds_to_wait
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
 from nightshift.remediation.kubernetes.objects import Condition, Container, Node, Resources, Taint
@@ -194,6 +194,32 @@ def test_stuck_pods_are_named_and_never_forced() -> None:
 )
 def test_only_what_nightshift_cordoned_is_opened_and_only_when_it_stayed_well(this: Node, expected: list[str]) -> None:
     assert kinds(plan(seen(this))) == expected
+
+
+@pytest.mark.parametrize(
+    ("this", "seconds"),
+    [
+        (silent(50), 250),
+        (silent(400), 0),
+        (node(conditions=(replace(MEMORY, since=ago(30)),), since=900), 90),
+        (node(), 0),
+        (silent(50, labels={"node-role.kubernetes.io/control-plane": ""}), 0),
+    ],
+)
+def test_young_trouble_is_waited_out_before_anything_is_planned(this: Node, seconds: float) -> None:
+    assert seconds_to_wait(seen(this), POLICY) == seconds
+
+
+def test_several_nodes_are_paged_at_once() -> None:
+    assert seconds_to_wait(seen(silent(50), node("n2", ready="False"), *OTHERS[1:]), POLICY) == 0
+
+
+def test_who_approved_the_cordon_approved_that_it_ends() -> None:
+    approved = plan(seen(silent()))
+    well = plan(seen(node(unschedulable=True, annotations=OURS, since=400)))
+
+    assert kinds(well) == [UncordonNode.KIND]
+    assert well.within(approved)
 
 
 def test_a_well_node_is_nothing_to_do() -> None:

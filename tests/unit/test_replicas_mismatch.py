@@ -13,6 +13,7 @@ from nightshift.remediation.kubernetes.replicas_planner import (
     ReplicasDiagnosis,
     findings_of,
     plan_missing_replicas,
+    seconds_to_wait,
 )
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy
@@ -73,6 +74,16 @@ def test_what_is_waited_for_or_repaired_elsewhere(workload: Workload, pods: tupl
     assert made.actions == ()
     assert made.proposals == ()
     assert reason in made.refusals[0].reason
+
+
+@pytest.mark.parametrize(
+    ("conditions", "seconds"),
+    [(rolling(60), 540), (rolling(700), 0), (rolling(60, "NewReplicaSetAvailable"), 0), ((), 0)],
+)
+def test_a_rollout_is_given_the_rest_of_its_deadline(conditions: tuple[Condition, ...], seconds: float) -> None:
+    release = Release(workload=deployment(available=1, conditions=conditions), revisions=HISTORY)
+
+    assert seconds_to_wait(ReplicasDiagnosis(release=release, now=NOW), POLICY) == seconds
 
 
 @pytest.mark.parametrize("conditions", [rolling(700), rolling(60, "NewReplicaSetAvailable")])

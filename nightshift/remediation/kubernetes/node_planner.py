@@ -78,6 +78,19 @@ def plan_node_repair(
     )
 
 
+def seconds_to_wait(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> float:
+    """How long to see whether young trouble passes by itself, before anything is planned: then it is planned whole.
+
+    0 when something else keeps everybody from touching the node: waiting would only delay the page.
+    """
+    trouble = trouble_of(diagnosis)
+    if trouble in (NodeTrouble.NONE, NodeTrouble.HARDWARE) or objection(diagnosis, policy) is not None:
+        return 0.0
+    drains = trouble not in (NodeTrouble.MEMORY, NodeTrouble.PIDS)
+    wanted = max(policy.settle, policy.drain_after) if drains else policy.settle
+    return max(0.0, wanted - diagnosis.seconds_in_trouble)
+
+
 def judge_pods(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> tuple[PodVerdict, ...]:
     """Every pod of the node with what a drain would do about it."""
     scene = Scene(

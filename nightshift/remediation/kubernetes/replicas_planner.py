@@ -95,6 +95,12 @@ def plan_missing_replicas(target: Target, diagnosis: ReplicasDiagnosis, policy: 
     )
 
 
+def seconds_to_wait(diagnosis: ReplicasDiagnosis, policy: ReplicasPolicy) -> float:
+    """How long the rollout may still take, after which it is looked at again; 0 when none is under way."""
+    moved = _moved(diagnosis, rollout_status(diagnosis.workload))
+    return 0.0 if moved is None else max(0.0, _deadline(diagnosis, policy) - moved)
+
+
 def findings_of(diagnosis: ReplicasDiagnosis) -> tuple[Finding, ...]:
     """The rollout, and what each missing pod lacks."""
     status = rollout_status(diagnosis.workload)
@@ -124,18 +130,26 @@ def _wait(diagnosis: ReplicasDiagnosis, status: RolloutStatus, policy: ReplicasP
         return Refusal(what=what, reason=status.words, lifted_by="kubectl rollout resume, by who paused it")
     if status.state is RolloutState.UNSEEN:
         return Refusal(what=what, reason=status.words, lifted_by="its controller; if it stays so, the control plane")
-    progressing = diagnosis.workload.condition("Progressing")
-    moved = progressing.heard_at or progressing.since if progressing is not None else None
-    deadline = float(diagnosis.workload.progress_deadline_seconds or policy.default_deadline)
-    if status.state is not RolloutState.PROGRESSING or moved is None or not progressing or not progressing.is_true:
+    moved, deadline = _moved(diagnosis, status), _deadline(diagnosis, policy)
+    if moved is None or moved > deadline:
         return None
-    if progressing.reason == "NewReplicaSetAvailable":
-        return None  # the last rollout was completed: pods are missing since, and no deadline runs
-    ago = (diagnosis.now - moved).total_seconds()
-    if ago > deadline:
-        return None
-    reason = f"{status.words}; it last moved {format_duration(max(0.0, ago))} ago"
+    reason = f"{status.words}; it last moved {format_duration(moved)} ago"
     return Refusal(what=what, reason=reason, lifted_by=f"its progress deadline of {format_duration(deadline)}")
+
+
+def _moved(diagnosis: ReplicasDiagnosis, status: RolloutStatus) -> float | None:
+    """Seconds since the rollout last moved; None when none is under way."""
+    progressing = diagnosis.workload.condition("Progressing")
+    if status.state is not RolloutState.PROGRESSING or progressing is None or not progressing.is_true:
+        return None
+    at = progressing.heard_at or progressing.since
+    if at is None or progressing.reason == "NewReplicaSetAvailable":
+        return None  # the last rollout was completed: pods are missing since, and no deadline runs
+    return max(0.0, (diagnosis.now - at).total_seconds())
+
+
+def _deadline(diagnosis: ReplicasDiagnosis, policy: ReplicasPolicy) -> float:
+    return float(diagnosis.workload.progress_deadline_seconds or policy.default_deadline)
 
 
 def _elsewhere(diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:

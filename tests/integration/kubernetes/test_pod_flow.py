@@ -194,6 +194,16 @@ def test_the_cause_is_read_from_the_cluster(lab: Cluster, trouble: Callable[[Clu
     assert [dependency.ready_endpoints for dependency in seen.dependencies] == [1]
 
 
+def test_a_pod_is_not_made_to_wait_for_itself(lab: Cluster) -> None:
+    pod = lab.pods("db")[0]["metadata"]["name"]
+
+    with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
+        seen = diagnose_pod(cluster, "shop", pod, PodCrashLoopPolicy(dependencies=("db", "queue")))
+
+    assert seen is not None
+    assert [(needed.service, needed.ready_endpoints) for needed in seen.dependencies] == [("queue", 0)]
+
+
 def test_a_pod_that_was_replaced_is_looked_for_in_its_workload(lab: Cluster) -> None:
     gone = that_says("bye")(lab)
     lab.remove("pods", gone, "shop")

@@ -62,6 +62,19 @@ def test_a_release_whose_image_does_not_exist_is_taken_back(
     assert "Roll back web from revision 2 to 1" in report_of(ledger, 1)
 
 
+def test_a_rollout_that_takes_its_time_is_waited_for(
+    lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    runs = Runs(lab, prefect, database_url, tmp_path)
+    runs.declare("deployment-replicas-mismatch", WEB, POLICY)
+    rolling(lab, seconds=5)
+
+    assert outcome_of(runs.start("deployment_replicas_mismatch", TARGET.key)) == "Nothing to do", report_of(ledger, 1)
+
+    assert lab.changes == []
+    assert lab.available("web") == 2
+
+
 def down(lab: Cluster) -> None:
     lab.silence("n1", "n2")
     lab.wait_until(lambda: lab.available("web") == 0)
@@ -79,8 +92,9 @@ def crashing(lab: Cluster) -> None:
     lab.wait_until(lambda: "ProgressDeadlineExceeded" in str(lab.find("deployments.apps", "web", "shop")))
 
 
-def rolling(lab: Cluster) -> None:
-    lab.add_deployment("web", namespace="shop", replicas=2, image="web:2", annotations={"lab/ready-after": "60"})
+def rolling(lab: Cluster, seconds: int = 60) -> None:
+    slow = {"lab/ready-after": str(seconds)}
+    lab.add_deployment("web", namespace="shop", replicas=2, image="web:2", annotations=slow, grace=0)
     lab.wait_until(lambda: len(lab.pods("web")) == 3)
 
 

@@ -23,6 +23,7 @@ from nightshift.remediation.clients.kubernetes.workload_look import (
 from nightshift.remediation.errors import CommandFailedError
 from nightshift.remediation.kubernetes.crash_diagnosis import (
     CrashDiagnosis,
+    Dependency,
     Reference,
     began_to_crash,
     is_crashing,
@@ -70,7 +71,7 @@ def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashD
         logs=dict(_logs(cluster, pod)),
         references=tuple(_references(cluster, pod)),
         claims=tuple(_claims(cluster, pod)),
-        dependencies=tuple(look_at_dependency(cluster, pod.namespace, name) for name in policy.dependencies),
+        dependencies=tuple(_dependencies(cluster, pod, workload, policy)),
         kills_last_hour=kills_within_an_hour(pod, now),
         memory_left_on_node=_memory_left(node, beside),
         crashing_since=began_to_crash(pod, _of_crashes(events), now),
@@ -150,6 +151,16 @@ def _claim(cluster: Cluster, namespace: str, name: str) -> Claim | None:
         return cluster.get(CLAIMS, name, namespace)
     except ObjectNotFoundError:
         return None
+
+
+def _dependencies(
+    cluster: Cluster, pod: Pod, workload: Workload | None, policy: PodCrashLoopPolicy
+) -> Iterator[Dependency]:
+    """What the runbook says its pods need; nobody waits for itself."""
+    for name in policy.dependencies:
+        found = look_at_dependency(cluster, pod.namespace, name)
+        if workload is None or found.workload is None or found.workload.uid != workload.uid:
+            yield found
 
 
 def _memory_left(node: Node | None, pods: list[Pod]) -> int | None:
