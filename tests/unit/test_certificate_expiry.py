@@ -27,7 +27,7 @@ from nightshift.remediation.kubernetes.objects import (
     Order,
     Owner,
 )
-from nightshift.remediation.models import Plan, Target
+from nightshift.remediation.models import Plan, Risk, Target
 from tests.unit.kubernetes_values import NOW, ago, deployment, meta
 
 TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "certificate", "web-tls"))
@@ -208,6 +208,16 @@ def test_nothing_is_renewed_from_a_staging_authority() -> None:
 
     assert is_staging(staging.acme_server)
     assert plan(seen(issuer=staging)).actions == ()
+    assert plan(seen(issuer=staging)).refusals[0].lifted_by == "staging: true, for names that are not in production"
+
+
+def test_where_the_policy_says_so_a_staging_certificate_is_renewed_at_high_risk() -> None:
+    staging = issuer(server="https://acme-staging-v02.api.letsencrypt.org/directory")
+
+    (action,) = plan(seen(issuer=staging), staging=True).actions
+
+    assert action.risk is Risk.HIGH
+    assert "no client takes" in action.reason
 
 
 def test_only_the_unhealthy_parts_of_cert_manager_are_restarted() -> None:

@@ -22,6 +22,7 @@ from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a certificate without trouble."""
+_NO_CLIENT = " Its issuer is a staging authority, whose certificates no client takes."
 _EVENTS = 3
 """Of the newest events, so many are shown."""
 
@@ -122,15 +123,16 @@ def _restart_parts(
 def _renew(
     target: Target,
     diagnosis: CertificateDiagnosis,
-    policy: CertificateExpiryPolicy,  # noqa: ARG001
+    policy: CertificateExpiryPolicy,
     why: Explanation,
     changes: Changes,
 ) -> None:
     certificate = diagnosis.certificate
     name = printable(certificate.name, 120)
     what = f"Renewing {name}"
-    if diagnosis.issuer is not None and is_staging(diagnosis.issuer.acme_server):
-        changes.refusals.append(_no_staging(what))
+    staging = diagnosis.issuer is not None and is_staging(diagnosis.issuer.acme_server)
+    if staging and not policy.staging:
+        changes.refusals.append(_no_staging(what, "staging: true, for names that are not in production"))
         return
     arguments = RenewCertificate(
         namespace=certificate.namespace,
@@ -147,8 +149,8 @@ def _renew(
             arguments=arguments.to_json(),
             items=(certificate.uid,),
             title=f"Renew the certificate {name}",
-            reason=f"{_sentence(why)}.",
-            risk=Risk.MEDIUM,
+            reason=f"{_sentence(why)}.{_NO_CLIENT * staging}",
+            risk=Risk.HIGH if staging else Risk.MEDIUM,
             bound=certificates,
             gain=certificates,
             undo="cannot be undone; the certificate in use stays until the new one is there",
@@ -171,7 +173,7 @@ def _wait_for_the_limit(
     name, end = printable(diagnosis.certificate.name, 120), diagnosis.certificate.not_after
     until = f"{why.until:%Y-%m-%d %H:%M} UTC" if why.until is not None else "its end"
     changes.refusals.append(Refusal(what=f"Renewing {name}", reason=why.words, lifted_by=until))
-    changes.refusals.append(_no_staging(f"Issuing {name} from the authority's staging service"))
+    changes.refusals.append(_no_staging(f"Issuing {name} from the authority's staging service", until))
     too_late = why.until is not None and end is not None and end <= why.until
     changes.proposals.append(
         Proposal(
@@ -223,9 +225,9 @@ def _at_work(
         changes.proposals.append(Proposal(title=title))
 
 
-def _no_staging(what: str) -> Refusal:
+def _no_staging(what: str, lifted_by: str) -> Refusal:
     reason = "nobody trusts the certificates of a staging authority: every client would refuse them"
-    return Refusal(what=what, reason=reason, lifted_by="a person, for a name that is not in production")
+    return Refusal(what=what, reason=reason, lifted_by=lifted_by)
 
 
 def _sentence(why: Explanation) -> str:

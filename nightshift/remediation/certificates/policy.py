@@ -43,6 +43,8 @@ class CertificateExpiryPolicy(Value):
     """Restart those deployments of cert-manager whose pods are not healthy."""
     restarts_since_healthy: Annotated[int, Field(ge=1, le=50)] = 5
     """A pod of cert-manager that restarted so often is not healthy."""
+    staging: bool = False
+    """Renew certificates whose issuer is a staging authority, at high risk: for names that no client has to trust."""
     restart: Annotated[Seconds, Field(ge=1, le=3600)] = 300
     """How long cert-manager is waited for after it was restarted."""
     issuance: Annotated[Seconds, Field(ge=1, le=3600)] = 600

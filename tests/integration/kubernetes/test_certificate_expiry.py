@@ -25,7 +25,7 @@ from tests.fakes.kubernetes.controllers.base import Controller, Settings
 from tests.fakes.kubernetes.controllers.cert_manager import CertManager, NotIssuedError
 from tests.fakes.kubernetes.objects import Obj, timestamp
 from tests.fakes.kubernetes.registry import Registry
-from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
+from tests.integration.kubernetes.flow_runs import Cluster, Runs, forget_the_dead_run, outcome_of
 
 TARGET = "shop/cluster/main/namespace/shop/certificate/web-tls"
 PARTS = {
@@ -281,6 +281,24 @@ def test_a_renewal_that_fails_is_not_tried_again_and_says_why(shop: Shop, runs: 
     assert outcome == "Escalated", report_of(ledger, 1)
     assert shop.certificate()["status"]["failedIssuanceAttempts"] == 1
     assert "the authority refuses more of them until" in ledger.incidents.list(limit=1)[0].reason
+
+
+def test_a_run_that_dies_after_it_asked_is_followed_by_one_that_does_not_ask_again(
+    shop: Shop, runs: Runs, ledger: Ledger
+) -> None:
+    runs.declare("certificate-expiry", PARTS, shop.policy(), namespaces=("cert-manager",))
+    first = runs.start("certificate_expiry", TARGET)
+    shop.fake.wait_until(lambda: bool(shop.fake.changes), 60)
+    first.kill()
+    first.communicate()
+    forget_the_dead_run(ledger)
+
+    outcome = outcome_of(runs.start("certificate_expiry", TARGET, incident=1, attempt=2))
+
+    assert outcome == "Resolved", report_of(ledger, 1)
+    (issued,) = shop.ingress.issued
+    assert shop.served() == issued.serial
+    assert len(shop.changed()) == 1
 
 
 def test_a_challenge_that_the_authority_cannot_fetch_is_told_by_what_stands_in_its_way(shop: Shop) -> None:
