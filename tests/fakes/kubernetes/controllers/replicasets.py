@@ -99,9 +99,10 @@ class ReplicaSets(Controller):
         status["terminatingReplicas"] = sum(map(is_terminating, self._fresh(pods)))
         status["observedGeneration"] = current["metadata"]["generation"]
         if failed:
-            old = {"conditions": current["status"].get("conditions", [])}
-            marked = with_condition(old, "ReplicaFailure", "True", reason="FailedCreate", message=failed)
-            status["conditions"] = marked["conditions"]
+            status["conditions"] = current["status"].get("conditions", [])
+            # As the real controller does: another message of the same reason, with another made-up name, is no news.
+            if condition(current, "ReplicaFailure") is None:
+                status = with_condition(status, "ReplicaFailure", "True", reason="FailedCreate", message=failed)
         self.write_status(REPLICASETS, current, status)
 
     def _fresh(self, pods: list[Obj]) -> list[Obj]:
