@@ -123,6 +123,15 @@ class Incident:
             raise ConfigurationError(f"The system {self.system.id} has no host {name!r} any more.")
         return connection
 
+    def host_called(self, name: str) -> tuple[str, HostConnection] | None:
+        """The one host connection that is called so, or has it among its instances; None: there is none, or several."""
+        found = [
+            (key, connection)
+            for key, connection in self.connections.items()
+            if isinstance(connection, SshConnection | LocalConnection) and name in (key, *connection.instances)
+        ]
+        return found[0] if len(found) == 1 else None
+
     def take_answer(self) -> None:
         """Bring an answer given in the Prefect form into the ledger, where the first decision counts."""
         asked = [row for row in self.ledger.approvals.of(self.id) if row.flow_run_id == self.flow_run_id]

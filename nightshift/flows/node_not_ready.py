@@ -44,12 +44,12 @@ def repair(incident: Incident) -> Conclusion:
     """Diagnose, plan, approve, remediate, verify, report."""
     policy = incident.policy(NodeNotReadyPolicy)
     cluster, name = incident.target.part("cluster"), incident.target.part("node")
-    connection = incident.connection(cluster, KubernetesConnection)
+    connection, host = incident.connection(cluster, KubernetesConnection), incident.host_called(name)
 
-    diagnosis = look_at_node(cluster, connection, name)
+    diagnosis = look_at_node(cluster, connection, name, host)
     if diagnosis is not None and (seconds := seconds_to_wait(diagnosis, policy)):
         wait_for_node(cluster, connection, name, seconds)
-        diagnosis = look_at_node(cluster, connection, name)
+        diagnosis = look_at_node(cluster, connection, name, host)
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
     judged = judge_pods(diagnosis, policy)
@@ -59,14 +59,14 @@ def repair(incident: Incident) -> Conclusion:
     for _ in range(policy.rounds - 1):
         if execution.ended is not None or not _left_something(execution):
             break
-        if (again := look_at_node(cluster, connection, name)) is None:
+        if (again := look_at_node(cluster, connection, name, host)) is None:
             break
         execution = _carry_out(incident, again, policy)
     if not incident.changed_something:
         return incident.without_change()
 
     samples = watch_node(cluster, connection, name, policy, _began(diagnosis))
-    if samples and samples[-1].is_well and (well := look_at_node(cluster, connection, name)) is not None:
+    if samples and samples[-1].is_well and (well := look_at_node(cluster, connection, name, host)) is not None:
         _carry_out(incident, well, policy)
 
     incident.verifying()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from nightshift.remediation.clients.host import open_host
+from nightshift.remediation.clients.host_probe.nodes import look_at_node_host
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node, sample_node
-from nightshift.remediation.connections import KubernetesConnection
-from nightshift.remediation.errors import TargetUnreachableError
-from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis
+from nightshift.remediation.connections import HostConnection, KubernetesConnection
+from nightshift.remediation.errors import NightshiftError, TargetUnreachableError
+from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, is_settled
 from nightshift.tasks.steps import diagnostic
@@ -22,16 +24,33 @@ _LOOKS = 20
 
 
 @diagnostic("look at a node", of="{cluster} {node}")
-def look_at_node(cluster: str, connection: KubernetesConnection, node: str) -> NodeDiagnosis | None:
-    """The node, its pods, their budgets, and the room elsewhere; None when it is gone.
+def look_at_node(
+    cluster: str, connection: KubernetesConnection, node: str, host: tuple[str, HostConnection] | None
+) -> NodeDiagnosis | None:
+    """The node, its host, its pods, their budgets, and the room elsewhere; None when the node is gone.
 
-    Operations ``kubernetes.describe_node``, ``kubernetes.list_pods``.
+    Operations ``kubernetes.describe_node``, ``kubernetes.list_pods``, ``host.service_status`` and its kin.
+
+    Args:
+        cluster: the connection's name.
+        connection: how it is reached.
+        node: its name.
+        host: the connection to its host and how it is reached; None: there is none.
     """
     with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
         try:
-            return diagnose_node(opened, node)
+            return diagnose_node(opened, node, None if host is None else _look_at_host(*host))
         except ObjectNotFoundError:
             return None
+
+
+def _look_at_host(name: str, connection: HostConnection) -> HostLook:
+    """What the host says; that it says nothing is a finding, too."""
+    try:
+        with open_host(name, connection) as opened:
+            return look_at_node_host(opened)
+    except NightshiftError as error:
+        return HostLook(reachable=False, why_not=str(error).rstrip("."))
 
 
 @diagnostic("measure a node", of="{cluster} {node}")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, EvictPods, UncordonNode
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
-from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, NodeTrouble, trouble_of
+from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, NodeTrouble, is_well, trouble_of
 from nightshift.remediation.kubernetes.node_findings import findings_of, in_words
 from nightshift.remediation.kubernetes.node_planner import NOTHING_TO_DO, judge_pods, plan_node_repair, seconds_to_wait
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
@@ -138,7 +138,10 @@ def test_a_stopped_kubelet_is_named_with_the_command_and_its_last_words() -> Non
 def test_failing_hardware_is_emptied_at_once_though_the_node_is_ready() -> None:
     host = HostLook(reachable=True, kernel=("EXT4-fs error (device sda1)",))
 
-    assert kinds(plan(seen(node(), host=host), force=True)) == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
+    made = plan(seen(node(), host=host))
+
+    assert kinds(made) == [CordonNode.KIND, DrainNode.KIND], "only a person opens it again"
+    assert kinds(plan(seen(node(unschedulable=True, annotations=OURS), host=host, pods=()), force=True)) == []
 
 
 def test_a_node_short_of_memory_loses_its_largest_pods_of_low_priority_only() -> None:
@@ -212,6 +215,25 @@ def test_young_trouble_is_waited_out_before_anything_is_planned(this: Node, seco
 
 def test_several_nodes_are_paged_at_once() -> None:
     assert seconds_to_wait(seen(silent(50), node("n2", ready="False"), *OTHERS[1:]), POLICY) == 0
+
+
+def test_a_node_without_a_network_is_not_opened_because_it_is_ready() -> None:
+    cut = Condition(type="NetworkUnavailable", status="True", since=ago(400))
+    ours = node(unschedulable=True, annotations=OURS, conditions=(cut,), since=4000)
+
+    assert not is_well(ours)
+    assert kinds(plan(seen(replace(ours, unschedulable=False)))) == [
+        CordonNode.KIND,
+        DrainNode.KIND,
+        UncordonNode.KIND,
+    ]
+
+
+def test_a_node_whose_host_cannot_be_looked_at_is_not_opened() -> None:
+    ours = node(unschedulable=True, annotations=OURS, since=4000)
+
+    assert kinds(plan(seen(ours, host=HostLook(reachable=True, kubelet="active")))) == [UncordonNode.KIND]
+    assert kinds(plan(seen(ours, host=HostLook(reachable=False, why_not="no route")))) == []
 
 
 def test_who_approved_the_cordon_approved_that_it_ends() -> None:

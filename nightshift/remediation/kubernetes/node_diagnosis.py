@@ -41,6 +41,7 @@ _HARDWARE = re.compile(
 _NETWORK = re.compile(r"\bcni\b|network plugin|NetworkReady=false|NetworkPluginNotReady", re.IGNORECASE)
 _RUNTIME = re.compile(r"container runtime|PLEG|containerd|runtime is down|docker\.sock", re.IGNORECASE)
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
+_BAD_WHEN_TRUE = (*PRESSURES, "NetworkUnavailable")
 
 
 class NodeTrouble(StrEnum):
@@ -128,7 +129,8 @@ class NodeDiagnosis:
     @property
     def seconds_in_trouble(self) -> float:
         """Since when the worst of it lasts; 0 where that is not known."""
-        since = [c.since for c in (self._not_ready, *self.pressures) if c is not None and c.since is not None]
+        bad = (c for kind in _BAD_WHEN_TRUE if (c := self.node.condition(kind)) is not None and c.is_true)
+        since = [c.since for c in (self._not_ready, *bad) if c is not None and c.since is not None]
         return max(0.0, (self.now - min(since)).total_seconds()) if since else 0.0
 
     @property
@@ -171,15 +173,15 @@ class NodeDiagnosis:
 
 
 def is_well(node: Node) -> bool:
-    """Ready and without pressure."""
-    return node.is_ready and not any((c := node.condition(kind)) is not None and c.is_true for kind in PRESSURES)
+    """Ready, with a network, and without pressure."""
+    return node.is_ready and not any((c := node.condition(kind)) is not None and c.is_true for kind in _BAD_WHEN_TRUE)
 
 
 def seconds_well(node: Node, now: datetime) -> float:
     """How long the node has been ready and without pressure, by its own conditions; 0 when it is not."""
     if not is_well(node):
         return 0.0
-    calm = (node.condition(kind) for kind in ("Ready", *PRESSURES))
+    calm = (node.condition(kind) for kind in ("Ready", *_BAD_WHEN_TRUE))
     since = [condition.since for condition in calm if condition is not None and condition.since is not None]
     return max(0.0, (now - max(since)).total_seconds()) if since else 0.0
 

@@ -62,19 +62,24 @@ def plan_node_repair(
     goal = f"Keep pods off {name} and running: {_WORDS[trouble]}"
     judged = judge_pods(diagnosis, policy)
     homeless = len(pods_without_place(diagnosis, judged))
-    refusal = objection(diagnosis, policy) or (None if force else not_settled(diagnosis, policy))
+    sure = force or trouble is NodeTrouble.HARDWARE
+    refusal = objection(diagnosis, policy) or (None if sure else not_settled(diagnosis, policy))
     if refusal is not None:
         return Plan(goal=goal, target=target, refusals=(refusal,), expected="Nothing changes before a person decides.")
     actions, refusals = _actions(target, diagnosis, policy, trouble, judged, homeless)
     cordoned = diagnosis.cordoned_by_us or not diagnosis.node.unschedulable
-    opened = (_uncordon(target, diagnosis.node, policy),) if cordoned and (actions or force) else ()
+    # Failing hardware calls itself ready: only a person may open such a node again.
+    opens = cordoned and trouble is not NodeTrouble.HARDWARE and (actions or force)
+    opened = (_uncordon(target, diagnosis.node, policy),) if opens else ()
     return Plan(
         goal=goal,
         target=target,
         actions=(*actions, *opened),
         refusals=refusals,
         proposals=proposals_for(diagnosis, trouble, judged, homeless),
-        expected=f"Pods start elsewhere; {name} is opened again after {format_duration(policy.hold)} of being well.",
+        expected=f"Pods start elsewhere; {name} is opened again after {format_duration(policy.hold)} of being well."
+        if opened
+        else f"Pods start elsewhere; {name} stays closed until a person opens it.",
     )
 
 
@@ -122,6 +127,9 @@ def _plan_for_a_well_node(target: Target, diagnosis: NodeDiagnosis, policy: Node
         return Plan(goal=NOTHING_TO_DO, target=target, expected=expected)
     goal = f"Open {name} for pods again: it is ready"
     refusal = objection(diagnosis, policy) if diagnosis.others_not_ready or diagnosis.replaced_by_others else None
+    if refusal is None and diagnosis.host is not None and not diagnosis.host.reachable:
+        reason = "its host does not answer over SSH, so that nobody knows what its kernel says"
+        refusal = Refusal(what=f"Opening {name} for pods", reason=reason, lifted_by="its host answering, or a person")
     if refusal is None and diagnosis.seconds_ready < policy.hold:
         reason = f"it is well for {format_duration(diagnosis.seconds_ready)} only"
         lifted_by = f"{format_duration(policy.hold)} of being well"

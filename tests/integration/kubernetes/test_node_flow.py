@@ -57,7 +57,7 @@ def runs(lab: Cluster, prefect: PrefectServer, database_url: str, tmp_path: Path
     return found
 
 
-def test_a_node_under_pressure_is_emptied_as_its_budget_allows_and_opened_when_it_is_well(
+def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of_the_api_and_opened_when_well(
     lab: Cluster, runs: Runs, ledger: Ledger, prefect: PrefectServer
 ) -> None:
     lab.add_budget("web", "web", namespace="shop", minAvailable=1)
@@ -66,6 +66,9 @@ def test_a_node_under_pressure_is_emptied_as_its_budget_allows_and_opened_when_i
 
     run = runs.start(MODULE, TARGET)
     least = 2
+    lab.wait_until(lambda: len(lab.on("n1")) == 2, seconds=60)
+    with lab.api_down():
+        time.sleep(1)
     while lab.on("n1") != ["lonely"] or lab.available("web") < 2:
         assert run.poll() is None, outcome_of(run)
         least = min(least, lab.available("web"))
@@ -95,8 +98,11 @@ def test_several_nodes_down_are_left_alone_and_paged(lab: Cluster, runs: Runs, l
 
 
 def test_a_node_that_stays_away_loses_its_pods_and_is_handed_over_with_a_proposal_to_replace_it(
-    lab: Cluster, runs: Runs, ledger: Ledger
+    lab: Cluster, runs: Runs, ledger: Ledger, tmp_path: Path
 ) -> None:
+    key = {"private_key": {"file": str(tmp_path / "none")}, "known_hosts": str(tmp_path / "none")}
+    host = {"type": "ssh", "address": "127.0.0.1", "port": 1, "instances": ["n1"], **key}
+    runs.declare("node-not-ready", NODE, POLICY, connections={"machine": host})
     lab.silence("n1")
 
     assert outcome_of(runs.start(MODULE, TARGET)) == "Escalated"
@@ -104,6 +110,7 @@ def test_a_node_that_stays_away_loses_its_pods_and_is_handed_over_with_a_proposa
     report = report_of(ledger, 1)
     assert "Its pods run elsewhere, but n1 is still not well" in ledger.incidents.list(limit=1)[0].reason, report
     assert "delete its instance, not only the Node" in report
+    assert "Over SSH: Cannot read" in report, "its host was asked, too"
     assert not lab.is_open("n1")
     assert lab.on("n1") == []
     assert len(lab.evictions()) == 2

@@ -39,6 +39,7 @@ _MODULES = (
     "keeping",
     "cutting",
     "cleaning",
+    "nodes",
     "permissions",
     "renewing",
     "main",

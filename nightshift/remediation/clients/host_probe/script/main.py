@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Dict
 
-from . import cleaning, cutting, keeping, looking, mounts, permissions, removing, renewing
+from . import cleaning, cutting, keeping, looking, mounts, nodes, permissions, removing, renewing
 from .wire import Gone, Refused, absolute, refusal_of
 
 
@@ -51,6 +51,7 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "renew_host_certificate": renewing.renew_certificate,
     "reload_service": renewing.reload_service,
     "service": renewing.service,
+    "node_state": nodes.node_state,
 }
 
 
