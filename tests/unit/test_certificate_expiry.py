@@ -316,6 +316,12 @@ def test_renewed_means_ready_with_enough_time_and_served(
     assert words in verdict.reason
 
 
+def test_a_failed_request_of_the_same_revision_does_not_hide_what_was_issued() -> None:
+    requests = [request(), replace(request(), issued_serial="ab12")]
+
+    assert seen(NEW, requests=requests).issued_serial == "ab12"
+
+
 @pytest.mark.parametrize(("days", "healthy"), [(3, False), (80, True)])
 def test_without_its_request_the_end_tells_the_new_one_from_the_old(days: int, healthy: bool) -> None:
     looks = [served("ff", not_after=NOW + timedelta(days=days))]

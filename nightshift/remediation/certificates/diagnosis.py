@@ -86,7 +86,8 @@ class CertificateDiagnosis:
     @property
     def issued_serial(self) -> str:
         """Of the certificate in force, by the request that it came of; empty where that is gone."""
-        return next((r.issued_serial for r in self.requests if r.revision == self.certificate.revision), "")
+        of_revision = (r.issued_serial for r in self.requests if r.revision == self.certificate.revision)
+        return next((serial for serial in of_revision if serial), "")
 
     @property
     def request(self) -> CertificateRequest | None:
