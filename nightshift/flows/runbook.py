@@ -79,6 +79,7 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
         catalogue = Catalogue.load(config.runbooks)
         run_id = UUID(str(flow_run.get_id()))
         incident_id = request.incident or _open_by_hand(ledger, catalogue, request)
+        point("before_claim")
         claim = ledger.incidents.claim(incident_id, request.attempt, run_id, config.claim_seconds)
         if claim is None and (cause := _cause_of(ledger, incident_id)) is not None:
             return _waiting(cause)

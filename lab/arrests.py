@@ -1,0 +1,66 @@
+"""Flow runs that stand still at injection points, one each; see :mod:`nightshift.remediation.faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A process that stands at a point."""
+
+    point: str
+    pid: int
+
+    @property
+    def flow_run(self) -> str:
+        """Id of the flow run that it is; empty when it is gone."""
+        with suppress(psutil.Error):
+            return " ".join(psutil.Process(self.pid).cmdline()).strip().rpartition(" ")[2]
+        return ""
+
+
+@dataclass(frozen=True)
+class Arrests:
+    """The folder in which points are armed."""
+
+    folder: Path
+
+    @contextmanager
+    def everybody(self, point: str) -> Iterator[None]:
+        """Whoever comes to this point meanwhile stands there, also afterwards."""
+        armed = self.folder / f"{point}.all"
+        armed.write_text("HOLD")
+        try:
+            yield
+        finally:
+            armed.unlink()
+
+    def at(self, point: str) -> list[Standing]:
+        """Who stands there."""
+        found = [Standing(point, int(held.name.split(".")[1])) for held in self.folder.glob(f"{point}.*.held")]
+        return [standing for standing in found if standing.flow_run]
+
+    def move(self, standing: Standing, point: str) -> Standing:
+        """Let it go on to another point, where it will stand next."""
+        if point == standing.point:
+            return standing
+        (self.folder / f"{point}.{standing.pid}").write_text("HOLD")
+        self.release(standing)
+        return Standing(point, standing.pid)
+
+    def has_come(self, standing: Standing) -> bool:
+        """Whether it stands where it was sent."""
+        return self._held(standing).exists()
+
+    def release(self, standing: Standing) -> None:
+        """Let it go on."""
+        self._held(standing).unlink(missing_ok=True)
+
+    def _held(self, standing: Standing) -> Path:
+        return self.folder / f"{standing.point}.{standing.pid}.held"
