@@ -1,10 +1,12 @@
 """The fault matrix at length: every deterministic schedule, random ones, and every seeded bug.
 
     python bench/faults.py --seed 7 --schedules 300
+    python bench/faults.py --services
 
 Prints each schedule after which the patient was not as it should be. The last line is JSON: how many schedules were
 played, with which kinds of fault, what was lost, doubled or done outside the plan, and how many of the seeded bugs were
-caught. Ends with 1 when anything of it is wrong.
+caught. Ends with 1 when anything of it is wrong. With ``--services`` it is a whole installation instead (as root): each
+service is killed while runs stand at every step of the gate, with one worker and with two.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 from lab.postgres import PostgresServer
+from lab.services.night import Night
+from lab.services.rounds import DISKS, SERVICES, play
 from lab.ward.bugs import BUGS
 from lab.ward.ledger_killed import WITH_LEDGER_KILLED, play_with_ledger_killed
 from lab.ward.matrix import PARTS, Played, play_all, play_bugs
@@ -31,6 +36,8 @@ from nightshift.remediation.ledger import migrate
 def main() -> int:
     """Play everything; the exit code."""
     options = _options()
+    if options.services:
+        return _services()
     print(f"seed {options.seed}")
     with PostgresServer() as server, tempfile.TemporaryDirectory(prefix="nightshift-ward-") as folder:
         url = server.create_database("matrix")
@@ -50,11 +57,36 @@ def main() -> int:
     return int(any(counted) or result["bugs"] != result["bugs_caught"])
 
 
+def _services() -> int:
+    """Kill each service at every step, with one worker and with two; the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends it early leaves nothing running
+    rounds = []
+    with Night(2 * len(SERVICES) * DISKS) as night:
+        for workers, service in product((1, 2), SERVICES):
+            played = play(night, service, workers=workers)
+            rounds.append(played)
+            print(f"{service}, workers: {workers}, runs that stood: {len(played.steps)}", *played.words, sep="\n  ")
+        broken = night.installation.ledger.journal.first_broken_link()
+    counts = [count for played in rounds for count in played.counts]
+    result = {
+        "schedules": sum(len(played.steps) for played in rounds),
+        "rounds": len(rounds),
+        "lost": sum(len(count.lost) for count in counts),
+        "doubled": sum(len(count.doubled) for count in counts),
+        "outside_plan": sum(len(count.outside_plan) for count in counts),
+        "wrong_ends": sum(len(played.wrong_ends) for played in rounds),
+        "journal": "whole" if broken is None else f"broken at {broken}",
+    }
+    print(json.dumps(result))
+    return int(broken is not None or any(played.words for played in rounds))
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--schedules", type=int, default=200, help="random ones, beside the deterministic ones")
     parser.add_argument("--only-random", action="store_true", help="neither the deterministic ones nor seeded bugs")
+    parser.add_argument("--services", action="store_true", help="kill whole services instead, at every step")
     return parser.parse_args()
 
 
