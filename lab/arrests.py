@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psutil
 
 
 @dataclass(frozen=True)
@@ -16,13 +14,8 @@ class Standing:
 
     point: str
     pid: int
-
-    @property
-    def flow_run(self) -> str:
-        """Id of the flow run that it is; empty when it is gone."""
-        with suppress(psutil.Error):
-            return " ".join(psutil.Process(self.pid).cmdline()).strip().rpartition(" ")[2]
-        return ""
+    flow_run: str = ""
+    """Id of the flow run that it is, where it is one."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,11 @@ class Arrests:
 
     def at(self, point: str) -> list[Standing]:
         """Who stands there."""
-        found = [Standing(point, int(held.name.split(".")[1])) for held in self.folder.glob(f"{point}.*.held")]
-        return [standing for standing in found if standing.flow_run]
+        found = [
+            Standing(point, int(held.name.split(".")[1]), held.read_text())
+            for held in self.folder.glob(f"{point}.*.held")
+        ]
+        return [standing for standing in found if standing.flow_run]  # empty while it is being written
 
     def move(self, standing: Standing, point: str) -> Standing:
         """Let it go on to another point, where it will stand next."""
@@ -52,7 +48,7 @@ class Arrests:
             return standing
         (self.folder / f"{point}.{standing.pid}").write_text("HOLD")
         self.release(standing)
-        return Standing(point, standing.pid)
+        return replace(standing, point=point)
 
     def has_come(self, standing: Standing) -> bool:
         """Whether it stands where it was sent."""

@@ -9,7 +9,7 @@ Off unless the environment asks for it, in one of two ways. Every line break of 
 which holds the name of a signal, ``SIGKILL`` or ``SIGSTOP``, and maybe a number: ``SIGKILL 2`` means the second time
 that the process comes to this point. Then it takes the file away and sends the signal to itself. The file ``point.all``
 stays, and is for every process that comes. With ``HOLD`` instead of a signal the run waits there, while its other
-threads go on, and says so by the file ``point.pid.held``, until that is gone.
+threads go on, and says so by the file ``point.pid.held`` with the id of its flow run, until that is gone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _die_once(name: str, fault: str) -> None:
 def _meet(fault: str, name: str, folder: Path) -> None:
     if fault == "HOLD":
         held = folder / f"{name}.{os.getpid()}.held"
-        held.touch()
+        held.write_text(os.environ.get("PREFECT__FLOW_RUN_ID", ""))
         while held.exists():
             time.sleep(_LOOKS_SECONDS)
     elif fault:

@@ -1,20 +1,16 @@
-"""The machine loses its power in the middle of changes, and two workers race: each effect is seen exactly once.
+"""Two workers race, with two runbooks for each target and every event twice: each effect is seen exactly once.
 
 Who counts is the kernel of the patient host, and whatever is deleted is followed by another file of the same name.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import psutil
 import pytest
 
 from lab.alertmanager import AlertmanagerProcess
@@ -91,58 +87,6 @@ def assert_each_effect_once(installation: Installation, disk: FullDisk, seen: Se
     assert all(installation.ledger.journal.unsettled(number) == [] for number in numbers)
 
 
-def freeze(installation: Installation, number: int, point: str) -> psutil.Process:
-    process = installation.flow_process(number)
-    installation.arm(point, process, signal.SIGSTOP)
-    installation.wait(partial(_is_stopped, process), f"incident {number} at {point}")
-    return process
-
-
-def attempts_since(installation: Installation, number: int, since: datetime) -> int:
-    """Runs that took the incident over since then; an attempt may be opened, and even sent, long before one does."""
-    return sum(row.kind is Kind.CLAIMED and row.at > since for row in installation.ledger.journal.of(number))
-
-
-def _is_stopped(process: psutil.Process) -> bool:
-    return process.status() == psutil.STATUS_STOPPED
-
-
-def test_everything_killed_at_once_before_during_and_after_a_change(
-    installation: Installation, alertmanager: AlertmanagerProcess, disk: Disk
-) -> None:
-    points = {"before_intent": disk(25), "after_intent": disk(26), "after_act": disk(27)}
-    asking, taken = disk(28), disk(29)
-    with watched([*points.values(), asking, taken]) as seen:
-        alertmanager.fire(labels(asking, "DiskAsks"))
-        waits = incident(installation, asking, "DiskAsks")
-        installation.wait_for(waits, Kind.ASKED)
-        numbers = {}
-        for point, full in points.items():
-            alertmanager.fire(labels(full, "DiskAlone"))
-            numbers[point] = incident(installation, full, "DiskAlone")
-            freeze(installation, numbers[point], point)
-        answers = [installation.post(labels(taken, "DiskAlone")) for _ in range(2)]
-
-        installation.kill_everything()
-        killed_at = datetime.now(UTC)
-        assert all(answer.is_success for answer in answers)
-        installation.up()
-        with installation.second_worker():
-            installation.cli("approve", str(waits), "--yes", "--comment", "go ahead")
-
-            ended = {point: installation.ended(number) for point, number in numbers.items()}
-            for point, full in points.items():
-                story = f"{point}: {installation.report(numbers[point])}"
-                assert ended[point].outcome == "resolved", story
-                assert attempts_since(installation, numbers[point], killed_at) == 1, story
-                assert_each_effect_once(installation, full, seen, numbers[point])
-            for full, number in ((asking, waits), (taken, incident(installation, taken, "DiskAlone"))):
-                assert installation.ended(number).outcome == "resolved", installation.report(number)
-                assert_each_effect_once(installation, full, seen, number)
-    assert installation.ledger.journal.first_broken_link() is None
-    assert_prefect_knows_of_no_run_at_work(installation)
-
-
 def test_two_workers_two_runbooks_and_every_event_twice_make_one_repair_of_each_target(
     installation: Installation, alertmanager: AlertmanagerProcess, disk: Disk
 ) -> None:
@@ -164,15 +108,3 @@ def test_two_workers_two_runbooks_and_every_event_twice_make_one_repair_of_each_
             assert set(outcomes) <= {"resolved", "expected"}, story
             assert_each_effect_once(installation, full, seen, *pairs[full.mount])
         assert second.is_running()
-
-
-def assert_prefect_knows_of_no_run_at_work(installation: Installation) -> None:
-    """A run that died with its worker does not show as running for ever."""
-    busy = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
-
-    def none() -> bool:
-        answer = httpx.post(f"{installation.settings.prefect_api_url}/flow_runs/filter", json=busy, trust_env=False)
-        answer.raise_for_status()
-        return list(answer.json()) == []
-
-    installation.wait(none, "rest in Prefect")
