@@ -38,6 +38,12 @@ _POOL_TEMPLATE: dict[str, Any] = {
 }
 
 
+_QUICK = 10.0
+"""Seconds for an answer to the question whether something is alive."""
+_PATIENCE = 60.0
+"""Seconds for any other answer: a server in the middle of a storm takes long, and that is when parts are started again."""
+
+
 @dataclass
 class SwitchedOff:
     """What does not start by itself any more because a person wanted so."""
@@ -69,7 +75,7 @@ class PrefectApi:
     def is_healthy(self) -> bool:
         """Whether the server answers that it is well."""
         try:
-            self._ask("GET", "/health")
+            self._ask("GET", "/health", seconds=_QUICK)
         except (PrefectServerError, AuthenticationError):
             return False
         return True
@@ -81,7 +87,7 @@ class PrefectApi:
 
     def worker_is_online(self, pool: str, name: str | None, *, since: float) -> bool:
         """Whether the worker, or with no name any, has been heard from after ``since`` (seconds since the epoch)."""
-        workers = self._ask("POST", f"/work_pools/{pool}/workers/filter", {"limit": 200})
+        workers = self._ask("POST", f"/work_pools/{pool}/workers/filter", {"limit": 200}, seconds=_QUICK)
         beats = [worker["last_heartbeat_time"] for worker in workers if name in (None, worker["name"])]
         return any(datetime.fromisoformat(beat).timestamp() > since for beat in beats if beat)
 
@@ -122,10 +128,12 @@ class PrefectApi:
         found: list[dict[str, Any]] = self._ask("GET", f"/automations/related-to/prefect.deployment.{deployment_id}")
         return found
 
-    def _ask(self, method: str, path: str, body: object = None, *, also: tuple[int, ...] = ()) -> Any:
+    def _ask(
+        self, method: str, path: str, body: object = None, *, also: tuple[int, ...] = (), seconds: float = _PATIENCE
+    ) -> Any:
         try:
             answer = httpx.request(
-                method, self.url + path, json=body, headers=self._headers(), timeout=10, trust_env=not self._own
+                method, self.url + path, json=body, headers=self._headers(), timeout=seconds, trust_env=not self._own
             )
         except httpx.HTTPError as error:
             raise PrefectServerError(
