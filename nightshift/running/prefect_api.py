@@ -41,7 +41,7 @@ _POOL_TEMPLATE: dict[str, Any] = {
 _QUICK = 10.0
 """Seconds for an answer to the question whether something is alive."""
 _PATIENCE = 60.0
-"""Seconds for any other answer: a server in the middle of a storm takes long, and that is when parts are started again."""
+"""Seconds for any other answer: a server in a storm takes long, and that is when parts are started again."""
 
 
 @dataclass

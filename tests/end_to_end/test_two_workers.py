@@ -53,7 +53,9 @@ def incident(installation: Installation, disk: FullDisk, alert: str) -> int:
 
 def send_event_again(installation: Installation, number: int) -> None:
     """The event of the incident under another id, as when the server answered and the answer was lost."""
-    again = event(installation.ledger.incidents.get(number)) | {"id": str(uuid4())}
+    row = installation.ledger.incidents.get(number)
+    assert row is not None
+    again = event(row) | {"id": str(uuid4())}
     answer = httpx.post(f"{installation.settings.prefect_api_url}/events", json=[again], trust_env=False)
     answer.raise_for_status()
 
