@@ -26,7 +26,6 @@ from lab.postgres import PostgresServer
 from lab.services.night import Night
 from lab.services.rounds import DISKS, SERVICES, play
 from lab.ward.bugs import BUGS
-from lab.ward.ledger_killed import WITH_LEDGER_KILLED, play_with_ledger_killed
 from lab.ward.matrix import PARTS, Played, play_all, play_bugs
 from lab.ward.play import open_lab
 from lab.ward.schedule import Schedule, randomly
@@ -45,8 +44,6 @@ def main() -> int:
         with open_lab(url, Path(folder)) as lab:
             fixed: Iterable[Schedule] = () if options.only_random else chain.from_iterable(p() for p in PARTS.values())
             played = play_all(lab, [*fixed, *randomly(options.seed, options.schedules)])
-            for workers in () if options.only_random else WITH_LEDGER_KILLED:
-                played += play_with_ledger_killed(lab, server, workers)
             bugs = [] if options.only_random else play_bugs(lab)
     for game in played:
         if not game.count.clean:

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Row
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from lab.ward.observer import Case, Count, World, count, expects_two, read_log
 from lab.ward.patient import Patient
@@ -38,7 +38,6 @@ _LATE_COMMANDS_SECONDS = 1.0
 _QUIET_SECONDS = 0.1
 """What a run that has nothing to do takes on a quiet machine."""
 _LONGEST_PACE = 10.0
-_SIGNALS = {Faulty.KILL: "SIGKILL", Faulty.FREEZE: "SIGSTOP", Faulty.PAUSE: "SIGSTOP", Faulty.STAND: "HOLD"}
 _STEPS = ("one", "two", "three", "four", "five")
 
 
@@ -79,8 +78,7 @@ def open_lab(database_url: str, folder: Path) -> Iterator[Lab]:
 def _watch_leases(ledger: Ledger, over: threading.Event) -> None:
     """As the gateway does."""
     while not over.wait(0.2):
-        with suppress(SQLAlchemyError):  # the ledger may be killed
-            ledger.leases.end_silent()
+        ledger.leases.end_silent()
 
 
 def pace_of(lab: Lab) -> float:
@@ -133,27 +131,17 @@ class Play:
     bug: str | None = None
     pace: float = 1
     """By how much everything takes longer than on a quiet machine: time-outs, claims, leases, freezes."""
-    has_stood: bool = False
-    """Whether what was to stand did, and is not waited for any more."""
     _world: World = field(default_factory=World)
     _incidents: list[_Incident] = field(default_factory=list)
 
     def count(self) -> Count:
         """Play it, and let the observer count."""
-        self.open()
+        self._open()
         give_up_at = time.monotonic() + _GIVE_UP_SECONDS * self.pace
-        while not self.over and time.monotonic() < give_up_at:
-            self.tend()
+        while not self._over and time.monotonic() < give_up_at:
+            for incident in self._incidents:
+                self._tend(incident)
             time.sleep(0.04 * self.pace)
-        return self.close()
-
-    def tend(self) -> None:
-        """What dispatch, reconciliation and people do now."""
-        for incident in self._incidents:
-            self._tend(incident)
-
-    def close(self) -> Count:
-        """End what is left, and let the observer count."""
         for started in self._all:
             started.run.send(signal.SIGKILL)
         if self.schedule.faults or self.schedule.lies:
@@ -165,21 +153,14 @@ class Play:
         return count(self.schedule, cases, read_log(self.lab.log, [case.bed for case in cases]), self._world)
 
     @property
-    def over(self) -> bool:
-        """Whether every incident has ended, and every run."""
+    def _over(self) -> bool:
         return all(incident.ended for incident in self._incidents) and not any(s.run.state for s in self._all)
-
-    @property
-    def pids(self) -> list[int]:
-        """Of the processes that were started."""
-        return [started.run.pid for started in self._all]
 
     @property
     def _all(self) -> list[_Started]:
         return [started for incident in self._incidents for started in incident.started]
 
-    def open(self) -> None:
-        """Let the incidents be there."""
+    def _open(self) -> None:
         system = f"ward{next(_numbers)}"
         paths: list[tuple[str, ...]] = [("host", "h", "filesystem", "/a")]
         if expects_two(self.schedule.workers):
@@ -231,8 +212,9 @@ class Play:
         faults = [
             fault
             for fault in self.schedule.faults
-            if fault.case == incident.number and self._is_due(fault, attempt, first=first)
+            if first and fault.attempt == attempt and fault.case == incident.number
         ]
+        signals = {Faulty.KILL: "SIGKILL", Faulty.FREEZE: "SIGSTOP", Faulty.PAUSE: "SIGSTOP"}
         order = Order(
             self.lab.database_url,
             self.lab.port,
@@ -249,18 +231,12 @@ class Play:
             claim_seconds=self.schedule.claim_seconds * self.pace,
             pace=self.pace,
             bug=self.bug,
-            faults=tuple((fault.point, f"{_SIGNALS[fault.what]} {fault.times}") for fault in faults),
+            faults=tuple((fault.point, f"{signals[fault.what]} {fault.times}") for fault in faults),
             folder=str(self.lab.runs.folder),
         )
         run = self.lab.runs.start(order)
-        freezes = [fault for fault in faults if fault.what in (Faulty.FREEZE, Faulty.PAUSE)]
+        freezes = [fault for fault in faults if fault.what is not Faulty.KILL]
         incident.started.append(_Started(attempt, run, run_id, freezes))
-
-    def _is_due(self, fault: Fault, attempt: int, *, first: bool) -> bool:
-        """Whether a run of this attempt is to meet it; one that is to stand may have died of a busy machine before."""
-        if fault.what is Faulty.STAND:
-            return first and attempt >= fault.attempt and not self.has_stood
-        return first and attempt == fault.attempt
 
     def _try_again(self, row: Row[Any]) -> None:
         # A run that stands still may hold the journal; the gateway looks again a moment later, too.

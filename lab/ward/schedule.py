@@ -55,8 +55,6 @@ class Faulty(StrEnum):
     """Stopped until the next attempt is over, or for so many seconds: a zombie that believes it holds everything."""
     PAUSE = "pause"
     """Stopped for a moment in which the world changes (see :class:`Meanwhile`)."""
-    STAND = "stand"
-    """Waiting until it is let go on, its claim kept alive meanwhile (see :mod:`lab.ward.ledger_killed`)."""
 
 
 class Meanwhile(StrEnum):
@@ -174,16 +172,6 @@ def lied_to() -> Iterator[Schedule]:
         yield Schedule(lies=(lie,), faults=(Fault("after_outcome", Faulty.FREEZE),))
     for point in ("after_intent", "after_act"):
         yield Schedule(blind=1, faults=(Fault(point, Faulty.KILL),))
-
-
-def standing_at_every_step(workers: Workers) -> Iterator[Schedule]:
-    """A run of each stands at one step of the gate."""
-    for point in POINTS:
-        yield Schedule(workers, (Fault(point, Faulty.STAND),))
-    for point in SETTLING:
-        yield Schedule(workers, (Fault("after_act", Faulty.KILL), Fault(point, Faulty.STAND, attempt=2)))
-    for point in ASKING:
-        yield Schedule(workers, (Fault(point, Faulty.STAND),), asked=True)
 
 
 def overtaken() -> Iterator[Schedule]:
