@@ -26,6 +26,8 @@ from nightshift.remediation.models import Outcome
 
 CLAIM_SECONDS = 30
 _WELL = (Outcome.RESOLVED, Outcome.EXPECTED)
+_LONGEST_START_SECONDS = 300.0
+"""Of some forty flow runs at once."""
 _LONGEST_END_SECONDS = 300.0
 
 
@@ -117,7 +119,9 @@ class Night:
             return len(found) == len(cases)
 
         self.installation.wait(
-            all_stand, f"runs of {[case.incident for case in cases if case not in found]} at {point}"
+            all_stand,
+            f"runs of {[case.incident for case in cases if case not in found]} at {point}",
+            timeout=_LONGEST_START_SECONDS,
         )
         return found
 

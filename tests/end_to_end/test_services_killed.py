@@ -11,7 +11,7 @@ from lab.services.rounds import DISKS, EVERYTHING, FLOW, STEPS, play
 
 pytestmark = pytest.mark.timeout(900)
 
-WORKERS = {FLOW: 1, "postgresql": 2, EVERYTHING: 2, "worker": 2, "prefect-server": 1, "gateway": 1}
+WORKERS = {FLOW: 1, "postgresql": 2, EVERYTHING: 1, "worker": 2, "prefect-server": 1, "gateway": 1}
 """How many race beside it; ``bench/faults.py --services`` plays one and two for each."""
 
 
