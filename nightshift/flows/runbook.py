@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightshift.catalogue import Catalogue, System
 from nightshift.catalogue.by_hand import trouble_by_hand
+from nightshift.catalogue.kept import catalogue_in
 from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.tags import tagged
 from nightshift.flows.unheard import work_on_unheard
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -44,7 +46,8 @@ STATE_NAMES = {
     Outcome.NOT_APPROVED: "Not approved",
     Outcome.ESCALATED: "Escalated",
 }
-_TAG_SECONDS = 5.0
+NOWHERE = Path(os.devnull)
+"""Where results are kept: they are not. A flow that says nothing about it makes Prefect ask its server, twice."""
 _GOOD_ENDS = (Outcome.RESOLVED, Outcome.EXPECTED)
 """Nobody needs to be called."""
 
@@ -76,7 +79,7 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
     config = settings()
     ledger = Ledger.connect(config.ledger_url(), pool_size=2)
     try:
-        catalogue = Catalogue.load(config.runbooks)
+        catalogue = catalogue_in(config.runbooks)
         run_id = UUID(str(flow_run.get_id()))
         incident_id = request.incident or _open_by_hand(ledger, catalogue, request)
         point("before_claim")
@@ -89,14 +92,14 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
         point("after_claim")
         with ClaimKeeper(ledger, claim, config.claim_seconds) as keeper:
             incident = _incident(ledger, catalogue, keeper)
-            _label(incident)
-            incident.take_answer()
-            try:
-                conclusion = _conclude(procedure, incident)
-                _wait_instead(incident, conclusion)
-            except WaitsForCauseError as waits:
-                return _released(incident, claim, waits.cause)
-            return _finish(incident, claim, conclusion)
+            with tagged(_tags(incident)):
+                incident.take_answer()
+                try:
+                    conclusion = _conclude(procedure, incident)
+                    _wait_instead(incident, conclusion)
+                except WaitsForCauseError as waits:
+                    return _released(incident, claim, waits.cause)
+                return _finish(incident, claim, conclusion)
     finally:
         ledger.close()
 
@@ -209,18 +212,9 @@ def _pages(incident: Incident, conclusion: Conclusion) -> list[tuple[str, str, s
     return [(channel, subject, body) for channel in channels_of(incident.system, incident.severity)]
 
 
-def _label(incident: Incident) -> None:
-    """Tags for filtering in the UI; only names from the catalogue, never text of an alert."""
-    tags = [incident.alert, incident.system.id, incident.severity.value, f"incident-{incident.id}"]
-    try:
-        # One short try: no repair waits for its tags.
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            get_client(sync_client=True, httpx_settings={"timeout": _TAG_SECONDS}) as client,
-        ):
-            client.update_flow_run(incident.flow_run_id, tags=tags)
-    except (httpx.HTTPError, PrefectException) as error:
-        get_run_logger().warning("The flow run could not be tagged: %s", type(error).__name__)
+def _tags(incident: Incident) -> list[str]:
+    """For filtering in the UI; only names from the catalogue, never text of an alert."""
+    return [incident.alert, incident.system.id, incident.severity.value, f"incident-{incident.id}"]
 
 
 def _open_by_hand(ledger: Ledger, catalogue: Catalogue, request: Request) -> int:

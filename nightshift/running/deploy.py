@@ -66,7 +66,9 @@ def deploy(installation: Installation, api: PrefectApi, prefect_file: Path) -> b
 
 
 def _run_prefect_deploy(installation: Installation, api: PrefectApi, prefect_file: Path, log: Path) -> int:
-    environment = {**os.environ, **installation.environment, **client_environment(installation.prefect_home, api.url)}
+    own = installation.runs_prefect_server
+    client = client_environment(installation.prefect_home, api.url, own=own)
+    environment = {**os.environ, **installation.environment, **client}
     log.unlink(missing_ok=True)
     with append_private(log) as output:
         done = subprocess.run(

@@ -25,6 +25,14 @@ _QUIET = {
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     "PREFECT_PROFILE": None,
 }
+_OWN_SERVER = {
+    # Each client asks for both before its first question, and a flow run has half a dozen of them.
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    # Each client also makes a TLS context, though this server speaks plain HTTP on 127.0.0.1. Reading the 140
+    # authorities of the world takes 20 ms of CPU every time; this one's key was never kept, so it vouches for nobody.
+    "PREFECT_API_SSL_CERT_FILE": str(Path(__file__).with_name("no_authority.pem")),
+}
 _REQUEST_SECONDS = 20
 """For one try. A server with a thousand runs to start answers slowly, too."""
 _RETRIES = 5
@@ -52,6 +60,14 @@ def server_environment(home: Path, database_url: str, port: int) -> dict[str, st
         "PREFECT_SERVER_UI_API_URL": api_url(port),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # With Prefect's 5, a storm opens and closes connections all the time; each costs a login and four questions
+        # about types.
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
+        # States of task runs are written together with those of other runs, at least twice a second.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
         # Runs and their logs otherwise stay for ever; the ledger keeps what must be kept.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
         # A key for another server must not go to this one.
@@ -59,11 +75,17 @@ def server_environment(home: Path, database_url: str, port: int) -> dict[str, st
     }
 
 
-def client_environment(home: Path, url: str) -> dict[str, str | None]:
+def client_environment(home: Path, url: str, *, own: bool) -> dict[str, str | None]:
     """Environment of everything that talks to the server: worker, deployment, flow runs.
 
-    The worker asks for new runs every second instead of every ten. Flow runs send a heartbeat as often as Prefect
-    allows, so that a lost one is seen soon in the UI; the ledger notices by its own claim.
+    The worker hears of new runs by their events; should it not, it asks every five seconds instead of every ten. Flow
+    runs send a heartbeat as often as Prefect allows, so that a lost one is seen soon in the UI; the ledger notices by
+    its own claim.
+
+    Args:
+        home: Prefect's folder.
+        url: of the server's API.
+        own: whether ``nightshift up`` runs the server: then clients need not find out first what it is.
 
     A question is tried again for a minute while the server refuses connections, as long as its start may take. On a
     connection that says nothing more, each try ends after 20 seconds: with Prefect's 60 one question could hold a flow,
@@ -71,10 +93,11 @@ def client_environment(home: Path, url: str) -> dict[str, str | None]:
     """
     return {
         **_common(home, url),
+        **(_OWN_SERVER if own else {}),
         "PREFECT_API_REQUEST_TIMEOUT": f"{_REQUEST_SECONDS}",
         "PREFECT_CLIENT_MAX_RETRIES": f"{_RETRIES}",
         "PREFECT_CLIENT_RETRY_JITTER_FACTOR": f"{_JITTER}",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "5",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
         "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "10",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",

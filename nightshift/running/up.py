@@ -160,7 +160,9 @@ class _Up:
         """What gateway, worker and, through the worker, flow runs find in their environment."""
         installation = self.installation
         return {
-            **client_environment(installation.prefect_home, installation.prefect_api_url),
+            **client_environment(
+                installation.prefect_home, installation.prefect_api_url, own=installation.runs_prefect_server
+            ),
             **installation.environment,
             # Whoever starts an installation does not lend it their own identity.
             "NIGHTSHIFT_TOKEN": None,

@@ -43,7 +43,7 @@ class Worker:
     def __init__(self, kind: str, server: PrefectServer, folder: Path, **environment: str) -> None:
         self.kind, self.server, self.folder = kind, server, folder
         self.log = folder / "log"
-        given = client_environment(folder / "prefect", server.url)
+        given = client_environment(folder / "prefect", server.url, own=True)
         self.environment = os.environ | {name: value for name, value in given.items() if value is not None}
         self.environment |= environment
         # The command of a stock process worker's run is whatever python3 is on the path.

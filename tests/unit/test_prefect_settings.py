@@ -49,7 +49,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 @pytest.fixture
 def client(network: Network) -> Iterator[SyncPrefectClient]:
-    given = client_environment(Path("/nowhere"), _URL)
+    given = client_environment(Path("/nowhere"), _URL, own=True)
     with temporary_settings({setting: given[setting.name] for setting in _SETTINGS}):
         client = SyncPrefectClient(_URL, httpx_settings={"transport": network})
         client._client._has_connected = True  # as in a flow, which has read its run

@@ -28,7 +28,7 @@ from nightshift.running.warm import forkserver, launcher
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
-    from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 
 STOCK_COMMANDS = (None, "python -m prefect.engine", "python3 -m prefect.engine")
 """What a job says that has no command of its own."""
@@ -41,6 +41,8 @@ sleeps on when the server is back; the next poll is a better try."""
 _LONGEST_FOLDER = 60
 """Paths of sockets may have 107 bytes, elsewhere 103."""
 _SOCKET = "NIGHTSHIFT_FORKSERVER"
+_ENTRYPOINT = "PREFECT__FLOW_ENTRYPOINT"
+"""By it Prefect's own runner tells the engine what to load."""
 
 
 def launch_command() -> str:
@@ -52,11 +54,20 @@ def launch_command() -> str:
 class WarmJobConfiguration(ProcessJobConfiguration):
     """A job without a command of its own gets the launcher."""
 
-    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+    def prepare_for_flow_run(
+        self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         """As for any process worker."""
         if self.command in STOCK_COMMANDS:
             self.command = launch_command()
-        super().prepare_for_flow_run(*args, **kwargs)
+        super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
+        if deployment is not None and deployment.entrypoint is not None and is_importable(deployment):
+            self.env[_ENTRYPOINT] = deployment.entrypoint
+
+
+def is_importable(deployment: DeploymentResponse) -> bool:
+    """Whether the flow is in a module that is there already: then its run need not ask again where it is."""
+    return ":" not in (deployment.entrypoint or ":") and not deployment.pull_steps
 
 
 class WarmWorker(ProcessWorker):
