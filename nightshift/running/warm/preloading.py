@@ -15,6 +15,7 @@ FLOWS = (
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.host_certificate_renewal",
+    "nightshift.flows.undo_changes",
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (
