@@ -23,18 +23,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import setproctitle
 
 import nightshift
 from nightshift.running.warm.launcher import ENGINE, PASSED_ON
-from nightshift.running.warm.preloading import Runbooks, preload
+
+if TYPE_CHECKING:
+    from nightshift.running.warm.preloading import Runbooks
 
 TITLE = "nightshift: prefect flow run"
 """What a list of processes shows, with the id of the flow run."""
 _LARGEST_REQUEST_BYTES = 4 * 2**20
 _REQUEST_SECONDS = 5.0
+_IDLE_SECONDS = 1.0
+"""When nothing was asked of it for so long, there is time to load what takes long."""
 _PR_SET_PDEATHSIG = 1
 _WORKER_GONE = 0
 """Standard input: a pipe whose other end the worker holds, and nobody writes into."""
@@ -92,24 +96,26 @@ class ForkServer:
             end.setblocking(False)
         self._settings = settings_in(os.environ)
         self._code = code_now()
-        self._runbooks = Runbooks()
 
-    def serve(self) -> Request | None:
+    def serve(self, runbooks: Runbooks) -> Request | None:
         """Until the worker has gone and every process has ended; in a fork, what it is to do."""
-        self._runbooks.keep()
+        runbooks.keep()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._selector.register(_WORKER_GONE, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         while self._is_open or self._children:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(None if runbooks.is_complete else _IDLE_SECONDS)
+            if not ready:
+                runbooks.complete()
+            for key, _ in ready:
                 if key.fileobj == _WORKER_GONE:
                     self._close()
                 elif key.fileobj is self._wake:
                     self._reap()
                 elif key.fileobj is self._listener:
-                    if (request := self._accept()) is not None:
+                    if (request := self._accept(runbooks)) is not None:
                         return request
                 else:
                     self._pass_on(key.data)
@@ -127,7 +133,7 @@ class ForkServer:
             self._listener.close()
             self._path.unlink(missing_ok=True)
 
-    def _accept(self) -> Request | None:
+    def _accept(self, runbooks: Runbooks) -> Request | None:
         """Fork; gives the request in the new process only."""
         try:
             connection, _ = self._listener.accept()
@@ -145,7 +151,7 @@ class ForkServer:
             with suppress(OSError):
                 connection.sendall(f"{refusal}\n".encode())
             connection.close()
-        elif (pid := self._fork()) == 0:
+        elif (pid := fork(runbooks)) == 0:
             self._leave(connection)
             return request
         else:
@@ -155,10 +161,6 @@ class ForkServer:
                 connection.sendall(b"started\n")
         close_all(request.outputs)
         return None
-
-    def _fork(self) -> int:
-        self._runbooks.keep()
-        return os.fork()
 
     def _refusing(self, request: Request) -> str | None:
         """Why a fork would not be as good as a new process."""
@@ -206,6 +208,12 @@ class ForkServer:
                 with suppress(OSError):
                     connection.sendall(b"ended %d\n" % status)
                 connection.close()
+
+
+def fork(runbooks: Runbooks) -> int:
+    """A process that finds the catalogue as it is now."""
+    runbooks.keep()
+    return os.fork()
 
 
 def has_gone(launcher: socket.socket) -> bool:
@@ -290,8 +298,11 @@ def main(path: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # it ends with its worker, and not before its processes
     server = ForkServer(path)
     setproctitle.setproctitle("nightshift: forkserver of flow runs")
+    # Whoever asks meanwhile waits at the socket, which is there in a moment; what follows takes seconds.
+    from nightshift.running.warm.preloading import Runbooks, preload
+
     preload()
-    request = server.serve()
+    request = server.serve(Runbooks())
     if request is not None:
         try:
             become(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 import threading
 from contextlib import suppress
 
@@ -66,6 +67,7 @@ class Runbooks:
         with suppress(ConfigurationError, ValueError):
             self._folder = Settings().runbooks
         self._seen: Files | None = None
+        self._wanted: tuple[str, ...] = ()
 
     def keep(self) -> None:
         """Read the catalogue, unless it is as it was at the last time."""
@@ -73,11 +75,21 @@ class Runbooks:
             return
         self._seen = files
         with suppress(ConfigurationError, OSError):
-            for system in catalogue_in(self._folder).systems.values():
-                for connection in system.connections.values():
-                    for name in CLIENTS.get(connection.type, ()):
-                        importlib.import_module(name)
+            systems = catalogue_in(self._folder).systems.values()
+            types = {connection.type for system in systems for connection in system.connections.values()}
+            self._wanted = tuple(name for kind in sorted(types) for name in CLIENTS.get(kind, ()))
             _settle()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the clients that this catalogue needs are loaded."""
+        return all(name in sys.modules for name in self._wanted)
+
+    def complete(self) -> None:
+        """Load them; takes a second or two, for which no run should have to wait."""
+        for name in self._wanted:
+            importlib.import_module(name)
+        _settle()
 
 
 def _settle() -> None:
