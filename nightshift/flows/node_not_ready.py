@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.kubernetes.arguments import DrainNode
@@ -24,7 +24,7 @@ from nightshift.tasks.kubernetes_nodes import look_at_node, measure_node, wait_f
 NAME = "node-not-ready"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
 def node_not_ready(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -13,9 +13,11 @@ from nightshift.remediation.errors import ConfigurationError
 from nightshift.settings import Settings
 
 FLOWS = (
+    "nightshift.flows.certificate_expiry",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.host_certificate_renewal",
+    "nightshift.flows.node_not_ready",
     "nightshift.flows.undo_changes",
 )
 """Modules that flow runs need, with all that these import."""
