@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     """Apprise URL that is paged about alerts of no known system. Unset: such pages wait, and show in ``doctor``."""
     claim_seconds: float = Field(default=30, gt=0)
     """How long a flow run's claim on its incident lives without renewal."""
-    dispatch_in_flight: int = Field(default=20, gt=0)
-    """Most incidents dispatched to Prefect and not yet claimed."""
+    dispatch_in_flight: int = Field(default=100, gt=0)
+    """Most incidents dispatched to Prefect and not yet claimed; below that, as many as Prefect and the workers take."""
     max_attempts: int = Field(default=5, gt=0)
     """Flow runs an incident may use up (crashes, lost workers) before a person is paged instead."""
     unclaimed_critical_seconds: float = Field(default=300, gt=0)

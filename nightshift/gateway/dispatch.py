@@ -1,7 +1,8 @@
-"""Dispatch: one Prefect event for each incident that waits for a flow run, no more at a time than the server takes.
+"""Dispatch: one Prefect event for each incident that waits for a flow run, no more at a time than are taken.
 
+Which ones go next is :mod:`nightshift.remediation.dispatch_order`, and how many :mod:`nightshift.remediation.pace`.
 An event that Prefect did not take changes nothing: the incident stays due. One that was taken but never led to a claim
-is sent again (see :meth:`Incidents.sent`), unless it left a run that waits for a worker.
+is sent again (see :meth:`Dispatching.sent`), unless it left a run that waits for a worker.
 """
 
 from __future__ import annotations
@@ -16,19 +17,16 @@ from sqlalchemy import Row
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.sessions import outlast
 from nightshift.remediation.models import Target
 from nightshift.remediation.text import printable
 
 EVENT = "incident.opened"
 _NAMESPACE = UUID("2c7f3d0e-6a55-5f0e-8a0a-4b9a3b0a7e61")
 _SENDS_OF_THE_FIRST_ID = 2
-_PREFECT_SECONDS = 90.0
-"""Longest time for Prefect to take the events; until then other gateways leave these incidents alone."""
 
 
 def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: int) -> int:
-    """Send the events that are due while fewer than ``in_flight`` are sent and not yet claimed.
+    """Send the events that are due, while fewer are on their way than are taken; ``in_flight`` is the bound of that.
 
     Returns how many incidents were dealt with. One whose run still waits for a worker gets no second run: without a
     worker for a night there would be hundreds of them in the morning.
@@ -37,23 +35,24 @@ def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: i
         PrefectUnavailableError: nothing was sent, everything stays due.
     """
     with ledger.engine.begin() as connection:
-        room = in_flight - ledger.incidents.in_flight(connection)
-        incidents = ledger.incidents.due(connection, room) if room > 0 else ()
-        if not incidents:
-            return 0
-        try:
-            outlast(connection, _PREFECT_SECONDS)
-            unstarted = _unstarted(prefect, incidents)
-            sending = [incident for incident in incidents if incident.id not in unstarted]
+        incidents = ledger.dispatching.take(connection, in_flight)
+    if not incidents:
+        return 0
+    # Nothing is locked meanwhile: a run that starts at once claims its incident at once.
+    try:
+        unstarted = _unstarted(prefect, incidents)
+        sending = [incident for incident in incidents if incident.id not in unstarted]
+        if sending:
             prefect.send_events([event(incident) for incident in sending])
-        except PrefectUnavailableError:
-            metrics.dispatch_failures.inc()
-            raise
-        for incident in incidents:
-            if incident.id in unstarted:
-                ledger.incidents.postpone(connection, incident)
-        for incident in sending:
-            ledger.incidents.sent(connection, incident)
+    except PrefectUnavailableError:
+        metrics.dispatch_failures.inc()
+        with ledger.engine.begin() as connection:
+            ledger.dispatching.give_back(connection, incidents)
+        raise
+    with ledger.engine.begin() as connection:
+        waiting = [incident for incident in incidents if incident.id in unstarted]
+        ledger.dispatching.postpone(connection, waiting)
+        ledger.dispatching.sent(connection, sending)
     metrics.dispatched.inc(len(sending))
     return len(incidents)
 

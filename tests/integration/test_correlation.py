@@ -296,7 +296,7 @@ def test_a_repair_is_paused_before_its_next_action_and_goes_on_when_the_cause_is
     # The lease is free for the cause.
     with shop.ledger.engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(schema.lease)).scalar() == 0
-        assert [incident.id for incident in shop.ledger.incidents.due(connection, 10)] == [cause]
+        assert [incident.id for incident in shop.ledger.dispatching.take(connection, 10)] == [cause]
     assert shop.ledger.incidents.claim(effect, 2, uuid4(), 30) is None
 
     shop.end(cause)
@@ -304,7 +304,7 @@ def test_a_repair_is_paused_before_its_next_action_and_goes_on_when_the_cause_is
 
     assert shop.get(effect).under_cause_since is None
     with shop.ledger.engine.connect() as connection:
-        assert [incident.id for incident in shop.ledger.incidents.due(connection, 10)] == [effect]
+        assert [incident.id for incident in shop.ledger.dispatching.take(connection, 10)] == [effect]
     notebook.fail = lambda _action: None
     carry_out(shop, shop.claim(effect), notebook, "one", "two")
     assert notebook.lines == ["one", "two"]

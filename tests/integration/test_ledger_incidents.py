@@ -47,8 +47,8 @@ def opened(ledger: Ledger, trouble: Trouble = TROUBLE) -> tuple[int, bool]:
 
 def sent(ledger: Ledger) -> None:
     with ledger.engine.begin() as connection:
-        for incident in ledger.incidents.due(connection, 10):
-            ledger.incidents.sent(connection, incident)
+        for incident in ledger.dispatching.take(connection, 10):
+            ledger.dispatching.sent(connection, [incident])
 
 
 def let_pass(ledger: Ledger, column: str) -> None:
@@ -133,7 +133,7 @@ def test_the_most_urgent_and_then_the_oldest_incident_is_dispatched_first(ledger
     opened(ledger, trouble("d", Severity.CRITICAL))
 
     with ledger.engine.begin() as connection:
-        assert [row.title for row in ledger.incidents.due(connection, 10)] == ["b", "d", "c", "a"]
+        assert [row.title for row in ledger.dispatching.take(connection, 10)] == ["b", "d", "c", "a"]
 
 
 def test_a_lost_run_can_neither_renew_nor_end_the_incident_after_the_next_one_took_over(ledger: Ledger) -> None:
@@ -210,12 +210,12 @@ def test_dispatch_and_intake_do_not_wait_for_each_other(ledger: Ledger) -> None:
     incident, _ = opened(ledger)
     other = Trouble("shop", "Other", None, TROUBLE.target, Severity.INFO, "other")
     with ledger.engine.begin() as dispatch:
-        (row,) = ledger.incidents.due(dispatch, 10)
+        (row,) = ledger.dispatching.take(dispatch, 10)
         with ledger.engine.begin() as intake:
             intake.execute(text("set local statement_timeout = '5s'"))
             ledger.incidents.open(intake, other)
             ledger.journal.append(intake, incident, Kind.ALERT, {"status": "resolved"})
-        ledger.incidents.sent(dispatch, row)
+        ledger.dispatching.sent(dispatch, [row])
 
     assert kinds(ledger, incident) == [Kind.OPENED, Kind.ALERT, Kind.DISPATCHED]
 

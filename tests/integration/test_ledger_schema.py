@@ -20,7 +20,7 @@ def test_the_migrations_and_the_schema_agree(ledger: Ledger) -> None:
 
 def test_a_difference_would_be_seen(ledger: Ledger) -> None:
     with ledger.engine.begin() as connection:
-        connection.execute(text("alter table incident drop column outcome cascade"))
+        connection.execute(text("alter table incident drop column reason cascade"))
         connection.execute(text("drop index ix_alert_firing"))
     with ledger.engine.connect() as connection:
         seen = [change[0] for change in compare_metadata(MigrationContext.configure(connection), metadata)]

@@ -86,8 +86,8 @@ def test_a_clock_that_is_set_back_delays_neither_pages_nor_the_next_attempt_of_a
     dead, sent = incident_of(ledger, "Dead"), incident_of(ledger, "Sent")
     claim_of(ledger, dead)
     with ledger.engine.begin() as connection:
-        for incident in ledger.incidents.due(connection, 9):
-            ledger.incidents.sent(connection, incident)
+        for incident in ledger.dispatching.take(connection, 9):
+            ledger.dispatching.sent(connection, [incident])
         ledger.deliveries.page(connection, dead, "#oncall", "s", "b")
     ledger.deliveries.take(9, 60)  # by a gateway that died
 
@@ -95,5 +95,5 @@ def test_a_clock_that_is_set_back_delays_neither_pages_nor_the_next_attempt_of_a
 
     with ledger.engine.begin() as connection:
         assert [row.id for row in ledger.incidents.lost(connection, 9)] == [dead]
-        assert [row.id for row in ledger.incidents.due(connection, 9)] == [sent]
+        assert [row.id for row in ledger.dispatching.take(connection, 9)] == [sent]
     assert len(ledger.deliveries.take(9, 60)) == 1

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from lab.model_checking import PROFILE, at_once, in_some_order
 from lab.moved_clock import MovedClock
+from nightshift.remediation.dispatch_order import next_ones
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import LONGEST_CLAIM_SECONDS, Claim, Trouble
 from nightshift.remediation.models import Outcome, Severity, Target
@@ -251,8 +252,9 @@ class Incidents(RuleBasedStateMachine):
 
     def _dispatch(self, _operation: Operation) -> Place | None:
         with self.ledger.engine.begin() as connection:
-            for incident in self.ledger.incidents.due(connection, limit=1):
-                self.ledger.incidents.sent(connection, incident)
+            waiting = self.ledger.dispatching.waiting(connection)
+            for incident in self.ledger.dispatching.hand_out(connection, next_ones(waiting, {}, 1)):
+                self.ledger.dispatching.sent(connection, [incident])
                 return self._place(incident.id)
         return None
 

@@ -191,8 +191,8 @@ class World:
 
     def send(self, _number: int) -> None:
         with self.ledger.engine.begin() as connection:
-            for row in self.ledger.incidents.due(connection, 10):
-                self.ledger.incidents.sent(connection, row)
+            for row in self.ledger.dispatching.take(connection, 10):
+                self.ledger.dispatching.sent(connection, [row])
 
     def claim(self, number: int) -> None:
         if (row := self._pick(number, "open")) is not None and row.flow:

@@ -227,7 +227,7 @@ CASES: list[tuple[str, Facts, str, str]] = [
         "The Prefect server does not answer",
         "nightshift up",
     ),
-    ("not_sent_yet", facts(in_flight=20), "which is the most", "NIGHTSHIFT_DISPATCH_IN_FLIGHT"),
+    ("not_sent_yet", facts(in_flight=20), "which is the most that", "NIGHTSHIFT_DISPATCH_IN_FLIGHT"),
     (
         "not_sent_yet",
         facts(incident(attempt=2, rows=rows((Kind.LOST, {"attempt": 1, "reason": "killed"})))),

@@ -57,6 +57,7 @@ def facts_about(
     """Everything that explains an alert, an incident, or that neither is known."""
     settings, catalogue = open_settings(), _catalogue()
     nothing = alert is None and incident is None and refused is None
+    in_flight, pace = ledger.dispatching.number_on_their_way(evidence.connection)
     return Facts(
         now=evidence.now,
         query=query,
@@ -69,8 +70,9 @@ def facts_about(
         declared=_declared(ledger, evidence, catalogue, alert, incident) if catalogue is not None else None,
         running=_running(settings, alert, incident),
         cool_down=COOL_DOWN_SECONDS,
-        in_flight=evidence.in_flight(),
-        most_in_flight=settings.dispatch_in_flight,
+        in_flight=in_flight,
+        most_in_flight=pace.most(settings.dispatch_in_flight),
+        in_flight_bound=settings.dispatch_in_flight,
     )
 
 

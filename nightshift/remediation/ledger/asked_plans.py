@@ -134,11 +134,12 @@ class AskedPlans:
     def replaced(self) -> Sequence[Row[Any]]:
         """Approvals instead of which somebody chose an alternative, whose waiting run has not been told."""
         later, run = _TABLE.alias(), schema.incident.c.flow_run_id
+        chosen = select(later.c.instead_of).where(later.c.instead_of.is_not(None))
         query = (
             select(_TABLE)
             .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
             .where(
-                exists().where(later.c.instead_of == _TABLE.c.id),
+                _TABLE.c.id == func.any(func.array(chosen.scalar_subquery())),
                 _TABLE.c.delivered_at.is_(None),
                 run == _TABLE.c.flow_run_id,
                 schema.incident.c.status == "waiting",

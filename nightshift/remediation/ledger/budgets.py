@@ -68,9 +68,7 @@ def uses_of(budget: Budget, action: Action, now: datetime) -> Select[Any]:
     if budget.per is Per.TARGET:
         query = query.where(intent_target == action.target.key)
     elif budget.per is Per.SYSTEM:
-        incident = schema.incident
-        query = query.join(incident, incident.c.id == table.c.incident_id)
-        query = query.where(incident.c.system == action.target.system)
+        query = query.where(func.starts_with(intent_target, action.target.system + "/"))
     return query
 
 

@@ -12,12 +12,27 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+    update,
+)
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import IS_INTENT, NOW
+from nightshift.remediation.ledger.schema import IS_INTENT, LIVE, NOW, ONCE
 from nightshift.remediation.models import Outcome
 
 _INCIDENT, _ALERT = schema.incident, schema.alert
@@ -26,6 +41,7 @@ _LOOK_SECONDS = 120
 """An effect that goes on gets so long to be looked at before its ladder is climbed again."""
 _ROW = tuple_(_ALERT.c.source, _ALERT.c.fingerprint, _ALERT.c.starts_at)
 _EFFECT = _ALERT.c.cause_rule.is_not(None)
+_IS_LIVE = text(f"incident.{LIVE.text}")
 
 Identity = tuple[str, str, datetime]
 """Source, fingerprint and start of an alert: its key."""
@@ -43,10 +59,13 @@ class Causes:
 
     def standing(self, connection: Connection, system: str, settle: float, hold: float) -> Sequence[Row[Any]]:
         """Incidents of a system that live or hold effects, oldest first."""
-        in_question = or_(_INCIDENT.c.status != "ended", _INCIDENT.c.ended_at > NOW - timedelta(seconds=settle + hold))
+        # Of all incidents there ever were, only those that may hold something are looked at one by one.
+        of_system = select(_INCIDENT.c.id).where(_INCIDENT.c.system == system)
+        ended = of_system.where(_INCIDENT.c.ended_at > ONCE - timedelta(seconds=settle + hold))
+        in_question = func.array(union_all(of_system.where(_IS_LIVE), ended).scalar_subquery())
         return connection.execute(
             select(_INCIDENT)
-            .where(_INCIDENT.c.system == system, in_question, _holds(settle, hold))
+            .where(_INCIDENT.c.id == func.any(in_question), _holds(settle, hold))
             .order_by(_INCIDENT.c.id)
         ).all()
 
@@ -238,7 +257,7 @@ class Causes:
         """Incidents whose causes hold them no more stand for themselves again, and are looked at; how many."""
         cause = _INCIDENT.alias("cause")
         held = exists().where(cause.c.id == _INCIDENT.c.cause_id, _holds(settle, hold, cause))
-        free = and_(_INCIDENT.c.under_cause_since.is_not(None), _INCIDENT.c.status != "ended", ~held)
+        free = and_(_INCIDENT.c.under_cause_since.is_not(None), _IS_LIVE, ~held)
         with self._engine.connect() as connection:
             found = connection.execute(select(_INCIDENT.c.id).where(free).order_by(_INCIDENT.c.id)).scalars().all()
         return sum(self._go_on(incident_id, free) for incident_id in found)
@@ -256,6 +275,7 @@ class Causes:
                     next_dispatch_at=NOW,
                     attempt=_INCIDENT.c.attempt + case((sent, 1), else_=0),
                     sends=case((sent, 0), else_=_INCIDENT.c.sends),
+                    sent_at=None,
                     next_step_at=case((calls, NOW + timedelta(seconds=_LOOK_SECONDS)), else_=None),
                 )
                 .returning(_INCIDENT.c.cause_id, _INCIDENT.c.attempt)
@@ -272,6 +292,7 @@ def _next_attempt() -> dict[str, Any]:
         "status": "open",
         "attempt": _INCIDENT.c.attempt + 1,
         "sends": 0,
+        "sent_at": None,
         "claim_token": None,
         "claimed_until": None,
         "open_since": NOW,

@@ -102,11 +102,6 @@ class Evidence:
             found[row.source] = SourceSeen(row.source, heard.get(row.source), **times)
         return found
 
-    def in_flight(self) -> int:
-        """Incidents that were handed to Prefect and not taken yet."""
-        is_sent = (_INCIDENT.c.status == "open") & (_INCIDENT.c.sends > 0) & (_INCIDENT.c.next_dispatch_at > NOW)
-        return int(self.connection.execute(select(func.count()).select_from(_INCIDENT).where(is_sent)).scalar_one())
-
     def incident(self, incident_id: int) -> IncidentSeen | None:
         """An incident with everything that belongs to it."""
         row = self.connection.execute(select(_INCIDENT).where(_INCIDENT.c.id == incident_id)).first()

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select, text, union
+from sqlalchemy import Connection, Engine, Row, func, select, text, union
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.fleet import FleetOfSystem
@@ -56,23 +56,23 @@ class Fleets:
     def troubled(self, connection: Connection, system: str) -> list[Target]:
         """Targets with a live incident, or with one that ended without success and whose alert still fires."""
         live = select(_INCIDENT.c.target).where(_INCIDENT.c.system == system, _IS_LIVE)
-        left = (
-            select(_INCIDENT.c.target)
-            .join(_ALERT, _ALERT.c.incident_id == _INCIDENT.c.id)
-            .where(_FIRING, _INCIDENT.c.system == system, _INCIDENT.c.outcome.not_in(_WELL))
+        # As an array: of all incidents there ever were, only those that still fire are looked up.
+        firing = func.array(select(_ALERT.c.incident_id).where(_FIRING).distinct().scalar_subquery())
+        left = select(_INCIDENT.c.target).where(
+            _INCIDENT.c.id == func.any(firing), _INCIDENT.c.system == system, _INCIDENT.c.outcome.not_in(_WELL)
         )
         return [Target.from_key(key) for key in connection.execute(union(live, left)).scalars()]
 
     def changed(self, connection: Connection, system: str, seconds: float) -> list[Target]:
         """Targets with an action begun by an incident that is live, or within this time by any."""
-        recent = _JOURNAL.c.at > _now(connection) - timedelta(seconds=seconds)
-        query = (
-            select(intent_target)
-            .select_from(_JOURNAL)
-            .join(_INCIDENT, _INCIDENT.c.id == _JOURNAL.c.incident_id)
-            .where(IS_INTENT, _INCIDENT.c.system == system, or_(_IS_LIVE, recent) if seconds else _IS_LIVE)
-            .distinct()
+        live = func.array(select(_INCIDENT.c.id).where(_IS_LIVE, _INCIDENT.c.system == system).scalar_subquery())
+        intents = select(intent_target).select_from(_JOURNAL).where(IS_INTENT)
+        of_live = intents.where(_JOURNAL.c.incident_id == func.any(live))
+        recent = intents.where(
+            _JOURNAL.c.at > _now(connection) - timedelta(seconds=seconds),
+            func.starts_with(intent_target, system + "/"),
         )
+        query = union(of_live, recent) if seconds else of_live.distinct()
         return [Target.from_key(key) for key in connection.execute(query).scalars() if key is not None]
 
     def conditions(self, connection: Connection, system: str) -> dict[tuple[str, str], Condition]:

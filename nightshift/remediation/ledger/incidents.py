@@ -8,22 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, case, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import LIVE, NOW
+from nightshift.remediation.ledger.schema import LIVE, NOW, ONCE
 from nightshift.remediation.ledger.undo_request import UNDO
 from nightshift.remediation.models import Outcome, Severity, Target
 
 _TABLE = schema.incident
-_URGENCY = case({str(severity): severity.urgency for severity in Severity}, value=_TABLE.c.severity, else_=9)
-_DISPATCH_PAUSE_SECONDS = 20
-"""How long an event may go unanswered before it is sent again; doubles each time."""
-_LONGEST_DISPATCH_PAUSE_SECONDS = 60
-"""Short beside the five minutes after which a person is paged: several runs may be lost in a row before that."""
 LONGEST_CLAIM_SECONDS = 1800
 """Longer than any claim is promised; and than any pause before a dispatch."""
 _DRY_RUN = {"dry_run": True}
@@ -32,7 +27,7 @@ _FOR_ITSELF = _TABLE.c.under_cause_since.is_(None)
 _FAR_AHEAD = NOW + timedelta(seconds=LONGEST_CLAIM_SECONDS)
 """What lies beyond was promised by a clock that was set back since, and does not hold."""
 _RUN_OUT = (_TABLE.c.claimed_until < NOW) | (_TABLE.c.claimed_until > _FAR_AHEAD)
-_DUE = (_TABLE.c.next_dispatch_at <= NOW) | (_TABLE.c.next_dispatch_at > _FAR_AHEAD)
+_IS_LIVE = text(f"incident.{LIVE.text}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,7 @@ class Incidents:
     def unanswered_since(self, connection: Connection, system: str, seconds: float) -> int:
         """How many incidents of a system that no flow answers were opened within this time."""
         query = select(func.count()).where(
-            _TABLE.c.system == system, _TABLE.c.flow.is_(None), _TABLE.c.opened_at > NOW - timedelta(seconds=seconds)
+            _TABLE.c.system == system, _TABLE.c.flow.is_(None), _TABLE.c.opened_at > ONCE - timedelta(seconds=seconds)
         )
         return int(connection.execute(query).scalar_one())
 
@@ -154,7 +149,7 @@ class Incidents:
                 _TABLE.c.system == trouble.system,
                 _TABLE.c.runbook == trouble.runbook,
                 _TABLE.c.target == trouble.target.key,
-                _TABLE.c.ended_at > NOW - timedelta(seconds=within_seconds),
+                _TABLE.c.ended_at > ONCE - timedelta(seconds=within_seconds),
                 ~_TABLE.c.options.contains(_DRY_RUN),
                 _FOR_ITSELF,
             )
@@ -197,47 +192,6 @@ class Incidents:
         with self._engine.connect() as connection:
             return float(connection.execute(query).scalar() or 0)
 
-    # --- dispatching
-
-    def due(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
-        """Open incidents whose event is to be sent (again), most urgent and oldest first, locked for the caller.
-
-        Locked as an update would (not ``for update``, which journal rows that refer to the incident would wait for):
-        somebody who holds the journal's chain must never wait for somebody who is about to append to it.
-        """
-        return connection.execute(
-            select(_TABLE)
-            .where(_TABLE.c.status == "open", _TABLE.c.flow.is_not(None), _DUE, _FOR_ITSELF)
-            .order_by(_URGENCY, _TABLE.c.opened_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True, key_share=True)
-        ).all()
-
-    def in_flight(self, connection: Connection) -> int:
-        """Incidents sent to Prefect and not claimed yet."""
-        query = select(func.count()).where(_TABLE.c.status == "open", _TABLE.c.sends > 0, ~_DUE, _FOR_ITSELF)
-        return int(connection.execute(query).scalar_one())
-
-    def sent(self, connection: Connection, incident: Row[Any]) -> None:
-        """An event for this attempt reached Prefect; unanswered, it is sent again after a growing pause.
-
-        The attempt stays the same, so that a run which starts late still finds its claim free. Should two sends
-        start two runs, the first one claims and the other ends.
-        """
-        connection.execute(
-            update(_TABLE)
-            .where(_TABLE.c.id == incident.id)
-            .values(sends=_TABLE.c.sends + 1, next_dispatch_at=NOW + _dispatch_pause(incident))
-        )
-        self._journal.append(
-            connection, incident.id, Kind.DISPATCHED, {"attempt": incident.attempt, "send": incident.sends + 1}
-        )
-
-    def postpone(self, connection: Connection, incident: Row[Any]) -> None:
-        """What was sent before left a run that has not started: look again soon, its worker may have died."""
-        again = NOW + timedelta(seconds=_DISPATCH_PAUSE_SECONDS)
-        connection.execute(update(_TABLE).where(_TABLE.c.id == incident.id).values(next_dispatch_at=again))
-
     # --- working
 
     def claim(self, incident_id: int, attempt: int, flow_run_id: UUID, seconds: float) -> Claim | None:
@@ -257,6 +211,8 @@ class Incidents:
                 .where(_FOR_ITSELF)
                 .values(
                     status="working",
+                    # One that comes back from waiting was not sent anew.
+                    claimed_at=case((_TABLE.c.status == "open", NOW), else_=_TABLE.c.claimed_at),
                     flow_run_id=flow_run_id,
                     claim_token=token,
                     claimed_until=NOW + timedelta(seconds=seconds),
@@ -295,8 +251,8 @@ class Incidents:
         """Incidents whose flow run stopped renewing its claim, locked for the caller."""
         return connection.execute(
             select(_TABLE)
-            .where(_TABLE.c.status.in_(["working", "verifying"]), _RUN_OUT)
-            .order_by(_TABLE.c.id)
+            .where(_IS_LIVE, _TABLE.c.status.in_(["working", "verifying"]), _RUN_OUT)
+            .order_by(_TABLE.c.claimed_until)
             .limit(limit)
             .with_for_update(skip_locked=True, key_share=True)
         ).all()
@@ -321,6 +277,7 @@ class Incidents:
                 open_since=NOW,
                 attempt=_TABLE.c.attempt + 1,
                 sends=0,
+                sent_at=None,
                 claim_token=None,
                 claimed_until=None,
                 next_dispatch_at=NOW + timedelta(seconds=pause_seconds),
@@ -408,11 +365,6 @@ class Incidents:
                 self.call_off(connection, incident_id)
                 self._journal.append(connection, incident_id, Kind.ACKNOWLEDGED, {"person": person})
         return bool(taken)
-
-
-def _dispatch_pause(incident: Row[Any]) -> timedelta:
-    seconds = _DISPATCH_PAUSE_SECONDS * 2 ** min(incident.sends, 8)
-    return timedelta(seconds=min(_LONGEST_DISPATCH_PAUSE_SECONDS, seconds))
 
 
 def _held(claim: Claim) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from nightshift.remediation.ledger.approvals import Approvals
 from nightshift.remediation.ledger.budgets import Budgets
 from nightshift.remediation.ledger.causes import Causes
 from nightshift.remediation.ledger.deliveries import Deliveries
+from nightshift.remediation.ledger.dispatching import Dispatching
 from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.fleets import Fleets
 from nightshift.remediation.ledger.identity_tries import IdentityTries
@@ -60,6 +61,11 @@ class Ledger:
     def incidents(self) -> Incidents:
         """Troubles, their claims and their ends."""
         return Incidents(self.engine, self.journal, self.deliveries)
+
+    @cached_property
+    def dispatching(self) -> Dispatching:
+        """Which incidents are handed to Prefect next."""
+        return Dispatching(self.journal)
 
     @cached_property
     def causes(self) -> Causes:

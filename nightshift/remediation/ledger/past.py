@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, ins
 from nightshift.remediation.breaker import BreakerRule, Past, Try
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import IS_INTENT, NOW, intent_kind, intent_target
+from nightshift.remediation.ledger.schema import IS_INTENT, NOW, ONCE, intent_kind, intent_target
 from nightshift.remediation.ledger.undo_request import UNDO_FLOW
 from nightshift.remediation.models import Action, Outcome, Target
 
@@ -39,7 +39,7 @@ class PastIncidents:
             _INCIDENT.c.system == target.system,
             _INCIDENT.c.runbook == runbook,
             _INCIDENT.c.target == target.key,
-            _INCIDENT.c.ended_at > NOW - timedelta(seconds=rule.within),
+            _INCIDENT.c.ended_at > ONCE - timedelta(seconds=rule.within),
             _CHANGED,
             _NO_UNDOING,
         )
@@ -62,7 +62,7 @@ class PastIncidents:
                 IS_INTENT,
                 intent_target == action.target.key,
                 intent_kind == action.kind,
-                _JOURNAL.c.at > NOW - timedelta(seconds=seconds),
+                _JOURNAL.c.at > ONCE - timedelta(seconds=seconds),
                 _INCIDENT.c.id != incident_id,
                 _INCIDENT.c.ended_at.is_not(None),
             )
@@ -87,8 +87,9 @@ class PastIncidents:
     def troubled(self, seconds: float) -> list[Row[Any]]:
         """The (system, runbook, target) of which an incident changed something and ended within this time."""
         columns = (_INCIDENT.c.system, _INCIDENT.c.runbook, _INCIDENT.c.target)
-        query = select(*columns).where(_INCIDENT.c.ended_at > NOW - timedelta(seconds=seconds), _CHANGED)
         with self._engine.connect() as connection:
+            now: datetime = connection.execute(select(NOW)).scalar_one()
+            query = select(*columns).where(_INCIDENT.c.ended_at > now - timedelta(seconds=seconds), _CHANGED)
             return list(connection.execute(query.distinct().order_by(*columns)))
 
     def _rearmed_at(self, connection: Connection, runbook: str, target: Target) -> datetime | None:

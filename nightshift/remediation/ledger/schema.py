@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     func,
     literal_column,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -36,6 +37,8 @@ metadata = MetaData(
 Moment = DateTime(timezone=True)
 NOW = func.clock_timestamp()
 """The wall clock, not the start of the transaction: leases and expiries must not be fooled by a long transaction."""
+ONCE = select(NOW).scalar_subquery()
+"""The same clock, read once per statement: what is compared with it is looked up in an index."""
 
 LIVE = text("status <> 'ended'")
 OPEN = text("status = 'open'")
@@ -60,6 +63,8 @@ incident = Table(
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("sends", Integer, nullable=False, server_default="0", comment="Events sent for this attempt"),
     Column("next_dispatch_at", Moment, server_default=NOW),
+    Column("sent_at", Moment, comment="When this attempt was first handed to Prefect; null: not yet"),
+    Column("claimed_at", Moment, comment="When a flow run took this attempt: how fast Prefect and the workers are"),
     Column("flow_run_id", UUID(as_uuid=True)),
     Column("claim_token", UUID(as_uuid=True)),
     Column("claimed_until", Moment),
@@ -95,6 +100,9 @@ incident = Table(
     Index("ix_incident_next_step", "next_step_at", postgresql_where=text("next_step_at is not null")),
     Index("ix_incident_history", "system", "runbook", "target", "ended_at"),
     Index("ix_incident_cause", "cause_id", postgresql_where=text("cause_id is not null")),
+    Index("ix_incident_ended", "ended_at", "outcome", postgresql_where=text("ended_at is not null")),
+    Index("ix_incident_claimed", "claimed_at", postgresql_where=text("claimed_at is not null")),
+    Index("ix_incident_unanswered", "system", "opened_at", postgresql_where=text("flow is null")),
 )
 
 alert = Table(
@@ -205,6 +213,7 @@ approval = Table(
     CheckConstraint("status in ('open','approved','denied','expired','superseded')", name="status"),
     Index("ix_approval_one_open", "incident_id", unique=True, postgresql_where=OPEN),
     Index("ix_approval_incident", "incident_id"),
+    Index("ix_approval_instead_of", "instead_of", postgresql_where=text("instead_of is not null")),
 )
 
 decision = Table(
@@ -222,6 +231,7 @@ decision = Table(
     Column("withdrawn_at", Moment, comment="The credential was revoked before there was a quorum"),
     # One answer per person: without it, two racing terminals of one person would make a quorum.
     Index("ix_decision_once", "approval_id", "canonical", unique=True, postgresql_where=text("withdrawn_at is null")),
+    Index("ix_decision_approval", "approval_id"),
 )
 
 person = Table(
@@ -284,6 +294,7 @@ journal = Table(
     Column("hash", Text, nullable=False),
     Index("ix_journal_incident", "incident_id", "sequence"),
     Index("ix_journal_action", "action_id", postgresql_where=text("action_id is not null")),
+    Index("ix_journal_intent_incident", "incident_id", postgresql_where=text("kind = 'intent'")),
     Index(
         "ix_journal_intent", text("at"), text("(entry #>> '{action,kind}')"), postgresql_where=text("kind = 'intent'")
     ),
@@ -318,7 +329,7 @@ delivery = Table(
     Column("created_at", Moment, nullable=False, server_default=NOW),
     Column("withdrawn_at", Moment, comment="Not needed any more before it was delivered"),
     CheckConstraint("kind in ('page','notice')", name="kind"),
-    Index("ix_delivery_due", "due_at", postgresql_where=text("delivered_at is null")),
+    Index("ix_delivery_due", "due_at", postgresql_where=text("delivered_at is null and withdrawn_at is null")),
     Index("ix_delivery_incident", "incident_id"),
     Index("ix_delivery_once", "incident_id", "step", "channel", unique=True, postgresql_where=HAS_STEP),
 )

@@ -279,3 +279,5 @@ class Facts:
     in_flight: int = 0
     """Incidents that were handed to Prefect and not taken yet."""
     most_in_flight: int = 20
+    in_flight_bound: int = 20
+    """No more than this, however many are taken."""

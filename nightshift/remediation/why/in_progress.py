@@ -36,7 +36,8 @@ def _in_the_way(facts: Facts) -> str:
     if facts.running.gateway is False:
         return " The gateway does not answer; it is what hands incidents over."
     if facts.in_flight >= facts.most_in_flight:
-        return f" {facts.in_flight} incidents before it were handed over and are not taken yet, which is the most."
+        handed = f"{counted(facts.in_flight, 'incident')} before it were handed over and are not taken yet"
+        return f" {handed}, which is the most that is taken now."
     return ""
 
 
@@ -44,7 +45,7 @@ def _parts(facts: Facts) -> tuple[Change, ...]:
     running = facts.running
     if running.prefect is False or running.gateway is False or running.worker is False:
         return (Change("Start what is missing", "nightshift up"), Change("See what is down", "nightshift status"))
-    if facts.in_flight >= facts.most_in_flight:
+    if facts.in_flight >= facts.in_flight_bound:
         return (Change("Let more start at a time: NIGHTSHIFT_DISPATCH_IN_FLIGHT", "nightshift up"),)
     return (Change("See whether every part is well", "nightshift doctor"),)
 
