@@ -68,7 +68,7 @@ def uses_of(budget: Budget, action: Action, now: datetime) -> Select[Any]:
     if budget.per is Per.TARGET:
         query = query.where(intent_target == action.target.key)
     elif budget.per is Per.SYSTEM:
-        query = query.where(func.starts_with(intent_target, action.target.system + "/"))
+        query = query.where(func.split_part(intent_target, "/", 1) == action.target.system)
     return query
 
 
