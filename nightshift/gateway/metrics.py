@@ -100,6 +100,7 @@ class _LedgerState(Collector):
             messages = self._ledger.deliveries.undelivered()
             page = self._ledger.deliveries.oldest_undelivered_seconds()
             alert = self._ledger.inbox.oldest_new_seconds()
+            fleets = list(_fleets(self._ledger))
         except SQLAlchemyError:
             up.add_metric([], 0)
             return [up]
@@ -117,4 +118,23 @@ class _LedgerState(Collector):
         oldest_page.add_metric([], page)
         oldest_alert = GaugeMetricFamily("nightshift_oldest_new_alert_seconds", "Age of the oldest alert in the inbox")
         oldest_alert.add_metric([], alert)
-        return [up, incidents, oldest, undelivered, oldest_page, oldest_alert]
+        return [up, incidents, oldest, undelivered, oldest_page, oldest_alert, *fleets]
+
+
+_OF_FLEETS = {
+    "members": "Members of a fleet of the catalogue, as last seen",
+    "unhealthy": "Members of a fleet that are unhealthy, of each part at most 50",
+    "storm_seconds": "How long a fleet is in a storm or its cool-down: nothing is done there by itself",
+    "unknown_seconds": "How long the health of a fleet cannot be told: changes are refused, or a person decides",
+    "upgrade_seconds": "How long a planned upgrade of a fleet is under way",
+}
+
+
+def _fleets(ledger: Ledger) -> Iterable[Metric]:
+    """Labels are the catalogue's names; parts of a fleet are added up, since their names come from Prometheus."""
+    rows = ledger.fleets.health()
+    for what, means in _OF_FLEETS.items():
+        gauge = GaugeMetricFamily(f"nightshift_fleet_{what}", means, labels=["system", "fleet"])
+        for row in rows:
+            gauge.add_metric([row.system, row.name], float(getattr(row, what)))
+        yield gauge

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import psycopg
 from pydantic import BaseModel
+from sqlalchemy import Row
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from nightshift.remediation.decisions import Progress, on_silence
+from nightshift.remediation.durations import format_duration
 from nightshift.remediation.errors import NightshiftError
 from nightshift.remediation.ledger import Ledger
 from nightshift.running.embedded_postgres import EmbeddedPostgres
@@ -50,6 +55,49 @@ class PartStatus(BaseModel):
     """Whether ``up`` runs it; false for a server that the user gave."""
 
 
+class WaitingApproval(BaseModel):
+    """An approval that waits for people."""
+
+    incident: int
+    approved_by: tuple[str, ...]
+    needed: int
+    """How many different people must approve."""
+    expires_at: datetime
+    acts_unless_denied: bool
+
+    @property
+    def in_words(self) -> str:
+        """How far it is, and what becomes of it in silence; not yet fit for a terminal."""
+        silence = on_silence(f"{self.expires_at:%Y-%m-%d %H:%M} UTC", acts=self.acts_unless_denied)
+        return f"Incident {self.incident} waits: {Progress(self.approved_by, self.needed).in_words}. {silence}"
+
+
+class FleetStatus(BaseModel):
+    """A fleet of the catalogue, as last seen."""
+
+    system: str
+    fleet: str
+    members: int
+    unhealthy: int
+    storm_seconds: float
+    """0: there is none, and no cool-down after one."""
+    unknown_seconds: float
+    """0: its health can be told."""
+    upgrade_seconds: float
+
+    @property
+    def in_words(self) -> str:
+        """How it is, and whether something is done by itself there; not yet fit for a terminal."""
+        why = {
+            "storm or its cool-down": self.storm_seconds,
+            "health not known": self.unknown_seconds,
+            "upgrade under way": self.upgrade_seconds,
+        }
+        held = ", ".join(f"{what} for {format_duration(seconds)}" for what, seconds in why.items() if seconds)
+        seen = f"{self.unhealthy} of {self.members} unhealthy"
+        return f"Fleet {self.fleet} of {self.system}: {seen}" + (f"; {held}: see `nightshift stops`." if held else ".")
+
+
 class Work(BaseModel):
     """What the ledger has to do."""
 
@@ -57,6 +105,10 @@ class Work(BaseModel):
     """Number of incidents by status, ended ones by outcome."""
     oldest_undispatched_seconds: float
     """How long the oldest incident has been waiting for a flow run; 0 when none does."""
+    approvals: list[WaitingApproval]
+    """Those that wait, the one that waits least longer first."""
+    fleets: list[FleetStatus]
+    """As the gateways saw them last."""
 
 
 class Status(BaseModel):
@@ -153,8 +205,32 @@ def _work(installation: Installation) -> Work | None:
         return Work(
             incidents=ledger.incidents.counts(),
             oldest_undispatched_seconds=ledger.incidents.oldest_undispatched_seconds(),
+            approvals=[_waiting(row) for row in ledger.approvals.all_open()],
+            fleets=[_fleet(row) for row in ledger.fleets.health()],
         )
     except SQLAlchemyError:
         return None  # no tables yet, or gone just now: the parts tell
     finally:
         ledger.close()
+
+
+def _waiting(row: Row[Any]) -> WaitingApproval:
+    return WaitingApproval(
+        incident=row.incident_id,
+        approved_by=tuple(row.approved),
+        needed=row.needed,
+        expires_at=row.expires_at,
+        acts_unless_denied=row.unless_denied,
+    )
+
+
+def _fleet(row: Row[Any]) -> FleetStatus:
+    return FleetStatus(
+        system=row.system,
+        fleet=row.name,
+        members=row.members,
+        unhealthy=row.unhealthy,
+        storm_seconds=row.storm_seconds,
+        unknown_seconds=row.unknown_seconds,
+        upgrade_seconds=row.upgrade_seconds,
+    )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy import text
 
+from lab.notebook import TARGET, line, plan
 from lab.ports import free_port
 from lab.prometheus import PrometheusProcess
 from nightshift.catalogue import Catalogue
 from nightshift.gateway.fleets import watch_fleets
+from nightshift.gateway.metrics import Metrics
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.incidents import Trouble
+from nightshift.remediation.models import Severity
 
 Command = Callable[..., Any]
 PAGE = "".join(f'node_known{{node="n{n}"}} 1\nnode_ready{{node="n{n}"}} {int(n > 2)}\n' for n in range(1, 6))
@@ -157,3 +164,29 @@ def test_the_doctor_tells_of_fleets_whose_queries_do_not_answer(
             )
         ],
     }
+
+
+def test_status_and_metrics_tell_how_fleets_are_and_how_far_approvals_are(
+    nightshift: Command, ledger: Ledger, shop: Callable[..., Catalogue]
+) -> None:
+    watch_fleets(ledger, shop(nodes=STORM, dark={**STORM, "prometheus": "nobody"}))
+    trouble = Trouble("shop", "X", "f", TARGET, Severity.WARNING, "t")
+    with ledger.engine.begin() as connection:
+        incident, _ = ledger.incidents.open(connection, trouble)
+    ledger.approvals.ask(incident, plan(line("one")), None, 600, needed=2)
+    assert ledger.approvals.decide(incident, plan(line("one")).digest, Decision("Ana", "test", approve=True)) is None
+
+    said = " ".join(nightshift("status").out.split())
+    work = json.loads(nightshift("status", "--json").out)["work"]
+
+    assert f"Incident {incident} waits: 1 of 2 people have approved (Ana), 1 more is needed." in said
+    assert "Fleet nodes of shop: 2 of 5 unhealthy; storm or its cool-down for" in said
+    assert "Fleet dark of shop: 0 of 0 unhealthy; health not known for" in said
+    (waiting,) = work["approvals"]
+    assert (waiting["incident"], waiting["approved_by"], waiting["needed"]) == (incident, ["Ana"], 2)
+    told = generate_latest(Metrics(ledger).registry).decode()
+    assert 'nightshift_fleet_unhealthy{fleet="nodes",system="shop"} 2.0' in told
+    assert 'nightshift_fleet_unknown_seconds{fleet="nodes",system="shop"} 0.0' in told
+    dark = re.search(r'nightshift_fleet_unknown_seconds\{fleet="dark",system="shop"\} (\S+)', told)
+    assert dark is not None
+    assert float(dark[1]) > 0

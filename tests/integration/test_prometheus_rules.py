@@ -39,6 +39,8 @@ def firing(series: list[dict[str, str]], at: str, tmp_path: Path, *expected: str
         case: dict[str, Any] = {"eval_time": at, "alertname": name, "exp_alerts": []}
         if name in expected:
             own = {} if "max(" in rule["expr"] else {"job": "nightshift"} if "absent" in rule["expr"] else dict(labels)
+            if "max by (system, fleet)" in rule["expr"]:
+                own = {"system": "shop", "fleet": "nodes"}
             if "source" in json.dumps(rule["annotations"]):
                 own["source"] = "alertmanager"
             texts = _rendered(rule["annotations"])
@@ -56,6 +58,7 @@ def firing(series: list[dict[str, str]], at: str, tmp_path: Path, *expected: str
 
 def _rendered(annotations: dict[str, str]) -> dict[str, dict[str, str]]:
     values = {"$labels.instance": "gw:8420", "$labels.source": "alertmanager", "$value | humanizeDuration": "6m 40s"}
+    values |= {"$labels.system": "shop", "$labels.fleet": "nodes"}
     return {
         "exp_annotations": {
             name: re.sub(r"\{\{ (.*?) \}\}", lambda found: values[found[1]], text) for name, text in annotations.items()
@@ -64,7 +67,7 @@ def _rendered(annotations: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def test_the_rules_are_valid_and_name_only_metrics_that_there_are(ledger: Ledger) -> None:
-    assert "7 rules found" in promtool("check", "rules", str(RULES))
+    assert "9 rules found" in promtool("check", "rules", str(RULES))
 
     metrics = Metrics(ledger)
     metrics.reconciled("alertmanager")
@@ -85,6 +88,7 @@ def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
             "series": f'nightshift_alertmanager_reconciled_age_seconds{{{GATEWAY},source="alertmanager"}}',
             "values": "0 15 30 45 0x26",
         },
+        {"series": f'nightshift_fleet_storm_seconds{{{GATEWAY},system="shop",fleet="nodes"}}', "values": "0x30"},
     ]
 
     firing(series, "7m", tmp_path)
@@ -101,6 +105,8 @@ def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
             ',source="alertmanager"',
             "NightshiftReconciliationStale",
         ),
+        ("nightshift_fleet_storm_seconds", ',system="shop",fleet="nodes"', "NightshiftFleetInStorm"),
+        ("nightshift_fleet_unknown_seconds", ',system="shop",fleet="nodes"', "NightshiftFleetUnknown"),
     ],
 )
 def test_what_waits_for_too_long_fires(tmp_path: Path, metric: str, source: str, alert: str) -> None:

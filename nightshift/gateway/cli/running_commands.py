@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightshift.gateway.cli.output import Json, err, out, print_json
+from nightshift.gateway.cli.texts import shown
 from nightshift.remediation.durations import format_duration
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def status(as_json: Json = False) -> None:
         out.print(_table(found))
         if found.work:
             out.print(_work_line(found.work), soft_wrap=True)
+            for line in (*found.work.approvals, *found.work.fleets):
+                out.print(shown(line.in_words), soft_wrap=True)
     raise typer.Exit(0 if found.is_well else 1)
 
 

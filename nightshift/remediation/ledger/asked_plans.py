@@ -100,6 +100,15 @@ class AskedPlans:
                 select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
             ).first()
 
+    def all_open(self) -> Sequence[Row[Any]]:
+        """Approvals that wait for a person, the one that waits least longer first, with who ``approved`` already."""
+        said = schema.decision.c
+        yes = select(said.person).where(said.approval_id == _TABLE.c.id, said.withdrawn_at.is_(None), said.approve)
+        approved = func.array(yes.order_by(said.id).scalar_subquery()).label("approved")
+        query = select(_TABLE, approved).where(_TABLE.c.status == "open").order_by(_TABLE.c.expires_at)
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
     def of(self, incident_id: int) -> Sequence[Row[Any]]:
         """All approvals of an incident, oldest first."""
         with self._engine.connect() as connection:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, text, union
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select, text, union
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.fleet import FleetOfSystem
@@ -27,6 +27,8 @@ _TABLE, _INCIDENT, _ALERT, _JOURNAL = schema.fleet, schema.incident, schema.aler
 _FIRING = text("alert.status = 'firing'")
 _IS_LIVE = text(f"incident.{LIVE.text}")
 _WELL = (str(Outcome.RESOLVED), str(Outcome.EXPECTED))
+_WATCHED = timedelta(minutes=10)
+"""A gateway looks every half minute; what nobody has looked at for so long is not watched any more."""
 _MOST_NAMES = 50
 """Of unhealthy members, that are kept for people to see."""
 
@@ -84,6 +86,29 @@ class Fleets:
         """Everything that is remembered, for people."""
         with self._engine.connect() as connection:
             return connection.execute(select(_TABLE).order_by(_TABLE.c.system, _TABLE.c.name, _TABLE.c.parent)).all()
+
+    def health(self) -> Sequence[Row[Any]]:
+        """Each fleet that is still watched, over all its parts: members, unhealthy ones, seconds of storm and unknown.
+
+        Of those that the catalogue does not have any more, only what was seen once is left.
+        """
+        unhealthy = func.coalesce(func.jsonb_array_length(_TABLE.c.unhealthy), 0)
+        query = (
+            select(
+                _TABLE.c.system,
+                _TABLE.c.name,
+                func.sum(func.coalesce(_TABLE.c.members, 0)).label("members"),
+                func.sum(unhealthy).label("unhealthy"),
+                _longest(_TABLE.c.sick_since).label("storm_seconds"),
+                _longest(_TABLE.c.unknown_since).label("unknown_seconds"),
+                _longest(_TABLE.c.upgrade_since).label("upgrade_seconds"),
+            )
+            .where(_TABLE.c.seen_at > NOW - _WATCHED)
+            .group_by(_TABLE.c.system, _TABLE.c.name)
+            .order_by(_TABLE.c.system, _TABLE.c.name)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
 
     def remember(self, fleets: Iterable[FleetOfSystem], sights: Mapping[str, Sight], at: datetime) -> None:
         """Keep what a look that was begun at this time has seen; storms that begin and end go into the journal."""
@@ -144,6 +169,10 @@ class Fleets:
             self._journal.append(connection, None, Kind.FLEET_SICK, {**key, **seen})
         elif now.well_since is not None and was.well_since is None:
             self._journal.append(connection, None, Kind.FLEET_WELL, {**key, **seen})
+
+
+def _longest(since: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.extract("epoch", NOW - func.min(since)), 0)
 
 
 def members_of(fleet: FleetOfSystem, parent: str, targets: Iterable[Target]) -> frozenset[str]:
