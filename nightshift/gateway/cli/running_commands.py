@@ -91,8 +91,9 @@ def status(as_json: Json = False) -> None:
         out.print(_table(found))
         if found.work:
             out.print(_work_line(found.work), soft_wrap=True)
-            for line in (*found.work.approvals, *found.work.fleets):
-                out.print(shown(line.in_words), soft_wrap=True)
+            lines = [one.in_words for one in found.work.approvals] + [one.in_words for one in found.work.fleets]
+            for line in lines:
+                out.print(shown(line), soft_wrap=True)
     raise typer.Exit(0 if found.is_well else 1)
 
 

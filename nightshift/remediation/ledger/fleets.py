@@ -93,16 +93,15 @@ class Fleets:
         Of those that the catalogue does not have any more, only what was seen once is left.
         """
         unhealthy = func.coalesce(func.jsonb_array_length(_TABLE.c.unhealthy), 0)
+        counted: list[ColumnElement[Any]] = [
+            func.sum(func.coalesce(_TABLE.c.members, 0)).label("members"),
+            func.sum(unhealthy).label("unhealthy"),
+            _longest(_TABLE.c.sick_since).label("storm_seconds"),
+            _longest(_TABLE.c.unknown_since).label("unknown_seconds"),
+            _longest(_TABLE.c.upgrade_since).label("upgrade_seconds"),
+        ]
         query = (
-            select(
-                _TABLE.c.system,
-                _TABLE.c.name,
-                func.sum(func.coalesce(_TABLE.c.members, 0)).label("members"),
-                func.sum(unhealthy).label("unhealthy"),
-                _longest(_TABLE.c.sick_since).label("storm_seconds"),
-                _longest(_TABLE.c.unknown_since).label("unknown_seconds"),
-                _longest(_TABLE.c.upgrade_since).label("upgrade_seconds"),
-            )
+            select(_TABLE.c.system, _TABLE.c.name, *counted)
             .where(_TABLE.c.seen_at > NOW - _WATCHED)
             .group_by(_TABLE.c.system, _TABLE.c.name)
             .order_by(_TABLE.c.system, _TABLE.c.name)
