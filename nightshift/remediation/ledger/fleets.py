@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select, text, union
+from sqlalchemy import ColumnElement, Connection, Engine, Row, case, func, select, text, union
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.fleet import FleetOfSystem
@@ -92,7 +92,8 @@ class Fleets:
 
         Of those that the catalogue does not have any more, only what was seen once is left.
         """
-        unhealthy = func.coalesce(func.jsonb_array_length(_TABLE.c.unhealthy), 0)
+        known = func.jsonb_typeof(_TABLE.c.unhealthy) == "array"  # a JSON null: it could not be told
+        unhealthy = case((known, func.jsonb_array_length(_TABLE.c.unhealthy)), else_=0)
         counted: list[ColumnElement[Any]] = [
             func.sum(func.coalesce(_TABLE.c.members, 0)).label("members"),
             func.sum(unhealthy).label("unhealthy"),
