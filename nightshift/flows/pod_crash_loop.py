@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.kubernetes.arguments import DeletePod
@@ -25,7 +25,7 @@ from nightshift.tasks.kubernetes_pods import look_at_pod, pods_are_calm, wait_fo
 NAME = "pod-crash-loop"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
 def pod_crash_loop(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

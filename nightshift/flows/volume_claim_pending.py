@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.claim_planner import findings_of, in_words, is_young, plan_pending_claim
@@ -16,7 +16,7 @@ from nightshift.tasks.claims import look_at_claim, wait_until_bound
 NAME = "volume-claim-pending"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False)
+@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
 def volume_claim_pending(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -15,10 +15,13 @@ from nightshift.settings import Settings
 FLOWS = (
     "nightshift.flows.certificate_expiry",
     "nightshift.flows.database_volume_reclaim",
+    "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.node_not_ready",
+    "nightshift.flows.pod_crash_loop",
     "nightshift.flows.undo_changes",
+    "nightshift.flows.volume_claim_pending",
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (
