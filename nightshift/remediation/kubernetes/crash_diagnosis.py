@@ -120,6 +120,13 @@ def is_crashing(pod: Pod) -> bool:
     return not pod.is_finished and any(_waits_badly(status) or _ended_badly(status) for status in pod.statuses)
 
 
+def is_ended_by_a_crash(pod: Pod) -> bool:
+    """Whether a program of it ran and ended badly; an image that cannot be had is none."""
+    return not pod.is_finished and any(
+        status.waiting_reason == "CrashLoopBackOff" or _ended_badly(status) for status in pod.statuses
+    )
+
+
 def began_to_crash(pod: Pod, events: Sequence[Event], now: datetime) -> datetime | None:
     """When the trouble began, by the earliest sign of it that is left; None: no container crashed lately.
 

@@ -167,6 +167,16 @@ def killed_for_memory(lab: Cluster) -> str:
     return crashing(lab)
 
 
+def with_others_on_its_node(lab: Cluster) -> str:
+    for name in ("queue", "search"):
+        lab.add_deployment(name, namespace="shop", annotations=CRASH, node_selector={"kubernetes.io/hostname": "n1"})
+    here = {"node_selector": {"kubernetes.io/hostname": "n1"}, "annotations": CRASH}
+    lab.add_deployment("web", namespace="shop", **here)
+    crashing(lab, "queue")
+    crashing(lab, "search")
+    return crashing(lab)
+
+
 @pytest.mark.parametrize(
     ("trouble", "cause"),
     [
@@ -174,6 +184,7 @@ def killed_for_memory(lab: Cluster) -> str:
         (missing_claim, Cause.MOUNT),
         (killed_for_memory, Cause.MEMORY),
         (on_a_silent_node, Cause.NODE),
+        (with_others_on_its_node, Cause.NODE),
         (that_says("KeyError: 'DATABASE_URL'"), Cause.CONFIGURATION),
         (that_says("open /data/x: permission denied"), Cause.PERMISSION),
         (that_says("dial tcp: connect: connection refused", "panic: no database"), Cause.DEPENDENCY),
@@ -192,6 +203,17 @@ def test_the_cause_is_read_from_the_cluster(lab: Cluster, trouble: Callable[[Clu
     assert seen.release is not None
     assert seen.release.workload.name == "web"
     assert [dependency.ready_endpoints for dependency in seen.dependencies] == [1]
+
+
+def test_several_crashes_on_the_only_node_there_is_say_nothing_about_it(lab: Cluster) -> None:
+    lab.remove("nodes", "n2")
+    pod = with_others_on_its_node(lab)
+
+    with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
+        seen = diagnose_pod(cluster, "shop", pod, PodCrashLoopPolicy())
+
+    assert seen is not None
+    assert explain(seen).cause is Cause.UNKNOWN
 
 
 def test_a_pod_is_not_made_to_wait_for_itself(lab: Cluster) -> None:

@@ -27,6 +27,7 @@ from nightshift.remediation.kubernetes.crash_diagnosis import (
     Reference,
     began_to_crash,
     is_crashing,
+    is_ended_by_a_crash,
     kills_within_an_hour,
 )
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
@@ -64,7 +65,7 @@ def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashD
     return CrashDiagnosis(
         pod=pod,
         node=node,
-        crashing_on_node=len({_owner(one) for one in beside if is_crashing(one)} - {_owner(pod)}),
+        crashing_on_node=_others_on_node(cluster, pod, beside),
         crashing_elsewhere=_elsewhere(cluster, pod, workload),
         release=release_of(cluster, workload, policy.rollback) if workload is not None else None,
         events=events,
@@ -84,6 +85,12 @@ def _node(cluster: Cluster, pod: Pod) -> Node | None:
         return cluster.get(NODES, pod.node) if pod.node else None
     except ObjectNotFoundError:
         return None
+
+
+def _others_on_node(cluster: Cluster, pod: Pod, beside: list[Pod]) -> int:
+    """Other workloads whose programs crash on its node; 0 where there is only one node, which then says nothing."""
+    others = {_owner(one) for one in beside if is_ended_by_a_crash(one)} - {_owner(pod)}
+    return len(others) if others and sum(1 for _ in cluster.list(NODES)) > 1 else 0
 
 
 def _owner(pod: Pod) -> tuple[str, str]:
