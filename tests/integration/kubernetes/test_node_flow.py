@@ -12,8 +12,16 @@ import pytest
 
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
+from nightshift.remediation.clients.kubernetes.cluster import open_cluster
+from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
+from nightshift.remediation.decisions import Decision
+from nightshift.remediation.kubernetes.node_planner import plan_node_repair
+from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.models import Severity, Target
+from tests.integration.kubernetes.conftest import connection_by
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, forget_the_dead_run, outcome_of
 
 TARGET = "shop/cluster/main/node/n1"
@@ -57,6 +65,20 @@ def runs(lab: Cluster, prefect: PrefectServer, database_url: str, tmp_path: Path
     return found
 
 
+def approved(lab: Cluster, ledger: Ledger) -> int:
+    """An incident whose first plan somebody has approved, once."""
+    target = Target.from_key(TARGET)
+    with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
+        plan = plan_node_repair(target, diagnose_node(cluster, "n1"), NodeNotReadyPolicy.model_validate(POLICY))
+    trouble = Trouble("shop", "Trouble", "node-not-ready", target, Severity.CRITICAL, "trouble")
+    with ledger.engine.begin() as connection:
+        incident, _ = ledger.incidents.open(connection, trouble)
+    ledger.approvals.ask(incident, plan, None, 600)
+    yes = Decision("ada", "command line, login ada", approve=True)
+    assert ledger.approvals.decide(incident, plan.digest, yes) is None
+    return incident
+
+
 def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of_the_api_and_opened_when_well(
     lab: Cluster, runs: Runs, ledger: Ledger, prefect: PrefectServer
 ) -> None:
@@ -64,7 +86,8 @@ def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of
     lab.add_pod("lonely", node="n1", namespace="shop")
     lab.set_condition("n1", "DiskPressure", "True")
 
-    run = runs.start(MODULE, TARGET)
+    runs.declare("node-not-ready", NODE, POLICY, mode="propose")
+    run = runs.start(MODULE, TARGET, approved(lab, ledger))
     least = 2
     lab.wait_until(lambda: len(lab.on("n1")) == 2, seconds=60)
     with lab.api_down():
@@ -79,6 +102,7 @@ def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of
     assert outcome_of(run) == "Resolved", report_of(ledger, 1)
     report = report_of(ledger, 1)
     assert least >= 1, "the budget was kept"
+    assert len(ledger.approvals.of(1)) == 1, "one approval covered all of it, to the end"
     assert lab.is_open("n1")
     assert lab.on("n1") == ["lonely"], "no controller would make it again"
     assert "no controller would make it again" in report
