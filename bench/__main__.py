@@ -20,10 +20,9 @@ from bench.figures import Result, goals, nothing_measured
 from bench.picture import picture
 from bench.speed import FailedError, measure
 from bench.telling import Screen
+from bench.timetable import LONGEST_SECONDS
 
 RESULTS = Path(__file__).parent / "results"
-_LONGEST_SECONDS = {False: 690, True: 180}
-"""After this everything is taken down, and what was measured by then is told. By whether it is quick."""
 
 
 class OutOfTimeError(Exception):
@@ -41,7 +40,7 @@ def main() -> int:
     screen.facts(result["machine"], result["versions"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends it early leaves nothing running
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.alarm(_LONGEST_SECONDS[quick])
+    signal.alarm(LONGEST_SECONDS[quick])
     try:
         measure(result, screen, quick=quick)
     except OutOfTimeError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
 from bench.floor import ASKED, HOST, SYSTEM, WATCHED
@@ -24,8 +26,8 @@ select :system, case when n % 2 = 0 then :watched else :asked end, 'disk-space-r
     case when :ended then null else now() + interval '25 minutes' end,
     case when :ended then gen_random_uuid() end,
     at, case when :ended then at + interval '5 minutes' end, at, null
-from generate_series(cast(:first as int), cast(:last as int)) as n,
-    lateral (select case when :ended then now() - interval '2 days' - n * interval '1 day' * :days / :all
+from generate_series(1, cast(:count as int)) as n,
+    lateral (select case when :ended then now() - interval '2 days' - n * interval '1 day' * :days / :count
                          else now() end as at) as moment
 returning id
 """
@@ -89,9 +91,13 @@ def grow(ledger: Ledger, url: str) -> dict[str, int]:
     """
     # Not by the ledger's own connections: those give up on statements that take so long.
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    for first in range(1, ENDED + 1, _AT_ONCE):
-        _fill(engine, ledger, "old", first, min(ENDED, first + _AT_ONCE - 1), ended=True)
-    _fill(engine, ledger, "open", 1, OPEN, ended=False)
+    first = _incidents(engine, "old", ENDED, ended=True)
+    last = _incidents(engine, "open", OPEN, ended=False)
+    # The journal takes as long as all the rest; PostgreSQL uses one core for one statement.
+    with ThreadPoolExecutor(2) as both:
+        filled = [both.submit(_journal, engine, ledger, first, last), both.submit(_belongings, engine, first, last)]
+        for each in filled:
+            each.result()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum (analyze)"))
         return {
@@ -100,17 +106,29 @@ def grow(ledger: Ledger, url: str) -> dict[str, int]:
         }
 
 
-def _fill(engine: Engine, ledger: Ledger, name: str, first: int, last: int, *, ended: bool) -> None:
+def _incidents(engine: Engine, name: str, count: int, *, ended: bool) -> int:
+    """Open ones are newer than all others; the lowest number of the ended ones, the highest of the open ones."""
+    values = {"system": SYSTEM, "host": HOST, "watched": WATCHED, "asked": ASKED, "name": name, "days": _SPAN_DAYS}
     with engine.begin() as connection:
-        values = {"system": SYSTEM, "host": HOST, "watched": WATCHED, "asked": ASKED, "name": name, "days": _SPAN_DAYS}
-        values |= {"first": first, "last": last, "ended": ended, "all": ENDED}
-        ids = connection.execute(text(_INCIDENTS), values).scalars().all()
-        made = {"since": min(ids), "until": max(ids), "host": HOST}
-        for statement in (_ALERTS, _PLANS, _DELIVERIES, _APPROVALS):
+        ids = connection.execute(text(_INCIDENTS), {**values, "count": count, "ended": ended}).scalars().all()
+    return int(min(ids) if ended else max(ids))
+
+
+def _belongings(engine: Engine, first: int, last: int) -> None:
+    made: dict[str, object] = {"since": first, "until": last, "host": HOST}
+    for statement in (_ALERTS, _PLANS, _DELIVERIES, _APPROVALS):
+        with engine.begin() as connection:
             _execute(connection, statement, made)
-        ledger.journal.hold(connection)
-        sequence = connection.execute(text("select coalesce(max(sequence), 0) from journal")).scalar_one()
-        _execute(connection, _JOURNAL, {**made, "sequence": sequence})
+
+
+def _journal(engine: Engine, ledger: Ledger, first: int, last: int) -> None:
+    """In parts: meanwhile nobody else can write into it."""
+    for since in range(first, last + 1, _AT_ONCE):
+        with engine.begin() as connection:
+            ledger.journal.hold(connection)
+            sequence = connection.execute(text("select coalesce(max(sequence), 0) from journal")).scalar_one()
+            until = min(last, since + _AT_ONCE - 1)
+            _execute(connection, _JOURNAL, {"since": since, "until": until, "sequence": sequence})
 
 
 def _execute(connection: Connection, statement: str, values: dict[str, object]) -> None:

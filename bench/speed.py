@@ -15,7 +15,7 @@ import httpx
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import consumption, rulebook, stock
+from bench import consumption, rulebook, stock, timetable
 from bench.consumption import Meter
 from bench.figures import Result, Spread, at, worse
 from bench.floor import Floor, patient_host, write_catalogue
@@ -25,7 +25,7 @@ from bench.intake import Intake
 from bench.latency import OURS, Bench, Way, rounds
 from bench.rulebook import RULEBOOK, Rulebook
 from bench.runs import Records, TookTooLongError
-from bench.storms import EFFECTS, Storms
+from bench.storms import ALERTS, EFFECTS, Storms
 from bench.telling import Screen
 from lab.installation import Installation
 from lab.patient_host import CannotStartError, PatientHost
@@ -33,24 +33,15 @@ from lab.sinks import HttpSink
 from nightshift.catalogue import Catalogue
 
 _FLOW = "disk-space-reclaim"
-_QUICK_ROUNDS_UNTIL = 42.0
-"""Seconds after the start in which the quick bench begins no other round."""
 _ALERTS = {
     True: {OURS: 5, RULEBOOK: 5, stock.TUNED: 2, stock.STOCK: 2},
-    False: {OURS: 20, RULEBOOK: 20, stock.TUNED: 4, stock.STOCK: 4},
+    False: {OURS: 20, RULEBOOK: 20, stock.TUNED: 3, stock.STOCK: 3},
 }
 """How many for each in the latency part, by whether it is quick. A stock worker takes ten times as long for one."""
 _RATIOS = {name: f"ratio_to_{name}_worker" for name in stock.SETTINGS} | {RULEBOOK: "ratio_to_ansible_rulebook"}
 _WARM_UP = 2
-_ROUNDS_SECONDS = 150.0
-_LAST_STORM_UNTIL = 620.0
-"""Seconds after the start by which the storm in the grown ledger must be over; it is left out if it would not be."""
-_IDLE_SECONDS = 60.0
 _SETTLE_SECONDS = 5.0
 _ALONE = 12
-_OTHERS_SECONDS = 70.0
-"""About what the rest of the figures takes."""
-
 
 _EXPECTED = (
     *(TookTooLongError, LookupError, ValueError, OSError, AssertionError),
@@ -104,9 +95,12 @@ def measure(result: Result, screen: Screen, *, quick: bool) -> None:
         latency(speed, quick=quick, begun=begun)
         if not quick:
             idle(speed)
+            since = time.monotonic()
             before = all_figures(speed, "as new")
+            others = time.monotonic() - since
+            storm(speed, before, "as new", ALERTS)
             _note(result, before)
-            growth(speed, before, storm_until=begun + _LAST_STORM_UNTIL)
+            growth(speed, before, left=begun + timetable.GROWN_UNTIL - time.monotonic(), others=others)
 
 
 def _speed(stack: ExitStack, result: Result, screen: Screen) -> Speed:
@@ -141,7 +135,7 @@ def latency(speed: Speed, *, quick: bool, begun: float) -> None:
         deployment, peer = speed.records.deployment(_FLOW), _rulebook(speed, others)
         bench = Bench(speed.installation, speed.records, speed.floor, deployment, speed.screen.say, peer)
         counts = {name: count for name, count in _ALERTS[quick].items() if peer or name != RULEBOOK}
-        until = begun + _QUICK_ROUNDS_UNTIL if quick else time.monotonic() + _ROUNDS_SECONDS
+        until = begun + timetable.QUICK_ROUNDS_UNTIL if quick else time.monotonic() + timetable.ROUNDS_SECONDS
         try:
             rounds(bench, counts, warm_up=_WARM_UP, until=until)
         finally:
@@ -182,11 +176,11 @@ def _note_latency(speed: Speed, bench: Bench) -> None:
 
 
 def idle(speed: Speed) -> None:
-    """A minute in which nothing happens, after the first alerts: everything is loaded, nothing is asked."""
-    with speed.part(f"idle for {_IDLE_SECONDS:.0f} s"):
+    """A while in which nothing happens, after the first alerts: everything is loaded, nothing is asked."""
+    with speed.part(f"idle for {timetable.IDLE_SECONDS:.0f} s"):
         time.sleep(_SETTLE_SECONDS)
         with Meter(speed.installation, every=10) as meter:
-            time.sleep(_IDLE_SECONDS)
+            time.sleep(timetable.IDLE_SECONDS)
         memory = median(mib for _, mib in meter.memory)
         speed.result["idle"] = {
             "core_percent": round(100 * meter.cpu / meter.seconds, 2),
@@ -195,13 +189,12 @@ def idle(speed: Speed) -> None:
         }
 
 
-def all_figures(speed: Speed, name: str, *, storm: bool = True) -> Result:
-    """Everything that is measured twice: on a ledger as new, and on one that has grown.
+def all_figures(speed: Speed, name: str) -> Result:
+    """Everything but storms of many targets that is measured twice: on a ledger as new, and on one that has grown.
 
     Args:
         speed: on what.
         name: tells the two apart.
-        storm: whether there is time for the storm of 200.
     """
     figures: Result = {}
     installation, records, floor, say = speed.installation, speed.records, speed.floor, speed.screen.say
@@ -224,31 +217,51 @@ def all_figures(speed: Speed, name: str, *, storm: bool = True) -> Result:
         figures["intake"] = told
         speed.spread(f"a body of 50, {name}, s", bodies.values)
         speed.spread(f"a single alert, {name}, s", singles.values)
-    if storm:
-        with speed.part(f"200 alerts about 200 targets at once, {name}"):
-            figures["storm_200"] = storms.many_targets()
     return figures
+
+
+def storm(speed: Speed, figures: Result, name: str, count: int) -> None:
+    """So many alerts about as many targets at once, into the figures: as ``storm``, and that of 200 by its name too."""
+    with speed.part(f"{count} alerts about {count} targets at once, {name}"):
+        storms = Storms(speed.installation, speed.records, speed.floor, speed.screen.say)
+        figures["storm"] = storms.many_targets(count)
+        if count == ALERTS:
+            figures["storm_200"] = figures["storm"]
+        if lost := figures["storm"]["lost"]:
+            speed.result["failures"].append(f"The storm of {count} lost {lost} alerts, {name}.")
 
 
 def _note(result: Result, figures: Result) -> None:
     """Into the result; an alert that was lost is a failure."""
-    result |= figures
-    if lost := at(figures, "storm_200.lost"):
-        result["failures"].append(f"The storm of 200 lost {lost} alerts.")
+    result |= {name: found for name, found in figures.items() if name != "storm"}
     if (accounted := at(figures, "storm_one_cause_1000.accounted")) not in (None, EFFECTS):
         result["failures"].append(f"The storm of one cause lost {EFFECTS - accounted} alerts.")
 
 
-def growth(speed: Speed, before: Result, *, storm_until: float) -> None:
-    """The same on a ledger that has grown: how many times worse each figure is."""
+def growth(speed: Speed, before: Result, *, left: float, others: float) -> None:
+    """The same on a ledger that has grown: how many times worse each figure is.
+
+    Args:
+        speed: on what.
+        before: the figures as new.
+        left: seconds that are left for it.
+        others: seconds that all but storms of many targets took as new.
+    """
+    count = timetable.storm_again(left - timetable.FILL_SECONDS - timetable.MARGIN * others, before.get("storm"))
+    if count != ALERTS:
+        before = {name: found for name, found in before.items() if name != "storm"}
+    if 0 < count < ALERTS:
+        speed.screen.say(f"no time for another storm of {ALERTS}: one of {count} is measured before and after growth")
+        storm(speed, before, "as new", count)
     with speed.part("growth: 100,000 ended incidents and 1,000 open ones"):
-        speed.result["grown"] = {"rows": grow(speed.installation.ledger, speed.installation.settings.ledger_url())}
-        speed.screen.say(", ".join(f"{count:,} {table}" for table, count in speed.result["grown"]["rows"].items()))
-        rest = _ALONE * 2.5 + _OTHERS_SECONDS + 1.3 * float(at(before, "storm_200.seconds") or 0)
-        storm = time.monotonic() + rest < storm_until
-        after = all_figures(speed, "grown", storm=storm)
-        ratios = worse(before, after)
-        speed.result["grown"] |= {**after, "ratios": ratios}
-        speed.result["growth_ratio"] = max(ratios.values())
-        if not storm:
-            speed.screen.say("no time left for the storm of 200 on the grown ledger: it is not part of the ratio")
+        grown: Result = {"rows": grow(speed.installation.ledger, speed.installation.settings.ledger_url())}
+        speed.result["grown"] = grown
+        speed.screen.say(", ".join(f"{rows:,} {table}" for table, rows in grown["rows"].items()))
+        grown |= {"storm_alerts": count, "storm_before": before.get("storm")}
+        grown |= (after := all_figures(speed, "grown"))
+        if count:
+            storm(speed, after, "grown", count)
+        else:
+            speed.screen.say("no time left for a storm on the grown ledger: it is not part of the ratio")
+        grown |= {**after, "ratios": worse(before, after)}
+        speed.result["growth_ratio"] = max(grown["ratios"].values())

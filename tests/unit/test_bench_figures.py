@@ -9,6 +9,7 @@ import pytest
 
 from bench.figures import GOALS, KEYS, Result, Spread, at, goals, nothing_measured, percentile, worse
 from bench.picture import picture
+from bench.timetable import storm_again
 
 
 def test_percentiles_lie_between_their_neighbours() -> None:
@@ -75,9 +76,32 @@ def test_the_picture_shows_what_there_is() -> None:
 
 
 def test_growth_is_the_worst_of_what_was_measured_twice() -> None:
-    before = {"gate_ms": 8.0, "intake": {"alerts_per_s": 3000}, "storm_200": {"seconds": 50.0}}
+    before = {"gate_ms": 8.0, "intake": {"alerts_per_s": 3000}, "storm": {"seconds": 50.0, "lost": 0}}
     after = {"gate_ms": 10.0, "intake": {"alerts_per_s": 2000}}
 
     assert worse(before, after) == {"gate_ms": 1.25, "intake.alerts_per_s": 1.5}
     with pytest.raises(ValueError, match="twice"):
         worse(before, {})
+
+
+def test_a_storm_that_lost_alerts_is_not_compared() -> None:
+    before = {"gate_ms": 8.0, "storm": {"seconds": 50.0, "lost": 0}}
+
+    whole = worse(before, {"gate_ms": 8.0, "storm": {"seconds": 55.0, "lost": 0}})
+    broken = worse(before, {"gate_ms": 8.0, "storm": {"seconds": 20.0, "lost": 9}})
+
+    assert (whole, broken) == ({"gate_ms": 1.0, "storm.seconds": 1.1}, {"gate_ms": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds", "lost", "count"),
+    [(90, 60, 0, 200), (90, 100, 0, 50), (150, 240, 25, 25), (70, 240, 25, 10), (30, 240, 25, 0)],
+)
+def test_the_storm_before_and_after_growth_is_as_large_as_the_time_allows(
+    left: float, seconds: float, lost: int, count: int
+) -> None:
+    assert storm_again(left, {"seconds": seconds, "done": 200 - lost, "lost": lost}) == count
+
+
+def test_without_a_storm_of_200_there_is_no_second_one() -> None:
+    assert storm_again(600, None) == 0
