@@ -4,7 +4,7 @@
 help:
 	@echo "make demo          a full disk, noticed, approved, cleaned, verified   (YES=1 approves by itself, KEEP=1 leaves it up)"
 	@echo "make test          all tests, with every real part they need"
-	@echo "make bench         how fast it is and what it costs, beside Prefect's own worker   (QUICK=1 the latency alone)"
+	@echo "make bench         how fast it is and what it costs, beside Prefect's own worker   (QUICK=1 the latency alone, FLAME=1 flame graphs)"
 	@echo "make lint          ruff, mypy, import contracts"
 	@echo "make docs          docs/command-line.md from what --help says"
 	@echo "make lock          resolve the dependencies anew"
@@ -19,7 +19,7 @@ test: lint
 
 bench:
 	@scripts/prepare demo
-	@.venv/bin/python -m bench $(if $(QUICK),--quick)
+	@.venv/bin/python -m bench $(if $(QUICK),--quick) $(if $(FLAME),--flame)
 
 lint:
 	@scripts/prepare test

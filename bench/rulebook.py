@@ -86,7 +86,9 @@ class Rulebook:
     process: psutil.Process
     marks: Path
     port: int
-    posted: int = field(default=0)
+    posted: int = 0
+    effects: list[float] = field(default_factory=list)
+    """Seconds from just before each post until what its task did was there."""
 
     def one(self) -> float:
         """One alert; seconds from just before it was posted to its playbook's first task. Waits for the playbook's end.
@@ -106,6 +108,7 @@ class Rulebook:
         noted = self.marks / str(self.posted)
         wait_for("the playbook's task", _PLAYBOOK_SECONDS, lambda: noted.exists() or None)
         wait_for("the playbook's end", _PLAYBOOK_SECONDS, lambda: not self.process.children() or None)
+        self.effects.append(noted.stat().st_ctime - begun)
         return float(noted.read_text()) - begun
 
 

@@ -91,7 +91,7 @@ def measure(result: Result, screen: Screen, *, quick: bool) -> None:
     """
     begun = time.monotonic()
     with ExitStack() as stack:
-        speed = _speed(stack, result, screen)
+        speed = installed(stack, result, screen)
         latency(speed, quick=quick, begun=begun)
         if not quick:
             idle(speed)
@@ -103,7 +103,12 @@ def measure(result: Result, screen: Screen, *, quick: bool) -> None:
             growth(speed, before, left=begun + timetable.GROWN_UNTIL - time.monotonic(), others=others)
 
 
-def _speed(stack: ExitStack, result: Result, screen: Screen) -> Speed:
+def installed(stack: ExitStack, result: Result, screen: Screen) -> Speed:
+    """An installation on a shop floor, until the stack ends.
+
+    Raises:
+        FailedError: there is none.
+    """
     try:
         patient = _patient(stack, result, screen)
         floor = stack.enter_context(Floor(patient))
@@ -151,6 +156,7 @@ def _rulebook(speed: Speed, others: ExitStack) -> Rulebook | None:
             peer = others.enter_context(rulebook.running(program))
             for _ in range(_WARM_UP):
                 peer.one()
+            peer.effects.clear()
             return peer
     except _EXPECTED as error:
         speed.result["failures"].append(f"{RULEBOOK} is not compared: {error}")
@@ -165,6 +171,8 @@ def _note_latency(speed: Speed, bench: Bench) -> None:
     speed.result["ways"] = {pool: [vars(way) for way in ways] for pool, ways in bench.ways.items()}
     speed.result["first_task_s"] = bench.firsts
     medians = {name: speed.spread(f"first task, {name}, s", values).median for name, values in bench.firsts.items()}
+    if bench.rulebook and bench.rulebook.effects:
+        speed.spread(f"first task has its effect, {RULEBOOK}, s", bench.rulebook.effects)
     if OURS not in medians:
         return
     speed.result["alert_to_first_step_s"] = speed.result["spreads"][f"first task, {OURS}, s"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-LONGEST_SECONDS = {False: 690, True: 180}
-"""After this everything is taken down, and what was measured by then is told. By whether the bench is quick."""
+LONGEST_SECONDS, LONGEST_QUICK_SECONDS, LONGEST_FLAME_SECONDS = 690, 180, 400
+"""After this everything is taken down, and what was measured by then is told."""
 QUICK_ROUNDS_UNTIL = 42.0
 """Seconds after the start in which the quick bench begins no other alert."""
 ROUNDS_SECONDS = 110.0
