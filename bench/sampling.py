@@ -33,10 +33,11 @@ def sampled(pid: int, raw: Path) -> Iterator[None]:
         OSError: py-spy could not; with what it said.
     """
     log = raw.with_suffix(".log")
-    command = [str(_SPY), "record", "--pid", str(pid), "--subprocesses", "--function", "--format", "raw"]
+    # Not stopped for a sample: a thread of a stopped process seems to run although it waits.
+    kind = ["--nonblocking", "--subprocesses", "--function", "--format", "raw"]
     with log.open("wb") as output:
         spy = subprocess.Popen(
-            [*command, "--rate", str(_PER_SECOND), "--output", str(raw)],
+            [str(_SPY), "record", "--pid", str(pid), *kind, "--rate", str(_PER_SECOND), "--output", str(raw)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
