@@ -20,9 +20,9 @@ from nightshift.running.up import GATEWAY, PREFECT_SERVER, WORKER
 _SPY = Path(sys.executable).parent / "py-spy"
 _PARTS = {PREFECT_SERVER: "Prefect server", GATEWAY: "gateway", WORKER: "worker"}
 _PER_SECOND = 100
-_WARM_UP, ALERTS = 2, 30
+_WARM_UP, ALERTS = 2, 20
 _BEGIN_SECONDS, _END_SECONDS = 3.0, 60.0
-_WIDEST = 8
+_WIDEST = 10
 
 
 @contextmanager

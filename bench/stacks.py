@@ -12,15 +12,27 @@ Stacks = Counter[tuple[str, ...]]
 """How many samples were in which calls, the outermost first. A call: ``function (file)``."""
 
 _PROCESS = re.compile(r'process (?P<pid>\d+):"(?P<command>.*)"')
-_PARTS = ((TITLE, "flow runs"), ("forkserver of flow runs", "forkserver"), ("warm.launcher", "launchers"))
+_FLOW_RUNS = "flow runs"
+_PARTS = ((TITLE, _FLOW_RUNS), ("forkserver of flow runs", "forkserver"), ("warm.launcher", "launchers"))
 """What the command of a process that the worker started has in it, and what it is."""
 _LINE_NUMBER = re.compile(r":\d+\)$")
+_FORKED = "become (nightshift/running/warm/forkserver.py)"
+"""What a fork is in that still has the forkserver's command."""
+_WAITING = {
+    "Condition.wait (threading.py)",
+    "Connection.wait (psycopg/connection.py)",
+    "EpollSelector.select (selectors.py)",
+    "ThreadedChildWatcher._do_waitpid (asyncio/unix_events.py)",
+}
+"""A thread whose innermost call is one of these waits, whatever the sampler says of it."""
 _SCAFFOLD = 0.75
 """What is in so many of all samples only holds the rest."""
+_SCAFFOLDS = ("<frozen", "anyio/", "asyncio/", "concurrent/", "contextlib.py", "cyclopts/", "threading.py")
+_ALIKE = 0.01
 
 
 def parsed(raw: str, part: str) -> dict[str, Stacks]:
-    """The samples of a part, and of the processes that it started, by what these are.
+    """The samples of a part at work, and of the processes that it started, by what these are.
 
     Raises:
         ValueError: a line is not as ``py-spy record --format raw`` writes it.
@@ -36,7 +48,9 @@ def parsed(raw: str, part: str) -> dict[str, Stacks]:
                 stack.clear()  # before it stands the process that started it
             else:
                 stack.append(_LINE_NUMBER.sub(")", call))
-        found.setdefault(name, Counter())[tuple(stack)] += int(count)
+        samples = int(count)
+        if not stack or stack[-1] not in _WAITING:
+            found.setdefault(_FLOW_RUNS if _FORKED in stack else name, Counter())[tuple(stack)] += samples
     return found
 
 
@@ -53,10 +67,18 @@ def together(parts: Mapping[str, Stacks]) -> Stacks:
 
 
 def widest(stacks: Stacks, count: int) -> list[tuple[str, float]]:
-    """The calls that the most samples are in, with their share; without those that nearly all are in."""
+    """The calls that the most samples are in, with their share.
+
+    Without what nearly all samples are in, what only starts others, and who is as wide as the one before: its caller.
+    """
     within: Counter[str] = Counter()
     for stack, samples in stacks.items():
         within.update(dict.fromkeys(stack, samples))  # a call in itself counts once
     total = stacks.total()
-    shares = ((call, samples / total) for call, samples in within.most_common())
-    return [(call, share) for call, share in shares if share < _SCAFFOLD][:count]
+    found: list[tuple[str, float]] = []
+    for call, samples in within.most_common():
+        share = samples / total
+        holds = share >= _SCAFFOLD or call.rpartition("(")[2].startswith(_SCAFFOLDS)
+        if not holds and not (found and found[-1][1] - share < _ALIKE):
+            found.append((call, share))
+    return found[:count]

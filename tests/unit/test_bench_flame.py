@@ -31,13 +31,20 @@ def test_samples_belong_to_the_innermost_process() -> None:
     assert parsed("main (a.py:3) 4", "gateway") == {"gateway": {("main (a.py)",): 4}}
 
 
+def test_who_waits_is_not_at_work_and_a_fork_is_no_forkserver() -> None:
+    waits = f"{WORKER};loop (prefect/workers.py);EpollSelector.select (selectors.py) 90"
+    fork = f"{FORKSERVER};main (x.py);become (nightshift/running/warm/forkserver.py);run (prefect/engine.py) 3"
+
+    assert {part: stacks.total() for part, stacks in parsed(f"{waits}\n{fork}", "worker").items()} == {"flow runs": 3}
+
+
 def test_what_is_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         parsed("Sampling failed", "gateway")
 
 
 def test_the_widest_calls_count_once_per_sample_and_hold_not_everything() -> None:
-    stacks = Counter({("main", "a", "a"): 6, ("main", "b"): 4})
+    stacks = Counter({("main", "a", "a"): 6, ("main", "loop (asyncio/runners.py)", "b", "called by b only"): 4})
 
     assert widest(stacks, 5) == [("a", 0.6), ("b", 0.4)]
     assert widest(stacks, 1) == [("a", 0.6)]
