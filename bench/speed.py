@@ -96,10 +96,13 @@ def measure(result: Result, screen: Screen, *, quick: bool) -> None:
         if not quick:
             idle(speed)
             since = time.monotonic()
-            before = all_figures(speed, "as new")
-            others = time.monotonic() - since
-            storm(speed, before, "as new", ALERTS)
-            _note(result, before)
+            before: Result = {}
+            try:
+                all_figures(speed, "as new", before)
+                others, left = time.monotonic() - since, begun + timetable.GROWN_UNTIL - time.monotonic()
+                storm(speed, before, "as new", ALERTS, longest=timetable.longest_storm(left, others))
+            finally:  # what was measured is told, also when time is up
+                _note(result, before)
             growth(speed, before, left=begun + timetable.GROWN_UNTIL - time.monotonic(), others=others)
 
 
@@ -197,14 +200,14 @@ def idle(speed: Speed) -> None:
         }
 
 
-def all_figures(speed: Speed, name: str) -> Result:
+def all_figures(speed: Speed, name: str, figures: Result) -> None:
     """Everything but storms of many targets that is measured twice: on a ledger as new, and on one that has grown.
 
     Args:
         speed: on what.
         name: tells the two apart.
+        figures: where they are noted.
     """
-    figures: Result = {}
     installation, records, floor, say = speed.installation, speed.records, speed.floor, speed.screen.say
     storms = Storms(installation, records, floor, say)
     word = name.replace(" ", "-")
@@ -225,14 +228,13 @@ def all_figures(speed: Speed, name: str) -> Result:
         figures["intake"] = told
         speed.spread(f"a body of 50, {name}, s", bodies.values)
         speed.spread(f"a single alert, {name}, s", singles.values)
-    return figures
 
 
-def storm(speed: Speed, figures: Result, name: str, count: int) -> None:
+def storm(speed: Speed, figures: Result, name: str, count: int, *, longest: float = timetable.LONGEST_STORM) -> None:
     """So many alerts about as many targets at once, into the figures: as ``storm``, and that of 200 by its name too."""
     with speed.part(f"{count} alerts about {count} targets at once, {name}"):
         storms = Storms(speed.installation, speed.records, speed.floor, speed.screen.say)
-        figures["storm"] = storms.many_targets(count)
+        figures["storm"] = storms.many_targets(count, longest=longest)
         if count == ALERTS:
             figures["storm_200"] = figures["storm"]
         if lost := figures["storm"]["lost"]:
@@ -266,10 +268,13 @@ def growth(speed: Speed, before: Result, *, left: float, others: float) -> None:
         speed.result["grown"] = grown
         speed.screen.say(", ".join(f"{rows:,} {table}" for table, rows in grown["rows"].items()))
         grown |= {"storm_alerts": count, "storm_before": before.get("storm")}
-        grown |= (after := all_figures(speed, "grown"))
-        if count:
-            storm(speed, after, "grown", count)
-        else:
-            speed.screen.say("no time left for a storm on the grown ledger: it is not part of the ratio")
-        grown |= {**after, "ratios": worse(before, after)}
-        speed.result["growth_ratio"] = max(grown["ratios"].values())
+        after: Result = {}
+        try:
+            all_figures(speed, "grown", after)
+            if count:
+                storm(speed, after, "grown", count)
+            else:
+                speed.screen.say("no time left for a storm on the grown ledger: it is not part of the ratio")
+        finally:  # what was measured is told, also when time is up
+            grown |= {**after, "ratios": worse(before, after)}
+            speed.result["growth_ratio"] = max(grown["ratios"].values())

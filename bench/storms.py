@@ -11,12 +11,12 @@ from bench.consumption import Meter
 from bench.floor import EFFECT, REPAIRED, WATCHED, Floor, labels
 from bench.posting import Posted, Sender, body, post_all, resolved
 from bench.runs import FlowRun, Records, TookTooLongError, wait_for
+from bench.timetable import LONGEST_STORM
 from lab.installation import Installation
 from nightshift.remediation.ledger.journal import Kind
 
 ALERTS, EFFECTS = 200, 1000
 _CONNECTIONS = 8
-_STORM_SECONDS = 240.0
 _PER_BODY, _SPAN_SECONDS = 50, 10.0
 _LOST_SHOWN = 5
 
@@ -30,8 +30,12 @@ class Storms:
     floor: Floor
     say: Callable[[str], None]
 
-    def many_targets(self, count: int) -> dict[str, Any]:
+    def many_targets(self, count: int, *, longest: float = LONGEST_STORM) -> dict[str, Any]:
         """So many alerts, one per body: what was done, in which time, and what it cost.
+
+        Args:
+            count: alerts, each with a target of its own.
+            longest: seconds after which it is over; what has not ended by then is lost.
 
         Raises:
             TookTooLongError: nothing was done at all.
@@ -41,7 +45,7 @@ class Storms:
         with Meter(self.installation) as meter:
             begun = time.time()
             posted = post_all(self.installation.settings, bodies, connections=_CONNECTIONS)
-            rows, runs = self._until_over(mounts)
+            rows, runs = self._until_over(mounts, longest)
             self._until_processes_ended()
         reports = self.records.artifacts([run.id for run in runs])
         moments = self.records.moments(row.id for row in rows.values())
@@ -65,10 +69,10 @@ class Storms:
             },
         }
 
-    def _until_over(self, mounts: list[str]) -> tuple[dict[str, Any], list[FlowRun]]:
+    def _until_over(self, mounts: list[str], longest: float) -> tuple[dict[str, Any], list[FlowRun]]:
         """Their incidents and flow runs, once all have ended, or time is up."""
         told = -1
-        until = time.monotonic() + _STORM_SECONDS
+        until = time.monotonic() + longest
         while True:
             rows = self.records.incidents(WATCHED, mounts)
             ended = {mount: row for mount, row in rows.items() if row.status == "ended"}

@@ -14,10 +14,21 @@ GROWN_UNTIL = 660.0
 """Seconds after the start by which the ledger has grown and all is measured a second time; then comes the end."""
 FILL_SECONDS = 30.0
 """About what filling the ledger takes."""
+_SHORTEST_STORM, LONGEST_STORM = 90.0, 240.0
 _LARGEST = 200
 _SMALLER = (100, 50, 25, 10)
 MARGIN, _ENDING_SECONDS = 1.2, 6.0
 """Nothing is quite as fast a second time; and after a storm its processes end."""
+
+
+def longest_storm(left: float, others: float) -> float:
+    """Seconds for the storm of 200 alerts, so that growth can be measured after it.
+
+    Args:
+        left: seconds until everything must have been measured.
+        others: seconds that all but the storm took; after growth they take that once more.
+    """
+    return min(LONGEST_STORM, max(_SHORTEST_STORM, left - FILL_SECONDS - MARGIN * others))
 
 
 def storm_again(seconds: float, measured: Any) -> int:

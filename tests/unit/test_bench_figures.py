@@ -9,7 +9,7 @@ import pytest
 
 from bench.figures import GOALS, KEYS, Result, Spread, at, goals, nothing_measured, percentile, worse
 from bench.picture import picture
-from bench.timetable import storm_again
+from bench.timetable import longest_storm, storm_again
 
 
 def test_percentiles_lie_between_their_neighbours() -> None:
@@ -101,6 +101,11 @@ def test_the_storm_before_and_after_growth_is_as_large_as_the_time_allows(
     left: float, seconds: float, lost: int, count: int
 ) -> None:
     assert storm_again(left, {"seconds": seconds, "done": 200 - lost, "lost": lost}) == count
+
+
+@pytest.mark.parametrize(("left", "others", "seconds"), [(500, 100, 240), (350, 100, 200), (120, 100, 90)])
+def test_the_storm_of_200_leaves_time_for_growth(left: float, others: float, seconds: float) -> None:
+    assert longest_storm(left, others) == seconds
 
 
 def test_without_a_storm_of_200_there_is_no_second_one() -> None:
