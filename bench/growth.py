@@ -37,7 +37,7 @@ insert into alert (source, fingerprint, starts_at, status, ends_at, labels, anno
 select 'alertmanager', substr(md5(i.id || '/' || n), 1, 16), i.opened_at,
     case when i.status = 'ended' then 'resolved' else 'firing' end, i.ended_at,
     jsonb_build_object('alertname', i.runbook, 'system', i.system, 'instance', cast(:host as text),
-        'severity', i.severity, 'mountpoint', '/grown/' || i.id, 'replica', n,
+        'severity', i.severity, 'mountpoint', '/grown/' || i.id, 'replica', cast(n as text),
         'job', 'node', 'prometheus', 'monitoring/k8s'),
     jsonb_build_object('summary', 'a filesystem of a shop host is nearly full'), 'http://prometheus:9090/graph',
     i.opened_at, coalesce(i.ended_at, i.opened_at), 3, true, 'Opened incident ' || i.id || '.', i.id
