@@ -18,6 +18,7 @@ from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
 from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
+from nightshift.remediation.kubernetes.memory_policy import PodMemoryPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
@@ -30,6 +31,7 @@ FlowPolicy = (
     | ClaimPendingPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
+    | PodMemoryPolicy
     | ReplicasPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
@@ -43,6 +45,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "node-not-ready": NodeNotReadyPolicy,
             "certificate-expiry": CertificateExpiryPolicy,
             "pod-crash-loop": PodCrashLoopPolicy,
+            "pod-memory-exhaustion": PodMemoryPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
         }

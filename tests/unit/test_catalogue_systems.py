@@ -77,6 +77,7 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("bybit_strategy_tester", "SSLCertificateExpiring"),
         ("octollm", "NodeNotReady"),
         ("octollm", "PodCrashLoopBackOff"),
+        ("octollm", "PodOOMKilled"),
         ("octollm", "DeploymentReplicasMismatch"),
         ("octollm", "CertificateExpiringInSevenDays"),
         ("octollm", "PersistentVolumeClaimPending"),

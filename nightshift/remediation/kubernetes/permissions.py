@@ -113,6 +113,7 @@ OPERATIONS: Mapping[str, tuple[Need, ...]] = {
 FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "node-not-ready": ("cordon_node", "uncordon_node", "drain_node", "evict_pods"),
     "pod-crash-loop": ("delete_pod", "rollout_restart", "rollout_undo", "set_resources", "block_deployments"),
+    "pod-memory-exhaustion": ("rollout_restart", "set_resources", "scale_workload"),
     "deployment-replicas-mismatch": (
         "delete_pod",
         "rollout_restart",

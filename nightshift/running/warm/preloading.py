@@ -20,6 +20,7 @@ FLOWS = (
     "nightshift.flows.host_certificate_renewal",
     "nightshift.flows.node_not_ready",
     "nightshift.flows.pod_crash_loop",
+    "nightshift.flows.pod_memory_exhaustion",
     "nightshift.flows.undo_changes",
     "nightshift.flows.volume_claim_pending",
 )
