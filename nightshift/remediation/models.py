@@ -186,6 +186,8 @@ class Action(Value):
     title: str
     reason: str
     risk: Risk
+    asks: str = ""
+    """Why a person has to decide about it in any mode, as a sentence; empty: the mode says who does."""
     bound: Quantity
     """It stops or refuses before it would affect more than this."""
     gain: Quantity | None = None

@@ -104,10 +104,10 @@ class Permission:
         return self.mode(connection).may_do_alone(action.risk) and self.doubt(connection, action) is None
 
     def doubt(self, connection: Connection, action: Action) -> str | None:
-        """Why a person has to decide about this action in any mode: its fleet is not well, or it did not help."""
+        """Why a person has to decide about this action in any mode: as it says, for its fleet, or for earlier tries."""
         of_fleet = [doubt.reason for doubt in self.fleet.doubts(connection, action)]
         tried = self._tried_before(connection, action)
-        return " ".join([*of_fleet, *([tried] if tried else [])]) or None
+        return " ".join(why for why in (action.asks, *of_fleet, tried) if why) or None
 
     def counting(self, connection: Connection, action: Action) -> Counting:
         """Which approvals count."""

@@ -129,6 +129,21 @@ def test_the_mode_says_what_needs_an_approval(
     assert notebook.lines == ([] if asked else ["one"])
 
 
+def test_what_a_person_must_decide_is_asked_about_in_any_mode_and_done_once_it_is_approved(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim
+) -> None:
+    action = line("one").model_copy(update={"asks": "The release changed a schema."})
+    seen: list[Plan] = []
+
+    gate(ledger, keeper, notebook, Mode.AUTO, seen.append).carry_out(plan(action), enough=not_enough)
+    assert notebook.lines == []
+    assert len(seen) == 1
+
+    decide(ledger, claim, plan(action), approve=True)
+    gate(ledger, keeper, notebook, Mode.AUTO).carry_out(plan(action), enough=not_enough)
+    assert notebook.lines == ["one"]
+
+
 def decide(ledger: Ledger, claim: Claim, shown: Plan, *, approve: bool) -> None:
     ledger.approvals.ask(claim.incident_id, shown, claim.flow_run_id, 60)
     assert ledger.approvals.decide(claim.incident_id, shown.digest, Decision("ann", "test", approve)) is None

@@ -211,13 +211,13 @@ def test_nothing_is_renewed_from_a_staging_authority() -> None:
     assert plan(seen(issuer=staging)).refusals[0].lifted_by == "staging: true, for names that are not in production"
 
 
-def test_where_the_policy_says_so_a_staging_certificate_is_renewed_at_high_risk() -> None:
+def test_where_the_policy_says_so_a_staging_certificate_is_renewed_each_time_by_approval() -> None:
     staging = issuer(server="https://acme-staging-v02.api.letsencrypt.org/directory")
 
     (action,) = plan(seen(issuer=staging), staging=True).actions
 
     assert action.risk is Risk.HIGH
-    assert "no client takes" in action.reason
+    assert "no client takes" in action.asks
 
 
 def test_only_the_unhealthy_parts_of_cert_manager_are_restarted() -> None:

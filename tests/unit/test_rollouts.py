@@ -113,7 +113,7 @@ def test_a_release_that_changed_a_schema_is_not_taken_back_without_a_person(newe
     (action,) = rolled_back(deployment(template=newest)).actions
 
     assert action.risk is Risk.HIGH
-    assert "changed a schema" in action.reason
+    assert "changed a schema" in action.asks
 
 
 @pytest.mark.parametrize(

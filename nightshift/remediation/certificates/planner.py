@@ -22,7 +22,7 @@ from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a certificate without trouble."""
-_NO_CLIENT = " Its issuer is a staging authority, whose certificates no client takes."
+_NO_CLIENT = "Its issuer is a staging authority, whose certificates no client takes."
 _EVENTS = 3
 """Of the newest events, so many are shown."""
 
@@ -149,8 +149,9 @@ def _renew(
             arguments=arguments.to_json(),
             items=(certificate.uid,),
             title=f"Renew the certificate {name}",
-            reason=f"{_sentence(why)}.{_NO_CLIENT * staging}",
+            reason=f"{_sentence(why)}.{f' {_NO_CLIENT}' if staging else ''}",
             risk=Risk.HIGH if staging else Risk.MEDIUM,
+            asks=_NO_CLIENT if staging else "",
             bound=certificates,
             gain=certificates,
             undo="cannot be undone; the certificate in use stays until the new one is there",

@@ -44,7 +44,7 @@ class CertificateExpiryPolicy(Value):
     restarts_since_healthy: Annotated[int, Field(ge=1, le=50)] = 5
     """A pod of cert-manager that restarted so often is not healthy."""
     staging: bool = False
-    """Renew certificates whose issuer is a staging authority, at high risk: for names that no client has to trust."""
+    """Renew certificates whose issuer is a staging authority, each after an approval; no client trusts them."""
     restart: Annotated[Seconds, Field(ge=1, le=3600)] = 300
     """How long cert-manager is waited for after it was restarted."""
     issuance: Annotated[Seconds, Field(ge=1, le=3600)] = 600

@@ -133,7 +133,7 @@ def _undo(
     name, number = printable(workload.name, 100), to.revision.number
     schema = migrates(workload.template, policy)
     skipped = f" Passed over: {listed(passed_over)}." if passed_over else ""
-    warning = " The release changed a schema: the old version must be able to work with the new one." * schema
+    asks = "The release changed a schema: the old version must be able to work with the new one." if schema else ""
     arguments = RolloutUndo(
         workload=workload.kind,
         namespace=workload.namespace,
@@ -150,8 +150,9 @@ def _undo(
         arguments=arguments.to_json(),
         items=(workload.uid,),
         title=f"Roll back {name} from revision {workload.revision} to {number}",
-        reason=f"{reason} Revision {number} worked: {to.proof}.{skipped}{warning}",
+        reason=f"{reason} Revision {number} worked: {to.proof}.{skipped}{f' {asks}' if asks else ''}",
         risk=Risk.HIGH if schema else Risk.MEDIUM,
+        asks=asks,
         bound=ONE_WORKLOAD,
         gain=ONE_WORKLOAD,
         undo=f"roll forward to revision {workload.revision}'s pod template",
