@@ -9,7 +9,7 @@ from html import escape
 from bench.stacks import Stacks
 
 _WIDTH, _ROW, _MARGIN, _HEAD = 1200, 16, 8, 52
-_NARROWEST = 1.5
+_NARROWEST = 2.0
 """Pixels: what is narrower is left out, with all above it."""
 _CHARACTER = 6.4
 """Pixels of a character, about."""

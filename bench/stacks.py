@@ -12,12 +12,12 @@ Stacks = Counter[tuple[str, ...]]
 """How many samples were in which calls, the outermost first. A call: ``function (file)``."""
 
 _PROCESS = re.compile(r'process (?P<pid>\d+):"(?P<command>.*)"')
-_FLOW_RUNS = "flow runs"
-_PARTS = ((TITLE, _FLOW_RUNS), ("forkserver of flow runs", "forkserver"), ("warm.launcher", "launchers"))
+_FLOW_RUNS, _FORKSERVER = "flow runs", "forkserver"
+_PARTS = ((TITLE, _FLOW_RUNS), ("forkserver of flow runs", _FORKSERVER), ("warm.launcher", "launchers"))
 """What the command of a process that the worker started has in it, and what it is."""
 _LINE_NUMBER = re.compile(r":\d+\)$")
-_FORKED = "become (nightshift/running/warm/forkserver.py)"
-"""What a fork is in that still has the forkserver's command."""
+_FORKED = {"become (nightshift/running/warm/forkserver.py)", "Thread._bootstrap (threading.py)"}
+"""What a fork is in that still has the forkserver's command, and the forkserver, which has one thread, never."""
 _WAITING = {
     "Condition.wait (threading.py)",
     "Connection.wait (psycopg/connection.py)",
@@ -49,8 +49,10 @@ def parsed(raw: str, part: str) -> dict[str, Stacks]:
             else:
                 stack.append(_LINE_NUMBER.sub(")", call))
         samples = int(count)
+        if name == _FORKSERVER and not _FORKED.isdisjoint(stack):
+            name = _FLOW_RUNS
         if not stack or stack[-1] not in _WAITING:
-            found.setdefault(_FLOW_RUNS if _FORKED in stack else name, Counter())[tuple(stack)] += samples
+            found.setdefault(name, Counter())[tuple(stack)] += samples
     return found
 
 
