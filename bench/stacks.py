@@ -11,9 +11,15 @@ from nightshift.running.warm.forkserver import TITLE
 Stacks = Counter[tuple[str, ...]]
 """How many samples were in which calls, the outermost first. A call: ``function (file)``."""
 
-_PROCESS = re.compile(r'process (?P<pid>\d+):"(?P<command>.*)"')
+_PROCESS = re.compile(r'process \d+:"(.*?)"(?:;|$)')
+"""A command may have semicolons in it, as what is between calls."""
 _FLOW_RUNS, _FORKSERVER = "flow runs", "forkserver"
-_PARTS = ((TITLE, _FLOW_RUNS), ("forkserver of flow runs", _FORKSERVER), ("warm.launcher", "launchers"))
+_PARTS = (
+    (TITLE, _FLOW_RUNS),
+    ("forkserver of flow runs", _FORKSERVER),
+    ("warm/launcher.py", "launchers"),
+    ("'<nightshift>'", "looking at the target"),
+)
 """What the command of a process that the worker started has in it, and what it is."""
 _LINE_NUMBER = re.compile(r":\d+\)$")
 _FORKED = {"become (nightshift/running/warm/forkserver.py)", "Thread._bootstrap (threading.py)"}
@@ -40,14 +46,9 @@ def parsed(raw: str, part: str) -> dict[str, Stacks]:
     found: dict[str, Stacks] = {}
     for line in raw.splitlines():
         calls, _, count = line.rpartition(" ")
-        name = part
-        stack: list[str] = []
-        for call in calls.split(";"):
-            if process := _PROCESS.fullmatch(call):
-                name = _part_of(process["command"], part)
-                stack.clear()  # before it stands the process that started it
-            else:
-                stack.append(_LINE_NUMBER.sub(")", call))
+        commands = _PROCESS.findall(calls)
+        name = _part_of(commands[-1], part) if commands else part
+        stack = [_LINE_NUMBER.sub(")", call) for call in _PROCESS.sub("", calls).split(";") if call]
         samples = int(count)
         if name == _FORKSERVER and not _FORKED.isdisjoint(stack):
             name = _FLOW_RUNS

@@ -38,6 +38,14 @@ def test_who_waits_is_not_at_work_and_a_fork_is_no_forkserver() -> None:
     assert {part: stacks.total() for part, stacks in parsed(f"{waits}\n{fork}", "worker").items()} == {"flow runs": 3}
 
 
+def test_a_command_may_have_what_stands_between_calls() -> None:
+    probe = """process 10:"python3 -I -c import sys;i=sys.stdin;exec(compile(i,'<nightshift>','exec'))\""""
+
+    assert parsed(f"{RUN};{probe};look (looking.py) 4", "worker") == {
+        "looking at the target": {("look (looking.py)",): 4}
+    }
+
+
 def test_what_is_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         parsed("Sampling failed", "gateway")
