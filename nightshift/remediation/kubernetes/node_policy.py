@@ -26,7 +26,7 @@ class NodeNotReadyPolicy(Value):
     """A node must have been not ready for so long before its pods are evicted."""
     hold: Annotated[Seconds, Field(ge=60, le=3600)] = 300
     """A node must be ready for so long on end before it counts as repaired and is uncordoned."""
-    wait: Annotated[Seconds, Field(ge=10, le=3600)] = 900
+    wait: Annotated[Seconds, Field(ge=5, le=3600)] = 900
     """So long the flow waits for the node to become well; then a person is called. The node stays cordoned."""
     rounds: Annotated[int, Field(ge=1, le=6)] = 3
     """At most so many rounds of evictions."""

@@ -45,7 +45,7 @@ class OctoLlm:
         system["mode"] = "auto"
         others = system["connections"]["cluster"].get("namespaces", ())
         system["connections"]["cluster"] = runs.connection(FLOWS, *others)
-        system["runbooks"]["NodeNotReady"]["policy"] |= {"hold": "60s", "wait": "10s"}
+        system["runbooks"]["NodeNotReady"]["policy"] |= {"hold": "60s", "wait": "5s"}
         del system["fleets"]  # there is no Prometheus here that would tell the health of all nodes
         runs.write("octollm", system)
         for file in SHIPPED.glob("*.yaml"):

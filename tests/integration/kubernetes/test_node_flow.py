@@ -26,7 +26,7 @@ from tests.integration.kubernetes.flow_runs import Cluster, Runs, forget_the_dea
 
 TARGET = "shop/cluster/main/node/n1"
 NODE = {"cluster": {"default": "main"}, "node": {"label": "node"}}
-POLICY = {"hold": "60s", "wait": "10s", "drain_within": "60s"}
+POLICY = {"hold": "60s", "wait": "5s", "drain_within": "60s"}
 MODULE = "node_not_ready"
 
 
