@@ -85,6 +85,7 @@ class Cluster:
         for page in self.pages(resource, namespace, selection(labels, fields)):
             for item in page.items:
                 yield self._parsed(resource, item)
+            del page  # or it would still be there while the next one is read
 
     def pages(self, resource: Resource[Any], namespace: str | None, query: Mapping[str, str]) -> Iterator[Page]:
         """The pages of a list, as of one moment; after an expired page, of a later one, without repeating objects."""
@@ -110,8 +111,9 @@ class Cluster:
             # Lists come in the order of their keys; when one was begun anew, its beginning was told already.
             fresh = [item for item in items if _key(item) > last] if restarts else items
             last = _key(items[-1]) if items else last
-            yield Page(fresh, str(meta.get("resourceVersion") or ""))
             token = str(meta.get("continue") or "")
+            yield Page(fresh, str(meta.get("resourceVersion") or ""))
+            del answer, items, fresh  # read, it is the caller's: two pages at a time would double what a sweep takes
             if not token:
                 return
 
