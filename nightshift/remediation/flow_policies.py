@@ -20,6 +20,7 @@ from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.memory_policy import PodMemoryPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
 
@@ -32,6 +33,7 @@ FlowPolicy = (
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
     | PodMemoryPolicy
+    | ReleaseRegressionPolicy
     | ReplicasPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
@@ -48,6 +50,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "pod-memory-exhaustion": PodMemoryPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
+            "release-regression": ReleaseRegressionPolicy,
         }
     )
 )

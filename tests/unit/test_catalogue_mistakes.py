@@ -327,7 +327,7 @@ MISTAKES = {
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
             "flows: certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
             "disk-space-reclaim, host-certificate-renewal, node-not-ready, pod-crash-loop, "
-            "pod-memory-exhaustion, "
+            "pod-memory-exhaustion, release-regression, "
             "volume-claim-pending."
         ),
     ),

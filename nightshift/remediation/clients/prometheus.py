@@ -87,6 +87,27 @@ def query(name: str, connection: HttpConnection, expression: str) -> list[Sample
     return _parsed(name, _Answer, _query(name, connection, expression)).data.result
 
 
+def query_range(
+    name: str, connection: HttpConnection, expression: str, start: float, end: float, step: int
+) -> list[tuple[float, float]]:
+    """Time and value of the one series that an expression gives, oldest first; nothing when it gives none, or several.
+
+    Args:
+        name: of the connection.
+        connection: to Prometheus.
+        expression: in PromQL.
+        start: Unix time.
+        end: Unix time.
+        step: seconds between two points.
+
+    Raises:
+        TargetUnreachableError, AuthenticationError, CommandFailedError: as :func:`query`.
+    """
+    asked = {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": str(step)}
+    found = _parsed(name, _Ranges, _checked(name, _request(name, connection, "POST", "query_range", **asked)))
+    return found.data.result[0].values if len(found.data.result) == 1 else []
+
+
 def read(
     name: str, connection: HttpConnection, series: str, *, window: float = 0
 ) -> list[tuple[dict[str, str], Reading, float]]:
@@ -149,7 +170,10 @@ def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _query(name: str, connection: HttpConnection, expression: str) -> httpx.Response:
-    response = _request(name, connection, "POST", "query", query=expression)
+    return _checked(name, _request(name, connection, "POST", "query", query=expression))
+
+
+def _checked(name: str, response: httpx.Response) -> httpx.Response:
     if response.status_code != 200 or len(response.content) > _MOST_BYTES:
         raise CommandFailedError(f"{name} refused a query with status {response.status_code}.")
     return response

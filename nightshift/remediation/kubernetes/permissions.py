@@ -121,6 +121,7 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "set_resources",
         "scale_workload",
     ),
+    "release-regression": ("rollout_undo", "block_deployments"),
     "volume-claim-pending": (),
     "database-volume-reclaim": ("expand_claim",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),

@@ -21,6 +21,7 @@ FLOWS = (
     "nightshift.flows.node_not_ready",
     "nightshift.flows.pod_crash_loop",
     "nightshift.flows.pod_memory_exhaustion",
+    "nightshift.flows.release_regression",
     "nightshift.flows.undo_changes",
     "nightshift.flows.volume_claim_pending",
 )
