@@ -15,9 +15,10 @@ from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.errors import NotMeasuredError
 from nightshift.remediation.kubernetes.regression import began_at
 from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy
+from nightshift.remediation.text import printable
 
-_POINTS = 360
-"""Of the time that is looked back over."""
+_POINTS = 2000
+"""Of the time that is looked back over: every four seconds of two hours."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def measure_requests(service: Service, policy: ReleaseRegressionPolicy) -> tuple
     found = query(service.prometheus, service.connection, expression(service, policy))
     values = [sample.value for sample in found if math.isfinite(sample.value[1])]
     if len(values) != 1:
-        raise NotMeasuredError(f"{service.prometheus} counted no requests to {service.name} of late.")
+        raise NotMeasuredError(f"{service.prometheus} counted no requests to {printable(service.name, 100)} of late.")
     at, value = values[0]
     return value, at
 
