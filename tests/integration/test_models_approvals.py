@@ -177,7 +177,7 @@ def _with(state: State, number: int, asked: Asked) -> State:
 
 
 def test_approvals_are_as_if_everything_happened_one_after_the_other_whatever_the_clock_says(database_url: str) -> None:
-    clock = MovedClock(database_url)
+    clock = MovedClock(database_url, stands_at=1_800_000_000)
     ledger = Ledger.connect(database_url, pool_size=6)
     run_state_machine_as_test(lambda: Approvals(ledger, clock), settings=PROFILE)  # type: ignore[no-untyped-call]
     ledger.close()
