@@ -63,9 +63,10 @@ def server_environment(home: Path, database_url: str, port: int) -> dict[str, st
         # With Prefect's 5, a storm opens and closes connections all the time; each costs a login and four questions
         # about types.
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
-        # States of task runs are written together with those of other runs, at least twice a second.
+        # States of task runs are written together with those of other runs, at least every second. Prefect cuts the
+        # fraction off: with less than a second it would look again and again without any pause.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
         # Runs and their logs otherwise stay for ever; the ledger keeps what must be kept.

@@ -17,7 +17,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from nightshift.running.prefect_server import LONGEST_CALL_SECONDS, client_environment
+from nightshift.running.prefect_server import LONGEST_CALL_SECONDS, client_environment, server_environment
 
 _URL = "http://127.0.0.1:9/api"
 _SETTINGS = (PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, PREFECT_CLIENT_RETRY_JITTER_FACTOR)
@@ -72,3 +72,12 @@ def test_a_server_has_most_of_a_minute_to_come_back(client: SyncPrefectClient, n
         client.read_flow_run(uuid4())
 
     assert 40 < network.seconds < 80
+
+
+def test_no_service_of_the_server_works_without_a_pause() -> None:
+    given = server_environment(Path("/nowhere"), "postgresql://127.0.0.1/prefect", 4200)
+
+    # Prefect cuts the fraction off (task_run_recorder.py), and with no second at all it never sleeps.
+    intervals = [value for name, value in given.items() if name.endswith("_INTERVAL")]
+    assert intervals
+    assert all(int(value or 0) >= 1 for value in intervals)
