@@ -140,7 +140,7 @@ class Budgets(RuleBasedStateMachine):
 
 
 def test_budgets_are_as_if_everything_happened_one_after_the_other_whatever_the_clock_says(database_url: str) -> None:
-    clock = MovedClock(database_url, stands_at=1_800_000_000)
+    clock = MovedClock(database_url)
     ledger = Ledger.connect(database_url, pool_size=6)
     run_state_machine_as_test(lambda: Budgets(ledger, clock), settings=PROFILE)  # type: ignore[no-untyped-call]
     ledger.close()
