@@ -96,24 +96,28 @@ class Budgets(RuleBasedStateMachine):
         """By the server's clock never too much, however it was set; and in truth never, unless it was set forward."""
         for number, last in enumerate(self.state):
             by_clock = [one for one in self.state[: number + 1] if one.stamp > last.stamp - WITHIN]
-            assert self._fits(by_clock)
+            assert self._fits(by_clock, last)
             since = max(self.real[number] - WITHIN, self.last_forward_jump)
             in_truth = [one for one, at in zip(self.state[: number + 1], self.real, strict=False) if at > since]
-            assert self._fits(in_truth)
+            assert self._fits(in_truth, last)
 
-    def _fits(self, uses: list[Intent]) -> bool:
-        per_target = all(sum(one.place == place for one in uses) <= self.most["target"] for place in range(len(PLACES)))
-        systems = [PLACES[one.place][0] for one in uses]
-        per_system = all(systems.count(system) <= self.most["system"] for system in set(systems))
-        return per_target and per_system and len(uses) <= self.most["overall"]
+    def _fits(self, uses: list[Intent], last: Intent) -> bool:
+        """Whether these, the last one included, fit in the budgets that count the last one."""
+        system = PLACES[last.place][0]
+        counted = {
+            "target": sum(one.place == last.place for one in uses),
+            "system": sum(PLACES[one.place][0] == system for one in uses),
+            "overall": len(uses),
+        }
+        return all(number <= self.most[per] for per, number in counted.items())
 
     def _apply(self, state: State, operation: Operation) -> Iterator[tuple[State, bool]]:
         now = self.clock.seconds
         it = Intent(operation.place, operation.run, now)
         here = [one for one in state if one.place == it.place]
         cooling = any(one.run != it.run and one.stamp > now - self.cooldown for one in here)
-        allowed = self._fits([*(one for one in state if one.stamp > now - WITHIN), it]) and not cooling
-        # What was too much before the clock was set back stays too much; one more makes it no better.
+        allowed = self._fits([*(one for one in state if one.stamp > now - WITHIN), it], it) and not cooling
+        # What was too much before the clock was set back stays too much, for the budgets that count it.
         yield ((*state, it), True) if allowed else (state, False)
 
     def _really(self, operation: Operation) -> bool:
