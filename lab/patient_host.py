@@ -185,7 +185,7 @@ class PatientHost:
         try:
             self._prepare()
             self._start()
-        except BaseException:
+        except BaseException:  # whoever interrupts the start leaves no host behind
             self.stop()
             raise
         return self

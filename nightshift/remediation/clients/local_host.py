@@ -130,7 +130,7 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, program: str, unti
     except (TimeoutError, subprocess.TimeoutExpired):
         _kill_group(process)
         return None
-    except BaseException:
+    except BaseException:  # whoever stops waiting leaves no command at work
         _kill_group(process)
         raise
     return Completed(status, read, complained)

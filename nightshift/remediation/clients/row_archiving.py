@@ -304,7 +304,7 @@ def _transaction(session: Session, server: str) -> Iterator[None]:
     session.execute("begin isolation level repeatable read")
     try:
         yield
-    except BaseException:
+    except BaseException:  # also of a cancelled run: no transaction stays open with its locks
         with suppress(psycopg.Error):
             session.execute("rollback")
         raise

@@ -87,7 +87,7 @@ class Copy:
                 _look_alike(copy, like)
             os.rename(self._part, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             os.fsync(self._directory)
-        except BaseException:
+        except BaseException:  # also of a signal: half a copy would take the space that is missing
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._part, dir_fd=self._directory)
             raise

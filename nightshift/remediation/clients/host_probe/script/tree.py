@@ -81,7 +81,7 @@ class OpenedFile:
             self.descriptor = os.open(
                 self.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.directory
             )
-        except BaseException as error:
+        except BaseException as error:  # also of a signal: the descriptor must not stay open
             os.close(self.directory)
             if isinstance(error, OSError):
                 raise _why_not(error, self.path) from None
