@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 import nightshift.tasks.registered  # noqa: F401 - registers the action kinds
+from lab import preloaded
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.trading_database import OLD, TradingDatabase
@@ -91,16 +90,13 @@ def archived(
 RUNBOOKS, CONNECTIONS = "runbooks:\n" + RUNBOOK, "connections:\n" + CONNECTION
 
 
-def work(prefect: PrefectServer, incident: int, tmp_path: Path, attempt: int = 1, **environment: str) -> Any:
-    """What the worker does with the incident."""
-    return subprocess.run(
-        [sys.executable, "-c", _RUN, str(incident), str(attempt)],
-        env={**os.environ, "PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def work(
+    prefect: PrefectServer, incident: int, tmp_path: Path, attempt: int = 1, **environment: str
+) -> tuple[int, str]:
+    """What the worker does with the incident: its exit code, and what it said."""
+    servers = {"PREFECT_API_URL": prefect.url, "PREFECT_HOME": str(tmp_path / "prefect")}
+    everything = {**os.environ, **servers, **environment}
+    return preloaded.run(_RUN, str(incident), str(attempt), environment=everything, seconds=120)
 
 
 @pytest.mark.parametrize("point", [None, "after_intent"])
@@ -123,14 +119,14 @@ def test_archived_rows_are_put_back_once_whatever_is_killed_meanwhile(
     assert f"Incident {undoing} is in progress on the same target" in again.err
 
     if point is None:
-        done = work(prefect, undoing, tmp_path)
+        _, done = work(prefect, undoing, tmp_path)
     else:
-        killed = work(prefect, undoing, tmp_path, NIGHTSHIFT_FAULT=f"{point}:{tmp_path / 'died'}", **SHORT)
-        assert killed.returncode == -9, killed.stderr
+        code, killed = work(prefect, undoing, tmp_path, NIGHTSHIFT_FAULT=f"{point}:{tmp_path / 'died'}", **SHORT)
+        assert code == -9, killed
         ledger_forgets_the_dead_run(ledger)
-        done = work(prefect, undoing, tmp_path, attempt=2)
+        _, done = work(prefect, undoing, tmp_path, attempt=2)
 
-    assert "outcome: Resolved" in done.stdout, done.stdout + done.stderr + report_of(ledger, undoing)
+    assert "outcome: Resolved" in done, done + report_of(ledger, undoing)
     assert sum(trading_database.rows().values()) == OLD + 20
     assert "Taken back: Insert" in report_of(ledger, undoing)
     assert f"asked to take back 1 action, in incident {undoing}" in report_of(ledger, archived)

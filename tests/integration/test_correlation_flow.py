@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import preloaded
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.catalogue import Catalogue
@@ -106,10 +106,7 @@ class Shop:
             pass
 
     def start(self, folder: Path, incident: int, attempt: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _RUN, str(folder), str(incident), str(attempt)]
-        return subprocess.Popen(
-            command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return preloaded.start(_RUN, str(folder), str(incident), str(attempt), environment=self._environment)
 
 
 def state_of(run: subprocess.Popen[str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import preloaded
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.trading_database import TradingDatabase
@@ -100,11 +99,9 @@ def run(database: TradingDatabase, prefect: PrefectServer, ledger_url: str, fold
         "PREFECT_API_URL": prefect.url,
         "PREFECT_HOME": str(folder / "prefect"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.rpartition("outcome: ")[2].strip()
+    code, said = preloaded.run(_RUN, environment=environment, seconds=120)
+    assert code == 0, said
+    return said.rpartition("outcome: ")[2].strip()
 
 
 def test_rows_at_the_end_of_the_table_relieve_the_volume(

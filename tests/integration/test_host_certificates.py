@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab import preloaded
 from lab.acme import PebbleServer
 from lab.patient_host import PatientHost
 from lab.ports import free_port
@@ -50,7 +49,6 @@ ExecStart=/usr/sbin/nginx -c /etc/web.conf
 ExecReload=/usr/sbin/nginx -c /etc/web.conf -s reload
 """
 _RUN = """
-import sys
 from nightshift.flows.host_certificate_renewal import host_certificate_renewal
 state = host_certificate_renewal("shop", sys.argv[1], return_state=True)
 print("outcome:", state.name)
@@ -191,10 +189,9 @@ def run(web: Web, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:
         "PREFECT_API_URL": prefect.url,
         "PREFECT_HOME": str(folder / "prefect"),
     }
-    command = [sys.executable, "-c", _RUN, TARGET]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.rpartition("outcome: ")[2].strip()
+    code, said = preloaded.run(_RUN, TARGET, environment=environment, seconds=180)
+    assert code == 0, said
+    return said.rpartition("outcome: ")[2].strip()
 
 
 def soon() -> float:

@@ -260,8 +260,8 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def become(request: Request) -> None:
-    """Be, in a fork, the engine of the run: as ``python -m prefect.engine`` with this environment would."""
+def take_over(request: Request) -> None:
+    """Have, in a fork, the environment, folder, signals and outputs of the launcher."""
     end_with_parent()
     for number in PASSED_ON:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -272,6 +272,11 @@ def become(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     random.seed()
+
+
+def become(request: Request) -> None:
+    """Be, in a fork, the engine of the run: as ``python -m prefect.engine`` with this environment would."""
+    take_over(request)
     sys.argv = [ENGINE]
     setproctitle.setproctitle(f"{TITLE} {request.environment.get('PREFECT__FLOW_RUN_ID', '')}")
     warnings.filterwarnings("ignore", "'prefect.engine' found in sys.modules", RuntimeWarning)

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from lab import preloaded
 from lab.prefect_server import PrefectServer
 from nightshift.remediation.kubernetes.permissions import needs_of_flows
 from nightshift.remediation.kubernetes.roles import rules
@@ -160,10 +160,7 @@ class Runs:
         return {"type": "kubernetes", "timeout": 5, **named, **place}
 
     def start(self, module: str, target: str, incident: int = 0, attempt: int = 1) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _RUN, module, target, str(incident), str(attempt)]
-        return subprocess.Popen(
-            command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return preloaded.start(_RUN, module, target, str(incident), str(attempt), environment=self._environment)
 
 
 def outcome_of(run: subprocess.Popen[str]) -> str:

@@ -156,7 +156,7 @@ def test_a_run_killed_in_the_middle_of_a_drain_is_followed_by_one_that_evicts_on
     # The budget lets the second pod go only 5 seconds after the first.
     lab.wait_until(lambda: len(lab.on("n1")) == 1, seconds=60)
     first.kill()
-    first.wait()
+    first.communicate()  # until it has let go of its output, too
     forget_the_dead_run(ledger)
     second = runs.start(MODULE, TARGET, 1, 2)
     lab.wait_until(lambda: lab.on("n1") == [] or second.poll() is not None, seconds=60)
