@@ -49,6 +49,7 @@ ExecStart=/usr/sbin/nginx -c /etc/web.conf
 ExecReload=/usr/sbin/nginx -c /etc/web.conf -s reload
 """
 _RUN = """
+import sys
 from nightshift.flows.host_certificate_renewal import host_certificate_renewal
 state = host_certificate_renewal("shop", sys.argv[1], return_state=True)
 print("outcome:", state.name)
