@@ -13,7 +13,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,7 @@ set -e
 ip link set lo up
 exec dockerd --config-file "$1/daemon.json" --data-root "$2" --exec-root "$1/exec" --pidfile "$1/pid" \
   --host "unix://$1/docker.sock" --exec-opt native.cgroupdriver=cgroupfs --bridge=none --iptables=false \
-  --ip-forward=false --ip-masq=false --userland-proxy=false --log-level=error
+  --ip-forward=false --ip-masq=false --userland-proxy=false --log-level=error $3
 """
 
 
@@ -33,9 +33,11 @@ class DockerEngine:
 
     Args:
         data_root: an empty folder for images and containers; None: a temporary one.
+        tcp: more of its command line, to listen on a port of this machine's own loopback interface.
     """
 
-    def __init__(self, data_root: Path | None = None) -> None:
+    def __init__(self, data_root: Path | None = None, tcp: Sequence[str] = ()) -> None:
+        self._tcp = " ".join(tcp)
         self.folder = Path(tempfile.mkdtemp(prefix="nightshift-docker-"))
         self.data_root = data_root or self.folder / "data"
         self._dockerd: subprocess.Popen[bytes] | None = None
@@ -47,10 +49,11 @@ class DockerEngine:
 
     def __enter__(self) -> Self:
         (self.folder / "daemon.json").write_text("{}")
-        command = ["unshare", "--mount", "--net", "sh", "-c", _NAMESPACE, "dockerd", str(self.folder)]
+        apart = ["unshare", "--mount", *(() if self._tcp else ("--net",))]
+        command = [*apart, "sh", "-c", _NAMESPACE, "dockerd", str(self.folder)]
         with (self.folder / "log").open("wb") as log:
             self._dockerd = subprocess.Popen(
-                [*command, str(self.data_root)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, str(self.data_root), self._tcp], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         until = time.monotonic() + _READY_SECONDS
         while self._docker("version").returncode != 0:

@@ -141,7 +141,12 @@ class SeverityOverride(Value):
     severity: Severity
 
 
-CONNECTED_KINDS = {"host": ("ssh", "local"), "database": ("postgres",), "cluster": ("kubernetes",)}
+CONNECTED_KINDS = {
+    "host": ("ssh", "local"),
+    "database": ("postgres",),
+    "cluster": ("kubernetes",),
+    "compose": ("docker",),
+}
 """Target kinds whose names are connections, with the types of connection they may be."""
 FILESYSTEM = "filesystem"
 

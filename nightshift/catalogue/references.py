@@ -76,6 +76,8 @@ class References:
         yield from self._limits()
         yield from self._fleets()
         yield from self._instances()
+        for name, connection in system.connections.items():
+            yield from self._policy(("connections", name), connection)
         for name, runbook in system.runbooks.items():
             yield from self._runbook(("runbooks", name), runbook)
 

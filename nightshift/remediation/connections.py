@@ -19,6 +19,18 @@ from nightshift.remediation.kubernetes.names import Namespace
 from nightshift.remediation.models import Value
 
 
+class NamespaceOfCluster:
+    """Marks a field of a policy that names a namespace; the catalogue checks that a connection to a cluster has it."""
+
+
+@dataclass(frozen=True)
+class ConnectionOf:
+    """Marks a field of a policy that names a connection of its system; the catalogue checks that it is there."""
+
+    type: str
+    """The connection's ``type``, e.g. ``postgres``."""
+
+
 class SecretReference(Value):
     """Where a secret is kept; exactly one place."""
 
@@ -141,20 +153,48 @@ class KubernetesConnection(Value):
         return tuple(dict.fromkeys((self.namespace, *self.namespaces)))
 
 
+class DockerTls(Value):
+    """How a Docker engine and we know each other over TCP; all files are PEM."""
+
+    ca: Path
+    """The authority that the engine's certificate must come from."""
+    certificate: Path
+    """Ours."""
+    key: Path
+    """The private key of ours."""
+
+
+class DockerConnection(Value):
+    """One project of Docker Compose on an engine: over its unix socket, over SSH, or over TCP with TLS."""
+
+    type: Literal["docker"]
+    project: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    """Name of the Compose project. No container of another one is looked at or changed."""
+    url: Annotated[str, Field(pattern=r"^(unix:///[^\s?#]+|tcp://[A-Za-z0-9.\[\]:-]+:\d{1,5})$")] = (
+        "unix:///var/run/docker.sock"
+    )
+    """``unix:///path`` or ``tcp://host:2376``."""
+    host: Annotated[str | None, ConnectionOf("ssh")] = None
+    """Name of the connection to the host whose socket it is; null: the socket is on the worker's machine."""
+    tls: DockerTls | None = None
+    """For TCP, always: who reaches an engine is root on its host."""
+    timeout: Seconds = Field(default=10, gt=0)
+    """For one request."""
+    instances: tuple[str, ...] = ()
+    """Values of an alert's label that mean this project, exactly."""
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> DockerConnection:
+        over_tcp = self.url.startswith("tcp:")
+        if over_tcp != (self.tls is not None):
+            raise ValueError("tcp:// needs tls (ca, certificate, key), and only tcp:// takes it")
+        if over_tcp and self.host is not None:
+            raise ValueError("write host for a unix socket behind SSH, or a tcp:// url, not both")
+        return self
+
+
 HostConnection = Annotated[SshConnection | LocalConnection, Field(discriminator="type")]
 Connection = Annotated[
-    SshConnection | LocalConnection | PostgresConnection | HttpConnection | KubernetesConnection,
+    SshConnection | LocalConnection | PostgresConnection | HttpConnection | KubernetesConnection | DockerConnection,
     Field(discriminator="type"),
 ]
-
-
-class NamespaceOfCluster:
-    """Marks a field of a policy that names a namespace; the catalogue checks that a connection to a cluster has it."""
-
-
-@dataclass(frozen=True)
-class ConnectionOf:
-    """Marks a field of a policy that names a connection of its system; the catalogue checks that it is there."""
-
-    type: str
-    """The connection's ``type``, e.g. ``postgres``."""

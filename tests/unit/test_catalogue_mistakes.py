@@ -108,7 +108,7 @@ MISTAKES = {
     "connection without a type": (
         "cluster: { type: kubernetes, ",
         "cluster: { ",
-        "32:3: connections.cluster: 'type' is missing. Write one of ssh, local, postgres, http, kubernetes.",
+        "32:3: connections.cluster: 'type' is missing. Write one of ssh, local, postgres, http, kubernetes, docker.",
     ),
     "unknown kind of volume": (
         "volume: database",

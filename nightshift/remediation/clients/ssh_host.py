@@ -60,15 +60,22 @@ logging.getLogger(_LOG).setLevel(logging.CRITICAL)
 @contextmanager
 def open_ssh_host(name: str, connection: SshConnection) -> Iterator[SshHost]:
     """The host, connected as long as the context; the errors are those of ``open_host``."""
+    with open_ssh_client(name, connection) as client:
+        host = SshHost(name, client, connection)
+        if connection.become:
+            _require_root(host, connection)
+        yield host
+
+
+@contextmanager
+def open_ssh_client(name: str, connection: SshConnection) -> Iterator[paramiko.SSHClient]:
+    """The bare connection, for what speaks another protocol through it; the errors are those of ``open_host``."""
     client = paramiko.SSHClient()
     client.set_log_channel(_LOG)
     try:
         _trust(client, connection)
         _connect(client, name, connection)
-        host = SshHost(name, client, connection)
-        if connection.become:
-            _require_root(host, connection)
-        yield host
+        yield client
     finally:
         client.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx
 
@@ -11,6 +11,7 @@ from nightshift.catalogue import Channel, System
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.connections import (
     Connection,
+    DockerConnection,
     HostConnection,
     HttpConnection,
     KubernetesConnection,
@@ -22,6 +23,7 @@ from nightshift.remediation.connections import (
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Severity
 from nightshift.running.doctor.clusters import look_at_cluster
+from nightshift.running.doctor.engines import look_at_engine
 from nightshift.running.doctor.finding import Seen, error, in_words, ok, warning
 
 _OLDEST_PYTHON = (3, 6)
@@ -29,13 +31,13 @@ _COMMAND_SECONDS = 10.0
 _PYTHON = "import json, os, sys; print(json.dumps([sys.version_info[0], sys.version_info[1], os.geteuid()]))"
 
 
-def look_at(name: str, connection: Connection) -> Iterator[Seen]:
+def look_at(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
     """Whether it can be used as the catalogue says.
 
     Raises:
         NightshiftError: it cannot, with the remedy.
     """
-    match connection:
+    match connection := connections[name]:
         case SshConnection() | LocalConnection():
             return _look_at_host(name, connection)
         case PostgresConnection():
@@ -44,6 +46,8 @@ def look_at(name: str, connection: Connection) -> Iterator[Seen]:
             return _look_at_http(connection)
         case KubernetesConnection():
             return look_at_cluster(name, connection)
+        case DockerConnection():
+            return look_at_engine(name, connections)
 
 
 def _look_at_host(name: str, connection: HostConnection) -> Iterator[Seen]:

@@ -81,7 +81,7 @@ def _of_installation(settings: Settings, catalogue: Catalogue | None) -> Iterato
 def _of_system(system: System) -> Iterator[Check]:
     for name, connection in sorted(system.connections.items()):
         wait = getattr(connection, "connect_timeout", 0) + getattr(connection, "timeout", 0)
-        look = partial(connections.look_at, name, connection)
+        look = partial(connections.look_at, name, system.connections)
         yield Check(f"connection {name}", look, system.id, 30 + 3 * wait, _mend(name, system))
         if isinstance(connection, KubernetesConnection) and clusters.works_on_a_cluster(system):
             look = partial(clusters.look_at_permissions, system, name, connection)

@@ -38,6 +38,7 @@ IMPORTED_LATE = (
 )
 """Modules that Prefect and others import only while a flow runs."""
 CLIENTS = {
+    "docker": ("nightshift.remediation.clients.docker.engine",),
     "kubernetes": ("kubernetes.client", "kubernetes.config"),
     "ssh": ("nightshift.remediation.clients.ssh_host",),
 }

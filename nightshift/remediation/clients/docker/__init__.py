@@ -1,0 +1,1 @@
+"""A Docker engine, limited to one project of Docker Compose."""
