@@ -18,6 +18,7 @@ from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
 from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
+from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy, PodLoadPolicy
 from nightshift.remediation.kubernetes.memory_policy import PodMemoryPolicy
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
@@ -35,6 +36,8 @@ FlowPolicy = (
     | PodMemoryPolicy
     | ReleaseRegressionPolicy
     | ReplicasPolicy
+    | NodeLoadPolicy
+    | PodLoadPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -51,6 +54,8 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
             "release-regression": ReleaseRegressionPolicy,
+            "pod-saturation": PodLoadPolicy,
+            "node-saturation": NodeLoadPolicy,
         }
     )
 )

@@ -326,8 +326,8 @@ MISTAKES = {
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
             "flows: certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
-            "disk-space-reclaim, host-certificate-renewal, node-not-ready, pod-crash-loop, "
-            "pod-memory-exhaustion, release-regression, "
+            "disk-space-reclaim, host-certificate-renewal, node-not-ready, node-saturation, pod-crash-loop, "
+            "pod-memory-exhaustion, pod-saturation, release-regression, "
             "volume-claim-pending."
         ),
     ),

@@ -84,6 +84,10 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("octollm", "DeploymentReplicasMismatch"),
         ("octollm", "CertificateExpiringInSevenDays"),
         ("octollm", "PersistentVolumeClaimPending"),
+        ("cryptofunk", "HighCPUUsage"),
+        ("cryptofunk", "HighMemoryUsage"),
+        ("octollm", "HighNodeCPUUsage"),
+        ("octollm", "HighNodeMemoryUsage"),
     }
 
 

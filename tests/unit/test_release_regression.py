@@ -13,11 +13,11 @@ from pydantic import HttpUrl, ValidationError
 from nightshift.remediation.clients.request_quality import Service, expression
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.kubernetes.arguments import BlockDeployments, RolloutUndo
+from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.regression import (
     NOTHING_TO_DO,
     RegressionDiagnosis,
-    RequestSample,
     began_at,
     judge_requests,
     plan_release_regression,
@@ -112,8 +112,8 @@ def test_trouble_that_was_always_there_began_nobody_knows_when() -> None:
     assert began_at([(0, 50.0), (10, 50.0)], 10, STEP) is None
 
 
-def looks(*values: float | None) -> list[RequestSample]:
-    return [RequestSample(at=STEP * at, value=value, unknown="no scrape") for at, value in enumerate(values)]
+def looks(*values: float | None) -> list[LevelSample]:
+    return [LevelSample(at=STEP * at, value=value, unknown="no scrape") for at, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def looks(*values: float | None) -> list[RequestSample]:
     ],
 )
 def test_only_a_value_within_its_limit_for_the_whole_time_is_success(
-    samples: list[RequestSample], healthy: bool, inconclusive: bool
+    samples: list[LevelSample], healthy: bool, inconclusive: bool
 ) -> None:
     verdict = judge_requests(samples, policy())
 

@@ -122,6 +122,8 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "scale_workload",
     ),
     "release-regression": ("rollout_undo", "block_deployments"),
+    "node-saturation": ("rollout_restart", "scale_workload"),
+    "pod-saturation": ("rollout_restart", "set_resources", "scale_workload"),
     "volume-claim-pending": (),
     "database-volume-reclaim": ("expand_claim",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.changes import Changes
+from nightshift.remediation.kubernetes.levels import LevelSample, judge_level
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy, Slow
 from nightshift.remediation.kubernetes.revisions import released_at
@@ -41,18 +42,6 @@ class RegressionDiagnosis:
     def workload(self) -> Workload:
         """The Deployment that answers."""
         return self.release.workload
-
-
-@dataclass(frozen=True, kw_only=True)
-class RequestSample:
-    """One look after the repair."""
-
-    at: float
-    """Seconds of a clock that only goes forward."""
-    value: float | None
-    """None: it could not be measured."""
-    unknown: str = ""
-    """Why not."""
 
 
 def began_at(points: Sequence[tuple[float, float]], at_most: float, step: float) -> datetime | None:
@@ -120,29 +109,9 @@ def findings_of(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy)
     )
 
 
-def judge_requests(samples: Sequence[RequestSample], policy: ReleaseRegressionPolicy) -> Verdict:
+def judge_requests(samples: Sequence[LevelSample], policy: ReleaseRegressionPolicy) -> Verdict:
     """Healthy when, for ``hold``, every look measured a value within the limit."""
-    last = samples[-1] if samples else RequestSample(at=0, value=None, unknown="Nobody looked after the repair.")
-    if last.value is None:
-        return Verdict(healthy=False, inconclusive=True, reason=f"It cannot be told whether it helped: {last.unknown}")
-    held, said = held_for(samples, policy.measure.at_most), policy.measure.shown(last.value)
-    finding = Finding(title=said, troubling=last.value > policy.measure.at_most)
-    if last.value > policy.measure.at_most:
-        return Verdict(healthy=False, reason=f"{said}, still above the limit.", findings=(finding,))
-    if held < policy.hold:
-        short = f"{said}, for {format_duration(held)} only, of {format_duration(policy.hold)} to be watched."
-        return Verdict(healthy=False, inconclusive=True, reason=short, findings=(finding,))
-    return Verdict(healthy=True, reason=f"{said}, for {format_duration(held)}.", findings=(finding,))
-
-
-def held_for(samples: Sequence[RequestSample], at_most: float) -> float:
-    """Seconds for which every look, the last one included, was within the limit; an unknown one is not."""
-    since = samples[-1].at
-    for sample in reversed(samples):
-        if sample.value is None or sample.value > at_most:
-            break
-        since = sample.at
-    return samples[-1].at - since
+    return judge_level(samples, policy.measure.at_most, policy.hold, policy.measure.shown)
 
 
 def _after_release(diagnosis: RegressionDiagnosis) -> float:

@@ -43,6 +43,8 @@ class SaturationPolicy(Value):
     """It is scaled out up to so many pods; 0: never."""
     leak_watch: Annotated[Seconds, Field(ge=600, le=7 * 86400)] = 2 * 3600
     """Growth over at least so long is called steady."""
+    throttled_percent: Percent = 25
+    """A container that is held back at its CPU limit in this share of its periods is at its limit, too."""
     restart_leaking: bool = False
     """Restart what grows steadily, after its heap profile was taken."""
 
@@ -72,6 +74,8 @@ class Saturated:
     nodes_full: bool = False
     """Whether every node is short of it."""
     kills_last_hour: int = 0
+    throttled_percent: float | None = None
+    """Share of its periods in which it was held back at its CPU limit; None: not measured."""
 
     @property
     def grows_steadily_for(self) -> float:
@@ -84,6 +88,11 @@ class Saturated:
         rising = all(low < high for low, high in pairwise(lows))
         return self.uses[-1].at - self.uses[0].at if rising else 0.0
 
+    @property
+    def held_back(self) -> str:
+        """How often it was held back at its CPU limit, in words; empty: never, or that is not known."""
+        return f" It was held back in {self.throttled_percent:.0f} % of its periods." if self.throttled_percent else ""
+
 
 def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, changes: Changes) -> None:
     """A leak is restarted and reported; a spike at the limit gets a larger one; a full node gets neither."""
@@ -92,12 +101,12 @@ def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, ch
         return
     grows = seen.grows_steadily_for
     if grows >= policy.leak_watch:
-        _leak(target, seen, policy, grows, changes)
+        relieve_leak(target, seen, policy, grows, changes)
         return
     if seen.nodes_full:
         reason = "its nodes are full: a larger limit would take from others"
         changes.refusals.append(Refusal(what=f"Raising limits of {name}", reason=reason, lifted_by="a larger node"))
-        _scale_out(target, seen, policy, "Its nodes are short of memory.", changes)
+        scale_out(target, seen, policy, "Its nodes are short of memory.", changes)
         return
     what = f"Raising the memory limit of {name}"
     if policy.memory is None or limit is None:
@@ -113,7 +122,7 @@ def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, ch
     if wanted is None or (seen.left_on_node is not None and seen.left_on_node < wanted - limit):
         reason = f"the ceiling is {format_bytes(policy.memory.ceiling)}" if wanted is None else "its node has no room"
         changes.refusals.append(Refusal(what=what, reason=reason, lifted_by="a higher ceiling, or a larger node"))
-        _scale_out(target, seen, policy, "It is at its memory limit.", changes)
+        scale_out(target, seen, policy, "It is at its memory limit.", changes)
         return
     reason = f"It used {format_bytes(seen.uses[-1].amount)} of {format_bytes(limit)}."
     action, fields = raise_memory(target, seen.workload, seen.container, wanted, reason)
@@ -123,9 +132,10 @@ def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, ch
 def relieve_cpu(target: Target, seen: Saturated, policy: SaturationPolicy, changes: Changes) -> None:
     """A pod at its limit gets a larger one where its node has room, else more pods share the work."""
     limit = seen.container.limits.cpu_millicores
-    if not _is_high(seen, limit, policy) or limit is None:
+    held_back = (seen.throttled_percent or 0) >= policy.throttled_percent
+    if limit is None or not seen.uses or not (held_back or _is_high(seen, limit, policy)):
         return
-    used = f"It used {seen.uses[-1].amount} of {limit} millicores."
+    used = f"It used {seen.uses[-1].amount} of {limit} millicores.{seen.held_back}"
     wanted = raised(limit, policy.cpu_factor, policy.cpu_ceiling_millicores, 50)
     room = seen.left_on_node is None or (wanted is not None and seen.left_on_node >= wanted - limit)
     if wanted is not None and room and not seen.nodes_full:
@@ -137,7 +147,7 @@ def relieve_cpu(target: Target, seen: Saturated, policy: SaturationPolicy, chang
             Proposal(title="Add nodes to the pool", reason="Every node is short of CPU: more pods would only wait.")
         )
         return
-    _scale_out(target, seen, policy, used, changes)
+    scale_out(target, seen, policy, used, changes)
 
 
 def _is_high(seen: Saturated, limit: int | None, policy: SaturationPolicy) -> bool:
@@ -146,13 +156,13 @@ def _is_high(seen: Saturated, limit: int | None, policy: SaturationPolicy) -> bo
     return limit is None or seen.uses[-1].amount > limit * policy.high_percent / 100
 
 
-def _leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: float, changes: Changes) -> None:
+def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: float, changes: Changes) -> bool:
+    """A restart where the policy allows it, and a heap profile in any case; True when it is restarted."""
     workload, name = seen.workload, printable(seen.workload.name, 100)
     changes.proposals.append(_profile(seen))
     reason = f"Its memory grows steadily for {format_duration(grows)}; a restart gives time to find the leak."
     if policy.restart_leaking and workload.kind is WorkloadKind.DEPLOYMENT:
-        changes.change(restart(target, workload, reason), workload, (RESTARTED_AT,))
-        return
+        return changes.change(restart(target, workload, reason), workload, (RESTARTED_AT,))
     stateful = workload.kind is not WorkloadKind.DEPLOYMENT
     changes.refusals.append(
         Refusal(
@@ -161,6 +171,7 @@ def _leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: floa
             lifted_by="a person" if stateful else "restart_leaking: true",
         )
     )
+    return False
 
 
 def _profile(seen: Saturated) -> Proposal:
@@ -168,18 +179,20 @@ def _profile(seen: Saturated) -> Proposal:
     return Proposal(title=f"Take a heap profile of {name}, and open a ticket with it", reason="It may leak.")
 
 
-def _scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason: str, changes: Changes) -> None:
-    """Half as many pods again, at least one, up to the most (kubernetes.scale_deployment)."""
+def scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason: str, changes: Changes) -> bool:
+    """Half as many pods again, at least one, up to the most (kubernetes.scale_deployment); True when it is done."""
     workload, now = seen.workload, seen.workload.replicas
     wanted = min(policy.most_replicas, now + max(1, math.ceil(now / 2)))
     what = f"Scaling out {printable(workload.name, 100)}"
     if workload.kind is not WorkloadKind.DEPLOYMENT:
-        changes.refusals.append(Refusal(what=what, reason="it keeps state", lifted_by="a person"))
-        return
+        stateful = workload.kind is WorkloadKind.STATEFUL_SET
+        why = "it keeps state" if stateful else "it has one pod on every node: there are no more to have"
+        changes.refusals.append(Refusal(what=what, reason=why, lifted_by="a person"))
+        return False
     if now == 0 or wanted <= now:
         why = "somebody scaled it to nothing" if now == 0 else f"it has {now}, and may have {policy.most_replicas}"
         changes.refusals.append(Refusal(what=what, reason=why, lifted_by="most_replicas"))
-        return
+        return False
     arguments = ScaleWorkload(
         workload=workload.kind,
         namespace=workload.namespace,
@@ -204,4 +217,4 @@ def _scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason
         impact=impact_on(workload),
     )
     field = FieldChange(path="spec.replicas", before=str(now), after=str(wanted))
-    changes.change(action, workload, (field,), owner=owner_of_replicas(workload, seen.autoscalers))
+    return changes.change(action, workload, (field,), owner=owner_of_replicas(workload, seen.autoscalers))

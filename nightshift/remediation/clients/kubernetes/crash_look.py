@@ -43,11 +43,12 @@ def diagnose_pod(cluster: Cluster, namespace: str, name: str, policy: PodCrashLo
     Raises:
         NightshiftError: something could not be read; nothing is concluded from a part.
     """
-    pod = _pod(cluster, namespace, name)
+    pod = pod_or_its_successor(cluster, namespace, name)
     return None if pod is None else _diagnosis(cluster, pod, policy)
 
 
-def _pod(cluster: Cluster, namespace: str, name: str) -> Pod | None:
+def pod_or_its_successor(cluster: Cluster, namespace: str, name: str) -> Pod | None:
+    """The pod of this name, or one of the workload it was of, a crashing one first; None: there is neither."""
     try:
         return cluster.get(PODS, name, namespace)
     except ObjectNotFoundError:
@@ -58,7 +59,7 @@ def _pod(cluster: Cluster, namespace: str, name: str) -> Pod | None:
 
 def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashDiagnosis:
     now = datetime.now(UTC)
-    workload, node = workload_of(cluster, pod), _node(cluster, pod)
+    workload, node = workload_of(cluster, pod), node_of(cluster, pod)
     beside = list(cluster.list(PODS, fields={"spec.nodeName": pod.node})) if pod.node else []
     about = {"involvedObject.kind": "Pod", "involvedObject.name": pod.name}
     events = [event for event in cluster.list(EVENTS, pod.namespace, fields=about) if event.about_uid == pod.uid]
@@ -80,7 +81,8 @@ def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashD
     )
 
 
-def _node(cluster: Cluster, pod: Pod) -> Node | None:
+def node_of(cluster: Cluster, pod: Pod) -> Node | None:
+    """The node it runs on; None: none yet, or that node is gone."""
     try:
         return cluster.get(NODES, pod.node) if pod.node else None
     except ObjectNotFoundError:

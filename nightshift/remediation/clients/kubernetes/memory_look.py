@@ -44,12 +44,16 @@ def diagnose_memory(
     if crash is None:
         return None
     killed = killed_container(crash.pod)
-    uses = () if killed is None or prometheus is None else tuple(_uses(prometheus, crash.pod, killed.name, watch))
+    uses = (
+        ()
+        if killed is None or prometheus is None
+        else tuple(memory_over_time(prometheus, crash.pod, killed.name, watch))
+    )
     return MemoryDiagnosis(crash=crash, uses=uses, autoscalers=tuple(cluster.list(AUTOSCALERS, crash.pod.namespace)))
 
 
-def _uses(prometheus: Prometheus, pod: Pod, container: str, watch: float) -> Iterator[Use]:
-    """At even intervals, the oldest first; moments of which nothing is known are left out."""
+def memory_over_time(prometheus: Prometheus, pod: Pod, container: str, watch: float) -> Iterator[Use]:
+    """What a container used in so many seconds: at even intervals, the oldest first, unknown moments left out."""
     labels = {"namespace": pod.namespace, "pod": pod.name, "container": container}
     series, now = selector(_METRIC, labels), None
     for point in reversed(range(_POINTS)):
