@@ -6,9 +6,10 @@ Each is sown in the process of a run alone, by name. Product code knows nothing 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,20 +26,19 @@ from lab.ward.schedule import (
 )
 from nightshift.remediation import gate, undo_of_incident
 from nightshift.remediation.actions import ActionKind, ActionKinds, Connections, Effect, Observation
-from nightshift.remediation.budgets import Budget
+from nightshift.remediation.budgets import Use
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import CommandTimeoutError
 from nightshift.remediation.execution import ActionResult, Status
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.holding import Holding
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.budgets import Budgets
+from nightshift.remediation.ledger.guard_facts import GuardFacts, Stop
 from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.leases import Lease, Leases
-from nightshift.remediation.ledger.switches import Switches
-from nightshift.remediation.models import Action, Target
-from nightshift.remediation.permission import Permission
+from nightshift.remediation.models import Action, Mode, Target
+from nightshift.remediation.permission import Judgement, Permission
 from nightshift.remediation.settling import Settling
 from nightshift.remediation.undoing import undo_plan
 
@@ -177,15 +177,15 @@ def _anybody_records() -> None:
 @_bug("the intent is written after the act", _killed("after_act"))
 def _late_intent() -> None:
     intend, record = Gate._intend, Holding.record  # noqa: SLF001 - a bug sits inside
-    late: list[tuple[Any, ...]] = []
+    late: list[Callable[[], float]] = []
 
-    def wrong_intend(*arguments: Any) -> float:
-        late.append(arguments)
+    def wrong_intend(*arguments: Any, **alone: Any) -> float:
+        late.append(partial(intend, *arguments, **alone))
         return time.monotonic() + 60
 
     def wrong_record(self: Holding, *arguments: Any) -> None:
         if late:
-            intend(*late.pop())
+            late.pop()()
         record(self, *arguments)
 
     _patch(Gate, "_intend", wrong_intend)
@@ -196,8 +196,8 @@ def _late_intent() -> None:
 def _early_outcome() -> None:
     intend = Gate._intend  # noqa: SLF001 - a bug sits inside
 
-    def wrong(self: Gate, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> float:
-        good_until = intend(self, action, action_id, lease, kind)
+    def wrong(self: Gate, action: Action, action_id: UUID, *more: Any, **alone: Any) -> float:
+        good_until = intend(self, action, action_id, *more, **alone)
         self.ledger.journal.record(self._incident, Kind.DONE, {"title": action.title}, action_id=action_id)
         return good_until
 
@@ -222,7 +222,7 @@ def _unknown_is_not_done() -> None:
 
 @_bug("what an earlier attempt did is not remembered", _killed("after_outcome"))
 def _no_memory() -> None:
-    _patch(Journal, "outcome_of", lambda _self, _incident, _action: None)
+    _patch(Journal, "done", lambda _self, _incident: set())
 
 
 @_bug("the same step is another action in each attempt", _killed("after_outcome"))
@@ -277,29 +277,34 @@ def _no_precondition() -> None:
 
 @_bug("a stop is looked at once for each run", _paused("before_intent", Meanwhile.STOP))
 def _stop_remembered() -> None:
-    stopping, known = Switches.stopping, dict[str, str | None]()
+    facts, known = Permission.facts, dict[str, Stop | None]()
 
-    def wrong(self: Switches, connection: Connection, runbook: str, target: Target) -> str | None:
-        if target.key not in known:
-            known[target.key] = stopping(self, connection, runbook, target)
-        return known[target.key]
+    def wrong(self: Permission, connection: Connection, action: Action) -> GuardFacts:
+        now = facts(self, connection, action)
+        return replace(now, stop=known.setdefault(action.target.key, now.stop))
 
-    _patch(Switches, "stopping", wrong)
+    _patch(Permission, "facts", wrong)
 
 
 @_bug("the guards are not asked in the last moment", _paused("before_intent", Meanwhile.STOP))
 def _no_last_look() -> None:
-    _patch(Permission, "refusing_at_last", lambda _self, _connection, _action: None)
+    judge = Permission.judge
+    _patch(
+        Permission,
+        "judge_at_last",
+        lambda self, connection, action: replace(judge(self, connection, action), refused=None),
+    )
 
 
 @_bug("whether an approval is needed is not asked in the last moment", _paused("before_intent", Meanwhile.MODE))
 def _approval_remembered() -> None:
-    alone, known = Permission.alone, dict[str, bool]()
+    judge, known = Permission.judge, dict[str, Mode]()
 
-    def wrong(self: Permission, connection: Connection, action: Action) -> bool:
-        return known.setdefault(action.title, alone(self, connection, action))
+    def wrong(self: Permission, connection: Connection, action: Action) -> Judgement:
+        now = judge(self, connection, action)
+        return replace(now, mode=known.setdefault(action.title, now.mode))
 
-    _patch(Permission, "alone", wrong)
+    _patch(Permission, "judge", wrong)
 
 
 @_bug(
@@ -313,13 +318,13 @@ def _approval_remembered() -> None:
     ),
 )
 def _budget_too_early() -> None:
-    refusing = Budgets.refusing
-    known: dict[str, str | None] = {}
+    facts, known = Permission.facts, dict[str, tuple[tuple[Use, ...], ...]]()
 
-    def wrong(self: Budgets, connection: Connection, budgets: Sequence[Budget], action: Action) -> str | None:
-        return known.setdefault(action.title, refusing(self, connection, budgets, action))
+    def wrong(self: Permission, connection: Connection, action: Action) -> GuardFacts:
+        now = facts(self, connection, action)
+        return replace(now, uses=known.setdefault(action.title, now.uses))
 
-    _patch(Budgets, "refusing", wrong)
+    _patch(Permission, "facts", wrong)
 
 
 # --- taking back what did not help
@@ -357,19 +362,10 @@ def _undo_believed() -> None:
 
 @_bug("a stop is no stop for an undo", overtaken_while_undoing("before_approval", Meanwhile.STOP))
 def _unstoppable_undo() -> None:
-    stopping, undoing = Switches.stopping, list[bool]()
-    refusing, at_last = Permission.refusing, Permission.refusing_at_last
+    facts = Permission.facts
 
-    def wrong(self: Switches, connection: Connection, runbook: str, target: Target) -> str | None:
-        return None if undoing else stopping(self, connection, runbook, target)
+    def wrong(self: Permission, connection: Connection, action: Action) -> GuardFacts:
+        now = facts(self, connection, action)
+        return now if action.undoes is None else replace(now, stop=None)
 
-    def looked_at(ask: Callable[..., Any]) -> Callable[..., Any]:
-        def asked(self: Permission, connection: Connection, action: Action) -> Any:
-            undoing[:] = [True] * (action.undoes is not None)
-            return ask(self, connection, action)
-
-        return asked
-
-    _patch(Switches, "stopping", wrong)
-    _patch(Permission, "refusing", looked_at(refusing))
-    _patch(Permission, "refusing_at_last", looked_at(at_last))
+    _patch(Permission, "facts", wrong)

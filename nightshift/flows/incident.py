@@ -87,7 +87,7 @@ class Incident:
     @property
     def mode(self) -> Mode:
         """How much this runbook may do by itself at this moment; a dry run changes nothing."""
-        with self.ledger.engine.connect() as connection:
+        with self.ledger.reading() as connection:
             return self._gate.permission(self.target).mode(connection)
 
     @property

@@ -158,7 +158,7 @@ def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
 
 
 def _cause_of(ledger: Ledger, incident_id: int) -> int | None:
-    with ledger.engine.connect() as connection:
+    with ledger.reading() as connection:
         return ledger.causes.of(connection, incident_id)
 
 

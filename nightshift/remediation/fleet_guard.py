@@ -9,19 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection
 
 from nightshift.remediation.actions import Connections
 from nightshift.remediation.fleet import FleetOfSystem
 from nightshift.remediation.fleet_health import look_at
-from nightshift.remediation.fleet_rules import ASK, Doubt, Sight, Unknown, doubts, refusal
+from nightshift.remediation.fleet_rules import Doubt, Sight, Unknown, doubts, refusal
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.fleets import members_of
-from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.models import Action
-from nightshift.remediation.text import printable
 
 OLDEST_LOOK_SECONDS = 30.0
 """A health measured longer ago than this is not known any more."""
@@ -73,13 +71,12 @@ class FleetGuard:
                 return why
         return None
 
-    def doubts(self, connection: Connection, action: Action) -> list[Doubt]:
+    def doubts(self, connection: Connection, action: Action, now: datetime) -> list[Doubt]:
         """Why nothing is done by itself now: a storm or its cool-down, an upgrade, or a health that is not known."""
-        system = action.target.system
-        found = [Doubt(_announced(row), row.since) for row in self.ledger.maintenances.of(connection, system)]
+        found: list[Doubt] = []
         if not self.fleets:
             return found
-        now = connection.execute(select(NOW)).scalar_one()
+        system = action.target.system
         troubled = self.ledger.fleets.troubled(connection, system)
         conditions = self.ledger.fleets.conditions(connection, system)
         for fleet in self.fleets:
@@ -105,8 +102,3 @@ class FleetGuard:
 
 def _nothing(fleet: FleetOfSystem, why: str) -> Sight:
     return Sight(Unknown(why), False if fleet.rule.planned_upgrade is None else Unknown(why))
-
-
-def _announced(row: Row[Any]) -> str:
-    until = f"until {row.until:%Y-%m-%d %H:%M} UTC (maintenance {row.id})"
-    return f"{printable(row.author)} announced maintenance {until}: {printable(row.reason).rstrip('.')}. {ASK}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.leases import Held, Lease
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Refusal, Target, UndoWhen
-from nightshift.remediation.permission import Counting, Limits, Permission, Refused
+from nightshift.remediation.permission import Counting, Judgement, Limits, Permission, Refused
 from nightshift.remediation.privileges import lacking
 from nightshift.remediation.settling import Settling
 
@@ -96,7 +97,7 @@ class Gate:
             return execution
         if self.ledger.journal.judged_ineffective(self._incident):
             return execution.stop(Outcome.ESCALATED, "The repair did not help; nothing more is done.")
-        with self.ledger.engine.connect() as connection:
+        with self.ledger.reading() as connection:
             mode = self.permission(plan.target).mode(connection)
         if mode is Mode.OBSERVE:
             return self._only_observed(plan, execution)
@@ -156,7 +157,7 @@ class Gate:
         while True:
             point("before_lease")
             self.keeper.check()
-            with self.ledger.engine.connect() as connection:
+            with self.ledger.reading() as connection:
                 # It may be the cause's repair that holds the target.
                 self.permission(target).wait_for_cause(connection)
             lease = self.ledger.leases.acquire(self.keeper.claim, target, self.lease_margin)
@@ -178,38 +179,41 @@ class Gate:
         """Action after action; a plan that makes sense only as a whole ends with the first one that is not done."""
         if (doubt := self._settling.settle(lease)) is not None:
             return execution.stop(Outcome.ESCALATED, doubt)
-        asked_for, plan = plan, self._permitted_part(plan, execution)
+        done = self.ledger.journal.done(self._incident)
+        asked_for, plan = plan, self._permitted_part(plan, done, execution)
         if whole and plan != asked_for:
             return execution.stop(Outcome.ESCALATED, "Nothing of it was done.")
         for number, action in enumerate(plan.actions):
             point("before_approval")
-            if self.ledger.journal.outcome_of(self._incident, action.id_in(self._incident)) is Kind.DONE:
+            if action.id_in(self._incident) in done:
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "done already by an earlier attempt"))
                 continue
+            judged = self._judge(action, lease)
             # What is not needed is not refused: a guard's no would end the incident although the goal is reached.
-            if (refused := self._refusing(action, lease)) is not None and not enough():
-                return self._stop(action, refused, execution)
-            if refused is None and (refusal := self._refusal_of_people(plan, number, lease)) is not None:
+            if judged.refused is not None and not enough():
+                return self._stop(action, judged.refused, execution)
+            if judged.refused is None and (refusal := self._refusal_of_people(plan, number, lease, judged)) is not None:
                 return execution.stop(Outcome.NOT_APPROVED, refusal)
             point("after_approval")
-            if refused is not None or enough():
+            if judged.refused is not None or enough():
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
                 continue
             try:
-                result = self._carry_out_one(action, lease)
+                result = self._carry_out_one(action, lease, alone=judged.alone)
             except _Stopped as stop:
                 return self._stop(action, stop.refused, execution)
             execution.results.append(result)
+            done |= {action.id_in(self._incident)} if result.status is Status.DONE else set()
             if result.status is Status.UNKNOWN or (whole and result.status is not Status.DONE):
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
 
-    def _permitted_part(self, plan: Plan, execution: Execution) -> Plan:
+    def _permitted_part(self, plan: Plan, done: AbstractSet[UUID], execution: Execution) -> Plan:
         """The plan without what the account may not do on the target: that is refused, and nobody is asked about it."""
         permitted, refusals = [], []
         for action in plan.actions:
-            done = self.ledger.journal.outcome_of(self._incident, action.id_in(self._incident)) is Kind.DONE
-            why = None if done else lacking(self.kinds[action.kind].permitted, action, self.connections)
+            is_done = action.id_in(self._incident) in done
+            why = None if is_done else lacking(self.kinds[action.kind].permitted, action, self.connections)
             if why is None:
                 permitted.append(action)
                 continue
@@ -217,24 +221,18 @@ class Gate:
             execution.results.append(self._refuse(action, Refused("permission", why)))
         return plan.model_copy(update={"actions": tuple(permitted), "refusals": (*plan.refusals, *refusals)})
 
-    def _refusing(self, action: Action, lease: Lease) -> Refused | None:
-        """Who says no; asked for first, so that nobody is woken up to approve what may not be done."""
+    def _judge(self, action: Action, lease: Lease) -> Judgement:
+        """What the guards say; asked for first, so that nobody is woken up to approve what may not be done."""
         self._fleet.look()
-        with self.ledger.engine.connect() as connection:
-            return self.permission(lease.target).refusing(connection, action)
+        with self.ledger.reading() as connection:
+            return self.permission(lease.target).judge(connection, action)
 
     def _stop(self, action: Action, refused: Refused, execution: Execution) -> Execution:
         execution.results.append(self._refuse(action, refused))
         return execution.stop(Outcome.ESCALATED, refused.reason)
 
-    def _approved(self, action: Action, lease: Lease) -> bool:
-        self._fleet.look()
-        permission = self.permission(lease.target)
-        with self.ledger.engine.connect() as connection:
-            if permission.alone(connection, action):
-                return True
-            counting = permission.counting(connection, action)
-        return self._approved_by_people(action, counting)
+    def _approved(self, judged: Judgement) -> bool:
+        return judged.alone or self._approved_by_people(judged.action, judged.counting)
 
     def _approved_by_people(self, action: Action, counting: Counting) -> bool:
         since, silence = counting.asked_since, counting.by_silence
@@ -250,17 +248,16 @@ class Gate:
         announced = (other for other in approved if other.undo_when is UndoWhen.INEFFECTIVE)
         return undone is not None and any(undone.within(other) for other in announced)
 
-    def _refusal_of_people(self, plan: Plan, number: int, lease: Lease) -> str | None:
+    def _refusal_of_people(self, plan: Plan, number: int, lease: Lease, judged: Judgement) -> str | None:
         """Why people keep this action of the plan from being done, after they were asked; None when nobody does."""
-        action = plan.actions[number]
-        if self._approved(action, lease):
+        if self._approved(judged):
             return None
         if (no := self._no()) is not None:
             return no
         # Asking usually ends this process; when it returns, the answer is in the ledger.
         rest = plan.model_copy(update={"actions": plan.actions[number:]})
         self.ask(self.permission(lease.target).remember(rest))
-        return None if self._approved(action, lease) else self._no() or "Nobody answered."
+        return None if self._approved(self._judge(judged.action, lease)) else self._no() or "Nobody answered."
 
     def _no(self) -> str | None:
         """A "no" holds for the incident: people are not asked until they say yes."""
@@ -271,7 +268,7 @@ class Gate:
         approvals = self.ledger.approvals.of(self._incident)
         return next((answers[row.status] for row in approvals if row.status in answers), None)
 
-    def _carry_out_one(self, action: Action, lease: Lease) -> ActionResult:
+    def _carry_out_one(self, action: Action, lease: Lease, *, alone: bool) -> ActionResult:
         kind = self.kinds[action.kind]
         action_id = action.id_in(self._incident)
         try:
@@ -283,7 +280,7 @@ class Gate:
         except TargetUnreachableError as error:
             return self._refuse(action, Refused("target", str(error)))
         point("before_intent")
-        good_until = self._intend(action, action_id, lease, kind)
+        good_until = self._intend(action, action_id, lease, kind, alone=alone)
         point("after_intent")
         result = self._act(action, kind, good_until)
         point("after_act")
@@ -295,24 +292,30 @@ class Gate:
         point("after_outcome")
         return result
 
-    def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind) -> float:
+    def _approved_under(self, action: Action, permission: Permission) -> Counting | None:
+        """Which approvals count, where people have given one; None where they have not."""
+        with self.ledger.reading() as connection:
+            counting = permission.judge(connection, action).counting
+        return counting if self._approved_by_people(action, counting) else None
+
+    def _intend(self, action: Action, action_id: UUID, lease: Lease, kind: ActionKind, *, alone: bool) -> float:
         """Write the intent, in one transaction with the last look at every guard and with holding the lease.
+
+        What could be done ``alone`` a moment ago is not done should it need an approval by now: nobody was asked.
 
         Returns the moment of this process's monotonic clock after which nothing may be begun any more.
         """
         self._fleet.look(anew=True)
         self.keeper.check()
         asked, permission = time.monotonic(), self.permission(lease.target)
-        with self.ledger.engine.connect() as connection:
-            counting = permission.counting(connection, action)
-        approved = self._approved_by_people(action, counting)
+        approved_under = None if alone else self._approved_under(action, permission)
         with self.ledger.engine.begin() as connection:
-            if (refused := permission.refusing_at_last(connection, action)) is not None:
-                raise _Stopped(refused)
+            judged = permission.judge_at_last(connection, action)
+            if judged.refused is not None:
+                raise _Stopped(judged.refused)
             # An approval does not count either when meanwhile something is known that the approver was not told.
-            approved = approved and permission.counting(connection, action) == counting
-            if not approved and not permission.alone(connection, action):
-                raise _Stopped(permission.unapproved(connection, action))
+            if not judged.alone and judged.counting != approved_under:
+                raise _Stopped(judged.unapproved)
             point("in_intent")
             seconds = self._holding.lease_seconds(kind)
             # Nobody may take the incident over, or give it up and page a person, while something is under way.

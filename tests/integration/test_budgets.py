@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -218,7 +217,6 @@ from nightshift.remediation.budgets import Budget
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.budgets import uses_of
 from nightshift.remediation.models import Mode, Target
 from nightshift.remediation.permission import Limits
 
@@ -282,7 +280,7 @@ def test_a_process_that_is_killed_before_its_intent_has_used_nothing(
 )
 def test_counting_reads_only_intents_of_its_time_from_an_index(world: World, per: str, index: str) -> None:
     budget = Budget.model_validate({"kind": "write_line", "per": per, "at_most": 3, "within": "1h"})
-    query = uses_of(budget, line("x"), datetime.now(UTC))
+    query = uses_of(budget, line("x"))
     dialect = world.ledger.engine.dialect
     written = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     incident = world.incident(target("web1"))

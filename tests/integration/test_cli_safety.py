@@ -14,8 +14,10 @@ import pytest
 
 from lab.notebook import line
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.guard_facts import Stop
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.switches import stops_of
 from nightshift.remediation.models import Mode, Outcome, Severity, Target
 
 Command = Callable[..., Any]
@@ -25,8 +27,9 @@ HOSTILE = "\x1b[31m[red]x[/red] :bomb: \u202e $(id)"
 
 
 def stopping(ledger: Ledger, runbook: str = "HighDiskUsage", target: Target = TARGET) -> str | None:
-    with ledger.engine.connect() as connection:
-        return ledger.switches.stopping(connection, runbook, target)
+    with ledger.reading() as connection:
+        row = connection.execute(stops_of(runbook, target)).first()
+    return None if row is None else str(Stop(row.id, row.author, row.reason, row.until))
 
 
 def kinds(ledger: Ledger, database_url: str) -> list[str]:

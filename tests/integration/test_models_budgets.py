@@ -127,7 +127,7 @@ class Budgets(RuleBasedStateMachine):
         fleet = FleetGuard(self.ledger, self.limits.fleets, {})
         permission = Permission(self.ledger, incident, "X", action.target, Mode.AUTO, self.limits, fleet)
         with self.ledger.engine.begin() as connection:
-            if permission.refusing_at_last(connection, action) is not None:
+            if permission.judge_at_last(connection, action).refused is not None:
                 return False
             entry = {"action": action.model_dump(mode="json"), "target": action.target.key}
             self.ledger.journal.append(connection, incident, Kind.INTENT, entry, action_id=uuid4(), fence=1)

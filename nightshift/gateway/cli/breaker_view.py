@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def without_help(ledger: Ledger, system: System, runbook: str, target: Target) -> list[Past]:
     """The incidents that count for the breaker of this runbook on this target, newest first."""
-    with ledger.engine.connect() as connection:
+    with ledger.reading() as connection:
         past = ledger.past.of(connection, runbook, target, system.breaker)
     return sorted((one for one in past if not one.helped), key=lambda one: one.ended_at, reverse=True)
 

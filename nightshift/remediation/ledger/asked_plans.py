@@ -14,6 +14,7 @@ from nightshift.remediation.decisions import Progress
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Plan
 
 _TABLE = schema.approval
@@ -56,7 +57,7 @@ class AskedPlans:
             KeyError: no such plan was made for this incident.
         """
         table = schema.plan
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             body = connection.execute(
                 select(table.c.body).where(table.c.incident_id == incident_id, table.c.digest == digest)
             ).scalar()
@@ -81,7 +82,7 @@ class AskedPlans:
 
     def progress(self, approval: Row[Any]) -> Progress:
         """How many people have approved, and how many it takes."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return self._progress(connection, approval)
 
     def _progress(self, connection: Connection, approval: Row[Any]) -> Progress:
@@ -95,7 +96,7 @@ class AskedPlans:
 
     def open_one(self, incident_id: int) -> Row[Any] | None:
         """The approval that waits for a person."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(
                 select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.status == "open")
             ).first()
@@ -106,12 +107,12 @@ class AskedPlans:
         yes = select(said.person).where(said.approval_id == _TABLE.c.id, said.withdrawn_at.is_(None), said.approve)
         approved = func.array(yes.order_by(said.id).scalar_subquery()).label("approved")
         query = select(_TABLE, approved).where(_TABLE.c.status == "open").order_by(_TABLE.c.expires_at)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).all()
 
     def of(self, incident_id: int) -> Sequence[Row[Any]]:
         """All approvals of an incident, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             query = select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
             return connection.execute(query).all()
 
@@ -137,7 +138,7 @@ class AskedPlans:
 
     def chosen_instead(self, approval: Row[Any]) -> Row[Any] | None:
         """The approval of the alternative that somebody chose when asked about this one."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_TABLE.c.instead_of == approval.id)).first()
 
     def replaced(self) -> Sequence[Row[Any]]:
@@ -155,7 +156,7 @@ class AskedPlans:
             )
             .order_by(_TABLE.c.id)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).all()
 
     def overtaken(self) -> Sequence[Row[Any]]:
@@ -171,7 +172,7 @@ class AskedPlans:
             )
             .order_by(_TABLE.c.id)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).all()
 
     def undelivered(self) -> Sequence[Row[Any]]:
@@ -184,7 +185,7 @@ class AskedPlans:
         same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
         later = _TABLE.alias()
         asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             query = (
                 select(_TABLE)
                 .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)

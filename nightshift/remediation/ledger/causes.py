@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
+    Select,
     and_,
     case,
     exists,
@@ -33,6 +34,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import IS_INTENT, LIVE, NOW, ONCE
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Outcome
 
 _INCIDENT, _ALERT = schema.incident, schema.alert
@@ -76,17 +78,13 @@ class Causes:
 
     def of(self, connection: Connection, incident_id: int) -> int | None:
         """The incident that stands for this one now; None: it stands for itself."""
-        cause: int | None = connection.execute(
-            select(_INCIDENT.c.cause_id).where(
-                _INCIDENT.c.id == incident_id, _INCIDENT.c.under_cause_since.is_not(None)
-            )
-        ).scalar()
+        cause: int | None = connection.scalar(cause_of(incident_id))
         return cause
 
     def waiting_for(self, incident_id: int) -> list[Row[Any]]:
         """Incidents that this one caused, oldest first; those that went on since too."""
         query = select(_INCIDENT).where(_INCIDENT.c.cause_id == incident_id).order_by(_INCIDENT.c.id)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.execute(query))
 
     def kinds_of(self, incident_id: int) -> list[Row[Any]]:
@@ -104,7 +102,7 @@ class Causes:
             .group_by(name, _ALERT.c.cause_rule)
             .order_by(_ALERT.c.cause_rule.is_not(None), number.desc(), name)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.execute(query))
 
     # --- alerts
@@ -152,7 +150,7 @@ class Causes:
     def hand_back(self, settle: float, hold: float) -> int:
         """Effects that still fire although their cause holds them no more are troubles of their own; how many."""
         effects = and_(_EFFECT, _ALERT.c.status == "firing", _ALERT.c.taken_in)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             holders = select(_ALERT.c.incident_id).where(effects).distinct().subquery()
             over = select(_INCIDENT.c.id).join(holders, holders.c.incident_id == _INCIDENT.c.id)
             ended = connection.execute(over.where(~_holds(settle, hold)).order_by(_INCIDENT.c.id)).scalars().all()
@@ -258,7 +256,7 @@ class Causes:
         cause = _INCIDENT.alias("cause")
         held = exists().where(cause.c.id == _INCIDENT.c.cause_id, _holds(settle, hold, cause))
         free = and_(_INCIDENT.c.under_cause_since.is_not(None), _IS_LIVE, ~held)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(select(_INCIDENT.c.id).where(free).order_by(_INCIDENT.c.id)).scalars().all()
         return sum(self._go_on(incident_id, free) for incident_id in found)
 
@@ -284,6 +282,11 @@ class Causes:
                 entry = {"cause": row.cause_id, "attempt": row.attempt}
                 self._journal.append(connection, incident_id, Kind.WENT_ON, entry)
         return row is not None
+
+
+def cause_of(incident_id: int) -> Select[Any]:
+    """The incident that stands for this one now; no row, or null: it stands for itself."""
+    return select(_INCIDENT.c.cause_id).where(_INCIDENT.c.id == incident_id, _INCIDENT.c.under_cause_since.is_not(None))
 
 
 def _next_attempt() -> dict[str, Any]:

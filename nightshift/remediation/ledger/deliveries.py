@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import HAS_STEP, NOW
+from nightshift.remediation.ledger.sessions import reading
 
 _TABLE = schema.delivery
 _LONGEST_PAUSE_SECONDS = 300
@@ -157,19 +158,19 @@ class Deliveries:
 
     def of(self, incident_id: int) -> Sequence[Row[Any]]:
         """The messages of an incident, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(
                 select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
             ).all()
 
     def undelivered(self) -> int:
         """How many messages wait."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return int(connection.execute(select(func.count()).select_from(_TABLE).where(_WAITS)).scalar_one())
 
     def oldest_undelivered_seconds(self) -> float:
         """Age of the oldest page that no channel took yet, 0 when there is none."""
         age = func.extract("epoch", NOW - func.min(_TABLE.c.created_at))
         query = select(age).where(_WAITS, _TABLE.c.kind == "page")
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return float(connection.execute(query).scalar() or 0)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Outcome
 
 _TABLE = schema.incident
@@ -32,7 +33,7 @@ class Escalations:
     def due(self, limit: int) -> Sequence[int]:
         """Incidents whose ladder is to be looked at now, the longest waiting first."""
         query = select(_TABLE.c.id).where(_TABLE.c.next_step_at <= NOW).order_by(_TABLE.c.next_step_at).limit(limit)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).scalars().all()
 
     def take(self, connection: Connection, incident_id: int) -> Row[Any] | None:

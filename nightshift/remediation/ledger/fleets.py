@@ -19,6 +19,7 @@ from nightshift.remediation.fleet_rules import Condition, Health, Measured, Sigh
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import IS_INTENT, LIVE, NOW, intent_target
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Action, Outcome, Target
 
 _LOCK = 0x6E73_666C
@@ -42,7 +43,7 @@ class Fleets:
 
     def now(self) -> datetime:
         """The server's clock: a look is dated before it begins."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return _now(connection)
 
     def lock(self, connection: Connection, fleets: Sequence[FleetOfSystem], action: Action) -> None:
@@ -84,7 +85,7 @@ class Fleets:
 
     def seen(self) -> Sequence[Row[Any]]:
         """Everything that is remembered, for people."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).order_by(_TABLE.c.system, _TABLE.c.name, _TABLE.c.parent)).all()
 
     def health(self) -> Sequence[Row[Any]]:
@@ -107,7 +108,7 @@ class Fleets:
             .group_by(_TABLE.c.system, _TABLE.c.name)
             .order_by(_TABLE.c.system, _TABLE.c.name)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).all()
 
     def remember(self, fleets: Iterable[FleetOfSystem], sights: Mapping[str, Sight], at: datetime) -> None:

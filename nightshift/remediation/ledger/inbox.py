@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Alert
 
 NEW_ALERTS = "nightshift_alerts"
@@ -129,7 +130,7 @@ class Inbox:
         """The time now, and what a source was last known to fire and intake has dealt with."""
         table = schema.alert
         query = select(table).where(table.c.source == source, table.c.status == "firing", table.c.taken_in)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             now = connection.execute(select(NOW)).scalar_one()
             return now, connection.execute(query).all()
 
@@ -160,7 +161,7 @@ class Inbox:
                 table.c.starts_at >= min(alert.starts_at for alert in alerts),
             )
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query).all()
 
     def gone(self, connection: Connection, row: Row[Any], note: str) -> bool:
@@ -185,13 +186,13 @@ class Inbox:
         """Age of the oldest alert that intake has not dealt with, 0 when there is none."""
         table = schema.alert
         query = select(func.extract("epoch", NOW - func.min(table.c.last_seen))).where(~table.c.taken_in)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return float(connection.execute(query).scalar() or 0)
 
     def of(self, incident_id: int, *, limit: int | None = None) -> list[Row[Any]]:
         """The alerts joined to an incident, what it is about first, then the oldest."""
         table = schema.alert
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             query = select(table).where(table.c.incident_id == incident_id).limit(limit)
             query = query.order_by(table.c.cause_rule.is_not(None), table.c.first_seen, table.c.fingerprint)
             return list(connection.execute(query))
@@ -200,5 +201,5 @@ class Inbox:
         """The newest row of an alert, whatever its state."""
         table = schema.alert
         query = select(table).where(table.c.source == source, table.c.fingerprint == fingerprint)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query.order_by(table.c.starts_at.desc()).limit(1)).first()

@@ -15,6 +15,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import LIVE, NOW, ONCE
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.ledger.undo_request import UNDO
 from nightshift.remediation.models import Outcome, Severity, Target
 
@@ -161,7 +162,7 @@ class Incidents:
 
     def get(self, incident_id: int) -> Row[Any] | None:
         """One incident."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_TABLE.c.id == incident_id)).first()
 
     def of(self, connection: Connection, incident_id: int) -> Row[Any]:
@@ -175,13 +176,13 @@ class Incidents:
             query = query.where(_TABLE.c.status != "ended")
         if system is not None:
             query = query.where(_TABLE.c.system == system)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return list(connection.execute(query))
 
     def counts(self) -> dict[str, int]:
         """Number of incidents by status, ended ones by outcome."""
         label = func.coalesce(_TABLE.c.outcome, _TABLE.c.status)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(select(label, func.count()).group_by(label))}
 
     def oldest_undispatched_seconds(self) -> float:
@@ -189,7 +190,7 @@ class Incidents:
         query = select(func.extract("epoch", NOW - func.min(_TABLE.c.opened_at))).where(
             _TABLE.c.status == "open", _FOR_ITSELF
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return float(connection.execute(query).scalar() or 0)
 
     # --- working
@@ -259,7 +260,7 @@ class Incidents:
 
     def waiting(self) -> Sequence[Row[Any]]:
         """Incidents whose flow run waits for a person."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_TABLE.c.status == "waiting")).all()
 
     def try_again(self, connection: Connection, incident: Row[Any], why: str, pause_seconds: float) -> bool:

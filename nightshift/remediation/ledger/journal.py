@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Action, canonical_json
 
 FIRST_HASH = "0" * 64
@@ -227,22 +228,21 @@ class Journal:
 
     def of(self, incident_id: int, *, after: int = 0) -> list[Row]:
         """The rows of an incident, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return rows_of(connection, incident_id, after=after)
 
-    def outcome_of(self, incident_id: int, action_id: UUID) -> Kind | None:
-        """The last word on an action: None when it was never intended, INTENT when its outcome is missing."""
+    def done(self, incident_id: int) -> set[UUID]:
+        """The actions of an incident of which the last word is that they were done."""
         table = schema.journal
         query = (
-            select(table.c.kind)
-            .where(table.c.incident_id == incident_id, table.c.action_id == action_id)
+            select(table.c.action_id, table.c.kind)
+            .where(table.c.incident_id == incident_id, table.c.action_id.is_not(None))
             .where(table.c.kind.in_([Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.UNKNOWN]))
-            .order_by(table.c.sequence.desc())
-            .limit(1)
+            .order_by(table.c.sequence)
         )
-        with self._engine.connect() as connection:
-            kind = connection.execute(query).scalar()
-        return Kind(kind) if kind else None
+        with reading(self._engine) as connection:
+            last = {row.action_id: row.kind for row in connection.execute(query)}
+        return {action_id for action_id, kind in last.items() if kind == Kind.DONE}
 
     def intended(self, incident_id: int, action_id: UUID) -> Action | None:
         """An action that was begun, as it was written down before; None when there is none."""
@@ -250,13 +250,13 @@ class Journal:
         query = select(table.c.entry["action"]).where(
             table.c.incident_id == incident_id, table.c.action_id == action_id, table.c.kind == str(Kind.INTENT)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             action = connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).scalar()
         return Action.model_validate(action) if action else None
 
     def judged_ineffective(self, incident_id: int) -> bool:
         """Whether the repair was already found not to have helped."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return self.has(connection, incident_id, Kind.JUDGED, {"healthy": False})
 
     def unsettled(self, incident_id: int) -> Sequence[Row]:
@@ -275,7 +275,7 @@ class Journal:
         """Sequence and hash of the last row."""
         table = schema.journal
         query = select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             last = connection.execute(query).first()
         return (last.sequence, last.hash) if last else (0, FIRST_HASH)
 

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Target
 from nightshift.remediation.silence import Silence
 
@@ -64,16 +65,16 @@ class Leases:
                 left = self._seconds_left(other, asked)
                 if left > 0 or not self._end(connection, other):
                     return Held(other.target, other.incident_id, left)
-            fence = connection.execute(select(schema.fence.next_value())).scalar_one()
             values: dict[str, Any] = {
                 "system": target.system,
                 "incident_id": claim.incident_id,
                 "token": claim.token,
-                "fence": fence,
+                "fence": schema.fence.next_value(),
                 **_promise(seconds),
             }
-            statement = insert(_TABLE).values(target=target.key, **values)
-            connection.execute(statement.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values))
+            grant = insert(_TABLE).values(target=target.key, **values)
+            grant = grant.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values)
+            fence = connection.execute(grant.returning(_TABLE.c.fence)).scalar_one()
         return Lease(target, claim.token, fence)
 
     def renew(self, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
@@ -97,7 +98,7 @@ class Leases:
         Called every second or so, it ends them when their time is over; called for the first time it ends none.
         """
         asked = self._silence.clock()
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(_TABLE, _VERSION.label("version"))).all()
         silent = [row for row in rows if self._seconds_left(row, asked) <= 0]
         self._silence.forget_others({row.target for row in rows}, asked=asked)

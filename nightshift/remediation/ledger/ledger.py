@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Self
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nightshift.remediation.errors import LedgerUnavailableError
@@ -25,7 +26,7 @@ from nightshift.remediation.ledger.maintenance import Maintenances
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
 from nightshift.remediation.ledger.people import People
-from nightshift.remediation.ledger.sessions import engine_for
+from nightshift.remediation.ledger.sessions import engine_for, reading
 from nightshift.remediation.ledger.sources import Sources
 from nightshift.remediation.ledger.standings import Standings
 from nightshift.remediation.ledger.switches import Switches
@@ -136,6 +137,10 @@ class Ledger:
     def escalations(self) -> Escalations:
         """Which incidents somebody is to be called about."""
         return Escalations(self.engine, self.journal)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection for questions only, each of them by itself."""
+        return reading(self.engine)
 
     def ping(self) -> None:
         """Check that the ledger answers and is migrated.

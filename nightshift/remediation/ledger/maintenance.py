@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, insert, select, update
+from sqlalchemy import Engine, Row, Select, and_, insert, select, update
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 
 _TABLE = schema.maintenance
 _IN_FORCE = and_(_TABLE.c.ended_at.is_(None), _TABLE.c.until > NOW)
@@ -48,11 +49,10 @@ class Maintenances:
 
     def in_force(self) -> Sequence[Row[Any]]:
         """All that are under way, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_IN_FORCE).order_by(_TABLE.c.id)).all()
 
-    def of(self, connection: Connection, system: str) -> Sequence[Row[Any]]:
-        """What is under way in this system, oldest first."""
-        return connection.execute(
-            select(_TABLE).where(_IN_FORCE, _TABLE.c.system == system).order_by(_TABLE.c.id)
-        ).all()
+
+def announced_in(system: str) -> Select[Any]:
+    """What is under way in this system, oldest first."""
+    return select(_TABLE).where(_IN_FORCE, _TABLE.c.system == system).order_by(_TABLE.c.id)

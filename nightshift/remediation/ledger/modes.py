@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, update
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Mode
 
 _TABLE = schema.mode_change
@@ -45,18 +46,12 @@ class Modes:
 
     def in_force(self) -> Sequence[Row[Any]]:
         """All modes that were set and not reset, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_IN_FORCE).order_by(_TABLE.c.id)).all()
 
     def of(self, connection: Connection, system: str, runbook: str) -> Mode | None:
         """The mode set for this runbook, else the one set for its system; None: the catalogue's holds."""
-        covers = _TABLE.c.runbook.is_(None) | (_TABLE.c.runbook == runbook)
-        mode: str | None = connection.execute(
-            select(_TABLE.c.mode)
-            .where(_IN_FORCE, _TABLE.c.system == system, covers)
-            .order_by(_TABLE.c.runbook.is_(None))
-            .limit(1)
-        ).scalar()
+        mode: str | None = connection.scalar(mode_of(system, runbook))
         return None if mode is None else Mode(mode)
 
     def _lift(self, connection: Connection, system: str, runbook: str | None, author: str) -> bool:
@@ -65,3 +60,10 @@ class Modes:
             update(_TABLE).where(_IN_FORCE, _TABLE.c.system == system, same).values(lifted_at=NOW, lifted_by=author)
         ).rowcount
         return bool(lifted)
+
+
+def mode_of(system: str, runbook: str) -> Select[Any]:
+    """The mode set for this runbook, else the one set for its system; no row: none."""
+    covers = _TABLE.c.runbook.is_(None) | (_TABLE.c.runbook == runbook)
+    query = select(_TABLE.c.mode).where(_IN_FORCE, _TABLE.c.system == system, covers)
+    return query.order_by(_TABLE.c.runbook.is_(None)).limit(1)

@@ -14,6 +14,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.identity_tries import IdentityTries
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.people import canonical
 
 _PERSON, _TOKEN = schema.person, schema.personal_token
@@ -126,7 +127,7 @@ class People:
 
     def anybody(self) -> bool:
         """Whether somebody is enrolled."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return bool(connection.execute(select(exists().where(_ENROLLED))).scalar())
 
     def enrolled(self) -> Sequence[Row[Any]]:
@@ -134,12 +135,12 @@ class People:
         tokens = select(func.count()).where(_TOKEN.c.person_id == _PERSON.c.id, _VALID).scalar_subquery()
         used = select(func.max(_TOKEN.c.used_at)).where(_TOKEN.c.person_id == _PERSON.c.id).scalar_subquery()
         query = select(_PERSON, tokens.label("tokens"), used.label("used_at")).where(_ENROLLED)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query.order_by(_PERSON.c.canonical)).all()
 
     def tokens(self, name: str) -> Sequence[Row[Any]]:
         """The tokens of a person that are valid, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = self._one(connection, name)
             query = select(_TOKEN).where(_TOKEN.c.person_id == row.id, _VALID).order_by(_TOKEN.c.since)
             return connection.execute(query).all()
@@ -152,13 +153,13 @@ class People:
             (_TOKEN.c.revoked_at.is_not(None) | ~_ENROLLED).label("revoked"),
             (func.coalesce(_TOKEN.c.expires_at <= NOW, False)).label("expired"),
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query.join(_PERSON).where(_TOKEN.c.id == token_id)).first()
 
     def by_name(self, name: str) -> Row[Any] | None:
         """The enrolled person of this name, and the database's time, by which codes are judged."""
         query = select(_PERSON, func.extract("epoch", NOW).label("now"))
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query.where(_ENROLLED, _PERSON.c.canonical == canonical(name))).first()
 
     # --- inside the transaction of a decision

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 APPLICATION_NAME = "nightshift"
 """Shown in pg_stat_activity, so that our own sessions are recognised and never ended by a runbook."""
@@ -46,6 +48,10 @@ KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 """The same for a server that vanished; of use to sessions that only listen, too."""
+
+_RESTING_SINCE = "nightshift_resting_since"
+_RESTED_SECONDS = 1.0
+"""A connection that lay unused for longer is asked whether it still works before it is used."""
 
 RV = TypeVar("RV")
 _answers_by: ContextVar[float] = ContextVar("answers_by", default=math.inf)
@@ -108,13 +114,40 @@ def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         pool_timeout=5,
         connect_args={"application_name": APPLICATION_NAME, "options": options, **KEEPALIVES},
         hide_parameters=True,
     )
     event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "checkin", _rested)
+    event.listen(engine, "checkout", _ping_after_a_rest)
     return engine
+
+
+def reading(engine: Engine) -> AbstractContextManager[Connection]:
+    """A connection for questions only, each of them by itself: without a transaction there is none to begin or end."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+
+
+def _rested(_session: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_RESTING_SINCE] = time.monotonic()
+
+
+def _ping_after_a_rest(session: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """As ``pool_pre_ping``, but not before each of many questions in a row: that would double what they cost.
+
+    Raises:
+        DisconnectionError: the pool takes another connection.
+    """
+    since = record.info.get(_RESTING_SINCE)
+    if since is None or time.monotonic() - since < _RESTED_SECONDS:
+        return
+    try:
+        session.autocommit = True
+        session.execute("select 1")
+        session.autocommit = False
+    except psycopg.Error as error:
+        raise DisconnectionError("the ledger's database ended this connection") from error
 
 
 def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> BoundedConnection:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Row, func, select
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 
 _TABLE = schema.incident
 
@@ -25,6 +26,6 @@ class Standings:
             return {}
         ended_seconds = func.extract("epoch", NOW - _TABLE.c.ended_at).label("ended_seconds")
         columns = (_TABLE.c.id, _TABLE.c.status, _TABLE.c.attempt, _TABLE.c.flow_run_id, ended_seconds)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(*columns).where(_TABLE.c.id.in_(incidents)))
             return {row.id: row for row in rows}

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, insert, or_, select, update
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Target
 
 _TABLE = schema.switch
@@ -73,16 +74,13 @@ class Switches:
 
     def in_force(self) -> Sequence[Row[Any]]:
         """All stops that hold now, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(_TABLE).where(_IN_FORCE).order_by(_TABLE.c.id)).all()
 
-    def stopping(self, connection: Connection, runbook: str, target: Target) -> str | None:
-        """Why no change may be made to this target by this runbook now; None when one may."""
-        row = connection.execute(select(_TABLE).where(covering(runbook, target)).order_by(_TABLE.c.id).limit(1)).first()
-        if row is None:
-            return None
-        end = f"until {row.until:%Y-%m-%d %H:%M} UTC" if row.until else "until it is lifted"
-        return f"Stopped by {row.author} {end} (stop {row.id}): {row.reason}"
+
+def stops_of(runbook: str, target: Target) -> Select[Any]:
+    """The stops in force that hold this runbook back from this target, oldest first."""
+    return select(_TABLE).where(covering(runbook, target)).order_by(_TABLE.c.id)
 
 
 def covering(runbook: str, target: Target) -> ColumnElement[bool]:
