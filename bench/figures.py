@@ -14,7 +14,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "ratio_to_stock_worker": (),
     "ratio_to_tuned_worker": (),
     "ratio_to_ansible_rulebook": (),
-    "storm_200": ("seconds", "cpu_seconds_per_alert", "peak_mib", "done", "lost"),
+    "storm_200": ("seconds", "cpu_seconds_per_alert", "peak_mib", "done", "unfinished", "lost"),
     "storm_one_cause_1000": ("incidents", "flow_runs", "accounted", "seconds_to_repair"),
     "intake": ("alerts_per_s", "p99_ms", "single_p50_ms"),
     "idle": ("core_percent", "mib"),
@@ -169,12 +169,12 @@ _HIGHER_IS_BETTER = ("intake.alerts_per_s",)
 def worse(before: Result, after: Result) -> dict[str, float]:
     """How many times worse each figure is than before; only those that were measured both times.
 
-    Storms are compared only if they are of as many alerts and lost none: what is left undone costs nothing.
+    Storms are compared only if they are of as many alerts and all were done: what is left undone costs nothing.
 
     Raises:
         ValueError: none was.
     """
-    if any(at(figures, "storm.lost") for figures in (before, after)):
+    if any(at(figures, f"storm.{left}") for left in ("lost", "unfinished") for figures in (before, after)):
         before = {name: found for name, found in before.items() if name != "storm"}
     pairs = {path: (at(before, path), at(after, path)) for path in (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER)}
     measured = {path: pair for path, pair in pairs.items() if all(pair)}

@@ -35,7 +35,7 @@ class Storms:
 
         Args:
             count: alerts, each with a target of its own.
-            longest: seconds after which it is over; what has not ended by then is lost.
+            longest: seconds after which it is over; what is still at work then is unfinished, not lost.
 
         Raises:
             TookTooLongError: nothing was done at all.
@@ -51,6 +51,7 @@ class Storms:
         moments = self.records.moments(row.id for row in rows.values())
         good = [run for run in runs if run.state == "COMPLETED" and run.id in reports and run.ended is not None]
         done = {run.id for run in good} & {str(row.flow_run_id) for row in rows.values() if row.outcome == "escalated"}
+        at_work = sum(row.status != "ended" and str(row.flow_run_id) not in done for row in rows.values())
         ended = max((run.ended or 0.0 for run in good), default=begun) - begun
         for line in self._not_done(mounts, rows, posted, done)[:_LOST_SHOWN]:
             self.say(line)
@@ -59,7 +60,8 @@ class Storms:
             "cpu_seconds_per_alert": round(meter.cpu / count, 3),
             "peak_mib": round(meter.peak_mib),
             "done": len(done),
-            "lost": count - len(done),
+            "unfinished": at_work,
+            "lost": count - len(done) - at_work,
             "second_attempts": sum(row.attempt > 1 for row in rows.values()),
             "timeline": {
                 "accepted": sorted(each.at + each.seconds - begun for each in posted if each.accepted),

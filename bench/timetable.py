@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-LONGEST_SECONDS, LONGEST_QUICK_SECONDS, LONGEST_FLAME_SECONDS = 690, 180, 400
+LONGEST_SECONDS, LONGEST_QUICK_SECONDS, LONGEST_FLAME_SECONDS = 900, 180, 400
 """After this everything is taken down, and what was measured by then is told."""
 QUICK_ROUNDS_UNTIL = 42.0
 """Seconds after the start in which the quick bench begins no other alert."""
 ROUNDS_SECONDS = 110.0
 IDLE_SECONDS = 45.0
-GROWN_UNTIL = 660.0
+GROWN_UNTIL = 870.0
 """Seconds after the start by which the ledger has grown and all is measured a second time; then comes the end."""
 FILL_SECONDS = 30.0
 """About what filling the ledger takes."""
@@ -34,8 +34,8 @@ def longest_storm(left: float, others: float) -> float:
 def storm_again(seconds: float, measured: Any) -> int:
     """How many alerts the storm has that is measured before and after growth, in what is left of the time.
 
-    The storm of 200 has been measured before: it needs its time once. Where that is not there, or it lost alerts,
-    a smaller one is measured twice, as large as the time allows. 0: there is no time for any.
+    The storm of 200 has been measured before: it needs its time once. Where that is not there, or not all were
+    done, a smaller one is measured twice, as large as the time allows. 0: there is no time for any.
 
     Args:
         seconds: what is left for storms.
@@ -44,7 +44,7 @@ def storm_again(seconds: float, measured: Any) -> int:
     if not measured or not measured["done"]:
         return 0
     whole = measured["seconds"] * MARGIN + _ENDING_SECONDS
-    if not measured["lost"] and whole <= seconds:
+    if measured["done"] == _LARGEST and whole <= seconds:
         return _LARGEST
     each = measured["seconds"] * MARGIN / measured["done"]
     return next((count for count in _SMALLER if 2 * (count * each + _ENDING_SECONDS) <= seconds), 0)

@@ -84,23 +84,24 @@ def test_growth_is_the_worst_of_what_was_measured_twice() -> None:
         worse(before, {})
 
 
-def test_a_storm_that_lost_alerts_is_not_compared() -> None:
+@pytest.mark.parametrize("left", ["lost", "unfinished"])
+def test_a_storm_that_was_not_done_in_full_is_not_compared(left: str) -> None:
     before = {"gate_ms": 8.0, "storm": {"seconds": 50.0, "lost": 0}}
 
     whole = worse(before, {"gate_ms": 8.0, "storm": {"seconds": 55.0, "lost": 0}})
-    broken = worse(before, {"gate_ms": 8.0, "storm": {"seconds": 20.0, "lost": 9}})
+    broken = worse(before, {"gate_ms": 8.0, "storm": {"seconds": 20.0, left: 9}})
 
     assert (whole, broken) == ({"gate_ms": 1.0, "storm.seconds": 1.1}, {"gate_ms": 1.0})
 
 
 @pytest.mark.parametrize(
-    ("left", "seconds", "lost", "count"),
+    ("left", "seconds", "unfinished", "count"),
     [(90, 60, 0, 200), (90, 100, 0, 50), (150, 240, 25, 25), (70, 240, 25, 10), (30, 240, 25, 0)],
 )
 def test_the_storm_before_and_after_growth_is_as_large_as_the_time_allows(
-    left: float, seconds: float, lost: int, count: int
+    left: float, seconds: float, unfinished: int, count: int
 ) -> None:
-    assert storm_again(left, {"seconds": seconds, "done": 200 - lost, "lost": lost}) == count
+    assert storm_again(left, {"seconds": seconds, "done": 200 - unfinished, "unfinished": unfinished}) == count
 
 
 @pytest.mark.parametrize(("left", "others", "seconds"), [(500, 100, 240), (350, 100, 200), (120, 100, 90)])

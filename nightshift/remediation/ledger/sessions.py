@@ -50,7 +50,7 @@ KEEPALIVES: dict[str, Any] = {
 """The same for a server that vanished; of use to sessions that only listen, too."""
 
 _RESTING_SINCE = "nightshift_resting_since"
-_RESTED_SECONDS = 1.0
+_RESTED_SECONDS = 3.0
 """A connection that lay unused for longer is asked whether it still works before it is used."""
 
 RV = TypeVar("RV")

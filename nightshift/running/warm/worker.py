@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,6 +54,12 @@ def launch_command() -> str:
 
 class WarmJobConfiguration(ProcessJobConfiguration):
     """A job without a command of its own gets the launcher."""
+
+    @classmethod
+    @cache
+    def _base_environment(cls) -> dict[str, str]:
+        # The settings of this process, which do not change; written out anew for each run they were half of its work.
+        return super()._base_environment()
 
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
