@@ -14,7 +14,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "ratio_to_stock_worker": (),
     "ratio_to_tuned_worker": (),
     "ratio_to_ansible_rulebook": (),
-    "storm_200": ("seconds", "cpu_seconds_per_alert", "peak_mib", "done", "unfinished", "lost"),
+    "storm_200": ("seconds", "cpu_seconds_per_alert", "peak_mib", "done", "lost"),
     "storm_one_cause_1000": ("incidents", "flow_runs", "accounted", "seconds_to_repair"),
     "intake": ("alerts_per_s", "p99_ms", "single_p50_ms"),
     "idle": ("core_percent", "mib"),
