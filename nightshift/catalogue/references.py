@@ -190,9 +190,10 @@ class References:
                     yield from self._one(there, value, self._namespaces(), what)
             if isinstance(value, Value):
                 yield from self._policy(place, value)
-            for index, item in enumerate(value if isinstance(value, tuple) else ()):
+            named = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, tuple) else ())
+            for key, item in named:
                 if isinstance(item, Value):
-                    yield from self._policy((*place, index), item)
+                    yield from self._policy((*place, key), item)
 
     def _namespaces(self) -> set[str]:
         clusters = (one for one in self.system.connections.values() if isinstance(one, KubernetesConnection))

@@ -193,8 +193,28 @@ class DockerConnection(Value):
         return self
 
 
+class S3Connection(Value):
+    """A bucket of S3, or of what speaks like it. This account only has to read: list the bucket, get objects."""
+
+    type: Literal["s3"]
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{2,40}$")
+    endpoint: HttpUrl | None = None
+    """Address of another store than Amazon's."""
+    access_key: SecretReference
+    secret_key: SecretReference
+    timeout: Seconds = Field(default=10, gt=0)
+    """For one request."""
+
+
 HostConnection = Annotated[SshConnection | LocalConnection, Field(discriminator="type")]
 Connection = Annotated[
-    SshConnection | LocalConnection | PostgresConnection | HttpConnection | KubernetesConnection | DockerConnection,
+    SshConnection
+    | LocalConnection
+    | PostgresConnection
+    | HttpConnection
+    | KubernetesConnection
+    | DockerConnection
+    | S3Connection,
     Field(discriminator="type"),
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from nightshift.remediation.backups.policy import BackupFailurePolicy
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
@@ -28,6 +29,7 @@ from nightshift.remediation.symptom import flows_with
 FlowPolicy = (
     DiskSpacePolicy
     | DatabaseVolumePolicy
+    | BackupFailurePolicy
     | HostCertificatePolicy
     | CertificateExpiryPolicy
     | ClaimPendingPolicy
@@ -46,6 +48,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
         {
             "disk-space-reclaim": DiskSpacePolicy,
             "database-volume-reclaim": DatabaseVolumePolicy,
+            "backup-failure": BackupFailurePolicy,
             "host-certificate-renewal": HostCertificatePolicy,
             "node-not-ready": NodeNotReadyPolicy,
             "certificate-expiry": CertificateExpiryPolicy,
@@ -74,6 +77,8 @@ KIND_NAMES = (
     "drain_node",
     "evict_pods",
     "expand_claim",
+    "make_backup",
+    "prove_backup",
     "prune_docker",
     "prune_images",
     "recreate_container",
@@ -90,6 +95,7 @@ KIND_NAMES = (
     "scale_workload",
     "set_resources",
     "uncordon_node",
+    "upload_backup",
     "vacuum_journal",
 )
 """The kinds of action that exist, for budgets to name. A new kind adds one line; a test notices when it is missing."""

@@ -1,5 +1,6 @@
 """Importing this registers every action kind."""
 
+import nightshift.tasks.backup_actions
 import nightshift.tasks.compose_actions
 import nightshift.tasks.database_volume_actions
 import nightshift.tasks.disk_space_actions

@@ -108,7 +108,10 @@ MISTAKES = {
     "connection without a type": (
         "cluster: { type: kubernetes, ",
         "cluster: { ",
-        "32:3: connections.cluster: 'type' is missing. Write one of ssh, local, postgres, http, kubernetes, docker.",
+        (
+            "32:3: connections.cluster: 'type' is missing. "
+            "Write one of ssh, local, postgres, http, kubernetes, docker, s3."
+        ),
     ),
     "unknown kind of volume": (
         "volume: database",
@@ -325,7 +328,7 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
+            "flows: backup-failure, certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
             "disk-space-reclaim, host-certificate-renewal, node-not-ready, node-saturation, pod-crash-loop, "
             "pod-memory-exhaustion, pod-saturation, release-regression, "
             "volume-claim-pending."

@@ -17,6 +17,7 @@ from nightshift.remediation.connections import (
     KubernetesConnection,
     LocalConnection,
     PostgresConnection,
+    S3Connection,
     SshConnection,
     resolve_secret,
 )
@@ -48,6 +49,8 @@ def look_at(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
             return look_at_cluster(name, connection)
         case DockerConnection():
             return look_at_engine(name, connections)
+        case S3Connection():
+            return _look_at_bucket(name, connection)
 
 
 def _look_at_host(name: str, connection: HostConnection) -> Iterator[Seen]:
@@ -120,6 +123,14 @@ def _look_at_http(connection: HttpConnection) -> Iterator[Seen]:
         yield error(f"{place} answers with an error ({status}).", "See its log.")
     else:
         yield ok(f"{place} answers ({status}).")
+
+
+def _look_at_bucket(name: str, connection: S3Connection) -> Iterator[Seen]:
+    # boto3 is imported for systems that have a bucket.
+    from nightshift.remediation.clients.s3 import read_object
+
+    read_object(name, connection, "nightshift-doctor")  # whether it is there does not matter: we may ask
+    yield ok(f"The bucket {connection.bucket} lets us look at its objects.")
 
 
 def look_at_channel(system: System, name: str, channel: Channel) -> Iterator[Seen]:

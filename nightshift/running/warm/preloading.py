@@ -13,6 +13,7 @@ from nightshift.remediation.errors import ConfigurationError
 from nightshift.settings import Settings
 
 FLOWS = (
+    "nightshift.flows.backup_failure",
     "nightshift.flows.certificate_expiry",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.deployment_replicas_mismatch",
@@ -42,6 +43,7 @@ IMPORTED_LATE = (
 CLIENTS = {
     "docker": ("nightshift.remediation.clients.docker.engine",),
     "kubernetes": ("kubernetes.client", "kubernetes.config"),
+    "s3": ("nightshift.remediation.clients.s3",),
     "ssh": ("nightshift.remediation.clients.ssh_host",),
 }
 """Modules that take long to load, by the type of connection that needs them: loaded where the catalogue has one."""

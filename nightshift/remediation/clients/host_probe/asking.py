@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from nightshift.remediation.clients.host import Completed, Host, plain
 from nightshift.remediation.errors import (
+    AuthenticationError,
     CommandFailedError,
     DiskFullError,
     NightshiftError,
@@ -42,6 +43,9 @@ _MODULES = (
     "nodes",
     "permissions",
     "renewing",
+    "commands",
+    "dumping",
+    "proving",
     "main",
 )
 """In the order in which they import each other."""
@@ -59,6 +63,7 @@ for name, source in {sources!r}:
 module.main()
 """
 _ERRORS: Mapping[str, type[NightshiftError]] = {
+    "credentials": AuthenticationError,
     "no_mount": PermanentError,
     "read_only": ReadOnlyFilesystemError,
     "no_room": DiskFullError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from nightshift.remediation.backups.policy import BackupSet
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, path_text
@@ -105,6 +106,15 @@ def to_renew(arguments: RenewCertificate) -> Iterator[Need]:
 def to_reload(arguments: ReloadService) -> Iterator[Need]:
     """Reloading a service of systemd."""
     yield "service", arguments.unit
+
+
+def to_back_up(rule: BackupSet) -> Iterator[Need]:
+    """Writing below the directory of the backups, and running what makes, proves and uploads them."""
+    yield "directory", path_text(rule.directory)
+    if rule.programs is None:
+        yield from (("program", name) for name in ("pg_dump", "pg_restore", "psql"))
+    if rule.upload is not None:
+        yield "program", "aws"
 
 
 def to_prune(arguments: disk.PruneDocker) -> Iterator[Need]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from .tree import OpenedFile
 from .wire import Blind, Clock, Gone, Refused, reason_of
@@ -68,18 +68,26 @@ def _sidecar(file: OpenedFile, suffix: bytes) -> int:
     return descriptor
 
 
-def _by_checksum(file: OpenedFile, clock: Clock) -> Tuple[bool, str]:
+def noted_checksum(file: OpenedFile) -> Optional[str]:
+    """What the .sha256 file beside it says; empty when that holds no checksum, None when there is none."""
     try:
         beside = _sidecar(file, b".sha256")
     except FileNotFoundError:
-        return False, "there is no .sha256 file beside it"
+        return None
     try:
         expected = _CHECKSUM.match(os.read(beside, _SIDECAR_LIMIT))
     finally:
         os.close(beside)
+    return expected.group(1).decode().lower() if expected else ""
+
+
+def _by_checksum(file: OpenedFile, clock: Clock) -> Tuple[bool, str]:
+    expected = noted_checksum(file)
     if expected is None:
+        return False, "there is no .sha256 file beside it"
+    if not expected:
         return False, "the .sha256 file beside it holds no checksum"
-    if checksum(file.descriptor, clock) != expected.group(1).decode().lower():
+    if checksum(file.descriptor, clock) != expected:
         return False, "its checksum differs from the .sha256 file beside it"
     return True, "its checksum matches the .sha256 file beside it"
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, Callable, Dict
 
-from . import cleaning, cutting, keeping, looking, mounts, nodes, permissions, removing, renewing
+from . import cleaning, cutting, dumping, keeping, looking, mounts, nodes, permissions, proving, removing, renewing
 from .wire import Gone, Refused, absolute, refusal_of
 
 
@@ -52,6 +52,10 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "reload_service": renewing.reload_service,
     "service": renewing.service,
     "node_state": nodes.node_state,
+    "backups": dumping.backups_now,
+    "make_backup": dumping.make_backup,
+    "upload_backup": dumping.upload_backup,
+    "prove_backup": proving.prove_backup,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 from . import engine
 from .wire import Refused, absolute, to_text
 
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin"
 
 
 def lacks(request: Dict[str, Any]) -> Dict[str, Any]:

@@ -12,7 +12,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """The probe will not do it; ``kind`` says which sort of reason it is.
 
     Kinds: ``no_mount``, ``read_only``, ``changed``, ``gone``, ``open``, ``in_use``, ``bound``, ``unsupported``,
-    ``no_room``, ``failed``.
+    ``no_room``, ``credentials``, ``failed``.
     """
 
     def __init__(self, kind: str, reason: str) -> None:

@@ -1,0 +1,105 @@
+"""Whether a backup is good: restored whole into a scratch database on this host, counted, dropped, and marked."""
+
+import json
+import os
+import re
+import time
+from typing import Any, Dict
+
+from . import backups, dumping
+from .commands import Account, Postgres, complaint
+from .tree import OpenedFile
+from .wire import Clock, Refused
+
+SCRATCH = "nightshift_scratch"
+OURS = "made by Nightshift to prove a backup; it may be dropped"
+_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}")
+_TABLES = """
+select count(*) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
+"""
+_LEFT = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_catalog.pg_database where datname = '%s'"
+_DROPPING_SECONDS = 30.0
+
+
+def prove_backup(request: Dict[str, Any]) -> Dict[str, Any]:
+    """Restore the newest backup, count, and only then leave its checksum and its mark beside it."""
+    rule, clock = request["rule"], Clock(request["seconds"] - _DROPPING_SECONDS)
+    postgres = Postgres(Account(rule["run_as"]), rule["proof"]["scratch"], rule["programs"])
+    listed = dumping.newest_after(rule, request["newer_than_ns"])
+    with OpenedFile(b"/", listed) as file:
+        try:
+            sha256, _ = dumping.digests(file.descriptor, clock)
+        except backups.OutOfTime:
+            raise Refused("failed", "it could not be read to its end in time") from None
+        noted = backups.noted_checksum(file)
+        if noted is not None and noted != sha256:
+            raise Refused("failed", "its checksum differs from the .sha256 file beside it")
+        _drop_what_was_left(postgres, clock)
+        _must(postgres.sql("create database %s" % SCRATCH, clock), "make a scratch database")
+        try:
+            _must(postgres.sql("comment on database %s is '%s'" % (SCRATCH, OURS), clock), "mark it")
+            arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", SCRATCH, listed["path"]]
+            _must(postgres.run("pg_restore", arguments, clock), "restore it")
+            counted = _count(postgres, rule["proof"], clock)
+        finally:
+            dropped = postgres.sql("drop database %s" % SCRATCH, Clock(_DROPPING_SECONDS))
+        _must(dropped, "drop the scratch database")
+        file.check()
+        _mark(file, b".sha256", "%s  %s\n" % (sha256, os.path.basename(listed["path"])))
+        _mark(file, b".verified", json.dumps(dict(counted, restored_at=time.time(), sha256=sha256)) + "\n")
+    return dict(counted, path=listed["path"], sha256=sha256)
+
+
+def _drop_what_was_left(postgres: Postgres, clock: Clock) -> None:
+    """Drop the scratch database of a run that was ended. One that does not say that it is ours stays."""
+    asked = postgres.sql(_LEFT % SCRATCH, clock)
+    _must(asked, "look for a scratch database")
+    if not asked.stdout:
+        return
+    if asked.stdout.decode("utf-8", "replace").strip() != OURS:
+        raise Refused("failed", "there is a database %s that does not say that it is ours" % SCRATCH)
+    _must(postgres.sql("drop database %s" % SCRATCH, clock), "drop the scratch database that was left")
+
+
+def _count(postgres: Postgres, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+    asked = postgres.sql(_TABLES, clock, database=SCRATCH)
+    _must(asked, "count its tables")
+    tables = int(asked.stdout.decode("ascii"))
+    if tables == 0:
+        raise Refused("failed", "it was restored, but holds no table")
+    rows = {}
+    for table, least in sorted(proof["must_have_rows"].items()):
+        if not _TABLE.fullmatch(table):
+            raise Refused("failed", "that is not a name of a table")
+        name = ".".join('"%s"' % part for part in table.split("."))
+        # Never the whole of a huge table.
+        some = "select count(*) from (select 1 from %s limit %d) as counted" % (name, proof["count_at_most"])  # noqa: S608 - it matched
+        asked = postgres.sql(some, clock, database=SCRATCH)
+        _must(asked, "count the rows of %s" % table)
+        rows[table] = int(asked.stdout.decode("ascii"))
+        if rows[table] < least:
+            raise Refused("failed", "%s has %d rows, and must have %d" % (table, rows[table], least))
+    return {"tables": tables, "rows": rows}
+
+
+def _must(ended: Any, what: str) -> None:
+    words = complaint(ended)
+    if words:
+        kind = "no_room" if "No space left" in words else "failed"
+        raise Refused(kind, "could not %s: %s" % (what, words))
+
+
+def _mark(file: OpenedFile, suffix: bytes, text: str) -> None:
+    """A file beside the backup, whole or not at all."""
+    name, part = file.name + suffix, file.name + suffix + dumping.PART
+    descriptor = os.open(
+        part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=file.directory
+    )
+    try:
+        os.write(descriptor, text.encode("utf-8"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(part, name, src_dir_fd=file.directory, dst_dir_fd=file.directory)
+    os.fsync(file.directory)

@@ -1,0 +1,410 @@
+"""Backups on a real host: pg_dump of a real database, restores into a scratch one, and S3 that checks keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import preloaded
+from lab.flaky_network import FlakyNetwork
+from lab.patient_host import PatientHost
+from lab.ports import free_port
+from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
+from lab.s3 import S3Server
+from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
+from nightshift.remediation.backups.facts import BackupDiagnosis
+from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.clients.host import open_host
+from nightshift.remediation.clients.host_probe import dumps
+from nightshift.remediation.connections import S3Connection
+from nightshift.remediation.errors import CommandFailedError, DiskFullError, TargetChangedError
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.models import Action
+from nightshift.tasks.backup_actions import ONE
+from nightshift.tasks.backup_actions import upload_backup as upload_kind
+
+MIB = 2**20
+PROGRAMS = "/usr/lib/postgresql/15/bin"
+TARGET = "shop/host/web1/backup/daily"
+TABLES = """
+create table trades as select n as id, md5(n::text) || md5((n + 1)::text) as note from generate_series(1, 20000) as n;
+create table symbols as select n as id from generate_series(1, 50) as n;
+"""
+_RUN = """
+import sys
+from nightshift.flows.backup_failure import backup_failure
+state = backup_failure("shop", sys.argv[1], return_state=True)
+print("outcome:", state.name)
+"""
+
+
+@dataclass
+class Shop:
+    """A host with a database, a week of its backups, and a bucket."""
+
+    host: PatientHost
+    port: int
+    s3: S3Server
+    network: FlakyNetwork
+    """Between everybody and the bucket."""
+    secrets: Path
+
+    def psql(self, statement: str, database: str = "shop") -> str:
+        command = [f"{PROGRAMS}/psql", "-h", "/run/pg", "-p", str(self.port), "-d", database, "-qAtc", statement]
+        return self.host.run("runuser", "-u", "postgres", "--", *command).stdout.strip()
+
+    def files(self, pattern: str = "*.dump") -> list[str]:
+        return sorted(path.name for path in self.host.path("/backups").glob(pattern))
+
+    def age(self, name: str, days: float) -> None:
+        self.host.run("touch", "-d", f"-{round(days * 86400)} seconds", f"/backups/{name}")
+
+    def policy(self, **changes: Any) -> dict[str, Any]:
+        server = {"host": "/run/pg", "port": self.port}
+        return {
+            "make": {"tool": "pg_dump"},
+            "source": {**server, "database": "shop"},
+            "directory": "/backups",
+            "patterns": ["*.dump"],
+            "programs": PROGRAMS,
+            "run_as": "postgres",
+            "proof": {
+                "scratch": {**server, "user": "scratch", "database": "postgres"},
+                "must_have_rows": {"public.trades": 1000},
+                "count_at_most": 5000,
+            },
+            "upload": {
+                "bucket": "bucket",
+                "prefix": "shop/",
+                "profile": "backup",
+                "identity": "arn:aws:iam::123456789012:user/backup",
+            },
+            **changes,
+        }
+
+    def rule(self, **changes: Any) -> BackupSet:
+        return BackupSet.model_validate(self.policy(**changes))
+
+    def bucket(self) -> S3Connection:
+        return S3Connection.model_validate(self.bucket_entry())
+
+    def bucket_entry(self) -> dict[str, Any]:
+        return {
+            "type": "s3",
+            "bucket": "backups",
+            "endpoint": self.network.url(self.s3.url),
+            "access_key": {"file": str(self.secrets / "access")},
+            "secret_key": {"file": str(self.secrets / "secret")},
+        }
+
+    def host_keys(self, access: str, secret: str) -> None:
+        """The AWS configuration of the account that makes backups; its default profile is another one."""
+        path = self.host.path("/var/lib/postgresql/.aws/credentials")
+        path.write_text(
+            "[default]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other\n"
+            f"[backup]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
+        )
+
+    def look(self, **changes: Any) -> BackupDiagnosis:
+        with open_host("web1", self.host.connection()) as opened:
+            return dumps.look_at_backups(opened, "daily", self.rule(**changes), None)
+
+    def objects(self) -> dict[str, bytes]:
+        client = self.s3.client()
+        keys = [one["Key"] for one in client.list_objects_v2(Bucket="backups").get("Contents", ())]
+        return {key: client.get_object(Bucket="backups", Key=key)["Body"].read() for key in keys}
+
+
+@pytest.fixture(scope="module")
+def host_with_backups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One host, one database and one S3 for all tests here."""
+    secrets = tmp_path_factory.mktemp("secrets")
+    with (
+        PatientHost({"/backups": 16 * MIB, "/pg": 160 * MIB}, name="web1") as host,
+        S3Server() as s3,
+        FlakyNetwork.before(s3.url) as network,
+    ):
+        (secrets / "access").write_text(s3.keys[0])
+        (secrets / "secret").write_text(s3.keys[1])
+        for folder in ("/pg/cluster", "/backups", "/run/pg", "/var/lib/postgresql/.aws", "/home/kept"):
+            host.run("install", "-d", "-o", "postgres", "-m", "700", folder)
+        shop = Shop(host, free_port(), s3, network, secrets)
+        as_postgres = ("runuser", "-u", "postgres", "--")
+        host.run(*as_postgres, f"{PROGRAMS}/initdb", "-D", "/pg/cluster", "-A", "trust", "-N", "--wal-segsize=1")
+        settings = (
+            f"-p {shop.port} -k /run/pg -c listen_addresses= -c fsync=off -c max_wal_size=16MB -c min_wal_size=4MB"
+        )
+        start = [f"{PROGRAMS}/pg_ctl", "-D", "/pg/cluster", "-o", settings, "-l", "/pg/cluster/log", "-w", "start"]
+        host.run(*as_postgres, *start)
+        shop.psql("create database shop", "postgres")
+        shop.psql("create role scratch login createdb", "postgres")
+        shop.psql(TABLES)
+        dump = ["-h", "/run/pg", "-p", str(shop.port), "-Fc", "-f", "/home/kept/dump", "shop"]
+        host.run(*as_postgres, f"{PROGRAMS}/pg_dump", *dump)
+        s3.make_bucket("backups")
+        yield shop
+
+
+@pytest.fixture
+def shop(host_with_backups: Shop) -> Shop:
+    """A week of daily backups, the newest two days old; an empty bucket."""
+    shop = host_with_backups
+    shop.host.run("find", "/backups", "-mindepth", "1", "-delete")
+    shop.host_keys(*shop.s3.keys)
+    client = shop.s3.client()
+    for one in client.list_object_versions(Bucket="backups").get("Versions", ()):
+        client.delete_object(Bucket="backups", Key=one["Key"], VersionId=one["VersionId"])
+    for days in range(2, 7):
+        shop.host.run("cp", "-p", "/home/kept/dump", f"/backups/daily-{days}.dump")
+        shop.age(f"daily-{days}.dump", days)
+    return shop
+
+
+@pytest.fixture(scope="module")
+def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
+    with PrefectServer(postgres.create_database("prefect_backups")) as server:
+        yield server
+    postgres.drop_database("prefect_backups")
+
+
+def run(shop: Shop, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:
+    """Run the whole flow in a process of its own; the name of the state it ends in."""
+    connection = shop.host.connection()
+    policy = {"backups": {"daily": shop.policy()}, "first_pause": "1s", "watch": "1s"}
+    system: dict[str, Any] = {
+        "id": "shop",
+        "display": "Shop",
+        "title": "A shop",
+        "mode": "auto",
+        "severities": {"critical": {}, "warning": {}, "info": {}},
+        "connections": {
+            "web1": {
+                "type": "ssh",
+                "address": connection.address,
+                "port": connection.port,
+                "host_key": connection.host_key,
+                "private_key": {"file": str(shop.host.private_key_path)},
+            },
+            "bucket": shop.bucket_entry(),
+        },
+        "runbooks": {
+            "BackupFailed": {
+                "summary": "no backup",
+                "severity": "critical",
+                "flow": "backup-failure",
+                "target": {"host": {"default": "web1"}, "backup": {"label": "backup", "among": ["daily"]}},
+                "policy": policy,
+            }
+        },
+    }
+    (folder / "runbooks").mkdir()
+    (folder / "runbooks" / "shop.yaml").write_text(json.dumps(system))
+    environment = {
+        **os.environ,
+        "NIGHTSHIFT_DATABASE_URL": ledger_url,
+        "NIGHTSHIFT_HOME": str(folder),
+        "NIGHTSHIFT_RUNBOOKS": str(folder / "runbooks"),
+        "PREFECT_API_URL": prefect.url,
+        "PREFECT_HOME": str(folder / "prefect"),
+    }
+    code, said = preloaded.run(_RUN, TARGET, environment=environment, seconds=170)
+    assert code == 0, said
+    return said.rpartition("outcome: ")[2].strip()
+
+
+def cut_off_once(shop: Shop, after: int) -> list[int]:
+    """The network breaks the first upload after so many bytes of it; the list tells how many went through before."""
+    sent: list[int] = []
+    uploading = [0, False]
+
+    def watch(said: bytes) -> None:
+        uploading[1] = uploading[1] or said.startswith(b"PUT ")
+        uploading[0] += len(said) if uploading[1] else 0
+        if not sent and uploading[0] > after:
+            sent.append(uploading[0])
+            shop.network.reset()
+
+    shop.network.watch = watch
+    return sent
+
+
+def test_a_truncated_dump_is_replaced_proven_and_uploaded_although_the_first_upload_is_cut_off(
+    shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    whole = shop.host.path("/home/kept/dump").read_bytes()
+    shop.host.path("/backups/daily-1.dump").write_bytes(whole[: len(whole) * 6 // 10])
+    shop.host.run("chown", "postgres", "/backups/daily-1.dump")
+    listed = shop.host.run(f"{PROGRAMS}/pg_restore", "--list", "/backups/daily-1.dump")
+    assert "trades" in listed.stdout, "the list of contents does not show that it is broken"
+    before = shop.files()
+    cut = cut_off_once(shop, after=100_000)
+
+    outcome = run(shop, prefect, database_url, tmp_path)
+
+    shop.network.watch = lambda _said: None
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    (made,) = set(shop.files()) - set(before)
+    content = shop.host.path(f"/backups/{made}").read_bytes()
+    assert cut, "the first upload was cut off"
+    assert shop.objects() == {f"shop/{made}": content}
+    assert shop.s3.versions("backups") == [f"shop/{made}"], "uploaded once, whole"
+    assert shop.host.path(f"/backups/{made}.sha256").read_text().split() == [hashlib.sha256(content).hexdigest(), made]
+    mark = json.loads(shop.host.path(f"/backups/{made}.verified").read_text())
+    assert (mark["tables"], mark["rows"]) == (2, {"public.trades": 5000}), "counted no further than allowed"
+    assert shop.psql("select datname from pg_database where datname like 'nightshift%'") == ""
+    assert shop.files("*.part") == []
+    assert set(before) <= set(shop.files()), "nothing was deleted, the broken one is evidence"
+    assert "in 2 tries" in report
+    assert "usual: " in report, "the picture of sizes"
+
+
+def test_a_full_backup_disk_is_told_and_left_to_the_flow_that_frees_space(
+    shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    shop.host.run("dd", "if=/dev/zero", "of=/backups/other", "bs=64k", check=False)
+    before = shop.files("*")
+
+    outcome = run(shop, prefect, database_url, tmp_path)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Escalated", report
+    assert shop.files("*") == before
+    assert shop.objects() == {}
+    assert "disk-space-reclaim" in report
+    with open_host("web1", shop.host.connection()) as opened, pytest.raises(DiskFullError):
+        dumps.make(opened, MakeBackup(name="daily", rule=shop.rule(), newer_than_ns=0, room=0))
+    assert shop.files("*.part") == [], "what did not fit is gone"
+
+
+def test_a_wrong_key_of_the_uploading_profile_is_for_a_person_and_nothing_is_done(
+    shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
+) -> None:
+    shop.host_keys(shop.s3.keys[0], "not the secret")
+    before = shop.files("*")
+
+    outcome = run(shop, prefect, database_url, tmp_path)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Escalated", report
+    assert "SignatureDoesNotMatch" in report
+    assert "not the secret" not in report
+    assert shop.files("*") == before
+    assert shop.objects() == {}
+
+
+def test_an_identity_that_is_not_the_uploader_counts_as_wrong_credentials(shop: Shop) -> None:
+    upload = {**shop.policy()["upload"], "identity": "arn:aws:iam::123456789012:user/other"}
+
+    with open_host("web1", shop.host.connection()) as opened:
+        seen = dumps.look_at_backups(opened, "daily", shop.rule(upload=upload), shop.bucket())
+
+    assert seen.identity is not None
+    assert seen.identity.refused
+    assert "user/backup, and should be" in seen.identity.complaint
+
+
+def test_what_lacks_rows_is_restored_but_not_proven(shop: Shop) -> None:
+    proof = {**shop.policy()["proof"], "must_have_rows": {"public.symbols": 51}}
+    arguments = ProveBackup(name="daily", rule=shop.rule(proof=proof), newer_than_ns=0)
+
+    with (
+        open_host("web1", shop.host.connection()) as opened,
+        pytest.raises(CommandFailedError, match=r"public.symbols has 50 rows, and must have 51"),
+    ):
+        dumps.prove(opened, arguments)
+
+    assert shop.files("*.verified") == []
+    assert shop.psql("select datname from pg_database where datname like 'nightshift%'") == ""
+
+
+def test_a_scratch_database_that_is_not_ours_is_left_alone(shop: Shop) -> None:
+    shop.psql("create database nightshift_scratch", "postgres")
+    try:
+        with (
+            open_host("web1", shop.host.connection()) as opened,
+            pytest.raises(CommandFailedError, match="does not say that it is ours"),
+        ):
+            dumps.prove(opened, ProveBackup(name="daily", rule=shop.rule(), newer_than_ns=0))
+        assert shop.psql("select count(*) from pg_database where datname = 'nightshift_scratch'") == "1"
+    finally:
+        shop.psql("drop database nightshift_scratch", "postgres")
+
+
+def test_only_one_backup_is_made_at_a_time(shop: Shop) -> None:
+    hold = "flock -o /backups/.nightshift-backup.lock sleep 30 >/dev/null 2>&1 & echo $!; sleep 0.3"
+    holder = shop.host.run("sh", "-c", hold).stdout.strip()
+    try:
+        assert shop.look().running == ("a backup that Nightshift began",)
+        with open_host("web1", shop.host.connection()) as opened, pytest.raises(TargetChangedError, match="being made"):
+            dumps.make(opened, MakeBackup(name="daily", rule=shop.rule(), newer_than_ns=0, room=0))
+    finally:
+        shop.host.run("kill", holder)
+
+
+def test_the_own_command_of_a_system_is_run_as_arguments_and_must_leave_a_new_file(shop: Shop) -> None:
+    newest = shop.look().newest
+    assert newest is not None
+    command = {"tool": "command", "arguments": ["cp", "/home/kept/dump", "/backups/own $(reboot).dump"]}
+    idle = {"tool": "command", "arguments": ["true"]}
+
+    with open_host("web1", shop.host.connection()) as opened:
+        made = dumps.make(opened, _making(shop.rule(make=command), newest.file.modified_ns))
+        with pytest.raises(CommandFailedError, match="left no new file"):
+            dumps.make(opened, _making(shop.rule(make=idle), made.modified_ns))
+
+    assert made.path == "/backups/own $(reboot).dump"
+
+
+def test_a_server_that_does_not_answer_is_told(shop: Shop) -> None:
+    seen = shop.look(source={"host": "/run/pg", "port": shop.port, "database": "gone"})
+
+    assert 'database "gone" does not exist' in seen.server.complaint
+    assert shop.look().server.complaint == ""
+
+
+def test_an_upload_of_unknown_outcome_is_told_by_the_checksum_at_the_far_end(shop: Shop) -> None:
+    rule = shop.rule()
+    connections = {"web1": shop.host.connection(), "bucket": shop.bucket()}
+    arguments = UploadBackup(name="daily", rule=rule, newer_than_ns=0, retries=0, first_pause=0)
+    action = Action.model_validate(
+        {
+            "kind": UploadBackup.KIND,
+            "target": {"system": "shop", "path": ("host", "web1", "backup", "daily")},
+            "arguments": arguments.to_json(),
+            "title": "upload",
+            "reason": "a test",
+            "risk": "low",
+            "bound": ONE,
+            "undo": "none",
+        }
+    )
+    with pytest.raises(TargetChangedError, match="not proven"):
+        upload_kind.precondition(action, connections)
+    assert upload_kind.observe(action, connections) == "not_done"
+
+    with open_host("web1", shop.host.connection()) as opened:
+        dumps.prove(opened, ProveBackup(name="daily", rule=rule, newer_than_ns=0))
+        upload_kind.precondition(action, connections)
+        dumps.upload(opened, arguments, shop.bucket())
+    assert upload_kind.observe(action, connections) == "done"
+    with pytest.raises(TargetChangedError, match="has it already"):
+        upload_kind.precondition(action, connections)
+
+    shop.s3.client().put_object(Bucket="backups", Key="shop/daily-2.dump", Body=b"another")
+    assert upload_kind.observe(action, connections) == "unknown"
+    with pytest.raises(TargetChangedError, match="nothing in it is overwritten"):
+        upload_kind.precondition(action, connections)
+
+
+def _making(rule: BackupSet, newer_than_ns: int) -> MakeBackup:
+    return MakeBackup(name="daily", rule=rule, newer_than_ns=newer_than_ns, room=0)
