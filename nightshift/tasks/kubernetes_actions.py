@@ -101,11 +101,12 @@ def _roll_back(cluster: Cluster, _action: Action, arguments: of_cluster.RolloutU
     return edits.roll_back(arguments, template_of(cluster, arguments))
 
 
-def _simple(make: Callable[[A], changing.Edit]) -> Callable[[Cluster, Action, A], changing.Edit]:
+def simple(make: Callable[[A], changing.Edit]) -> Callable[[Cluster, Action, A], changing.Edit]:
+    """An edit that follows from the arguments alone."""
     return lambda _cluster, _action, arguments: make(arguments)
 
 
-def _declare(
+def declare_edit(
     kind: type[A],
     name: str,
     edit: Callable[[Cluster, Action, A], changing.Edit],
@@ -127,25 +128,25 @@ def _declare(
     )(act)
 
 
-cordon_node = _declare(of_cluster.CordonNode, "cordon a node", _cordon, undoing.uncordon_again)
+cordon_node = declare_edit(of_cluster.CordonNode, "cordon a node", _cordon, undoing.uncordon_again)
 """``kubernetes.cordon_node``: octollm.NodeNotReady."""
-uncordon_node = _declare(of_cluster.UncordonNode, "uncordon a node", _simple(edits.uncordon), undoing.cordon_again)
+uncordon_node = declare_edit(of_cluster.UncordonNode, "uncordon a node", simple(edits.uncordon), undoing.cordon_again)
 """``kubernetes.uncordon_node``: octollm.NodeNotReady."""
-rollout_restart = _declare(of_cluster.RolloutRestart, "restart a workload", _simple(edits.restart), None)
+rollout_restart = declare_edit(of_cluster.RolloutRestart, "restart a workload", simple(edits.restart), None)
 """``kubernetes.rollout_restart``: the most used repair of both clusters."""
-rollout_undo = _declare(of_cluster.RolloutUndo, "roll a Deployment back", _roll_back, undoing.roll_forward)
+rollout_undo = declare_edit(of_cluster.RolloutUndo, "roll a Deployment back", _roll_back, undoing.roll_forward)
 """``kubernetes.rollout_undo``: octollm.PodCrashLoopBackOff, HighErrorRate, HighLatency."""
-set_resources = _declare(
-    of_cluster.SetResources, "set limits and requests", _simple(edits.set_resources), undoing.resources_back
+set_resources = declare_edit(
+    of_cluster.SetResources, "set limits and requests", simple(edits.set_resources), undoing.resources_back
 )
 """``kubernetes.set_resources``: octollm.PodOOMKilled and others."""
-scale_workload = _declare(of_cluster.ScaleWorkload, "scale a workload", _simple(edits.scale), undoing.scale_back)
+scale_workload = declare_edit(of_cluster.ScaleWorkload, "scale a workload", simple(edits.scale), undoing.scale_back)
 """``kubernetes.scale_deployment``: octollm.HighLatency and others."""
-block_deployments = _declare(
-    of_cluster.BlockDeployments, "block further deployments", _simple(edits.block_deployments), None
+block_deployments = declare_edit(
+    of_cluster.BlockDeployments, "block further deployments", simple(edits.block_deployments), None
 )
 """``deployment.block``: octollm.HighLatency."""
-expand_claim = _declare(of_cluster.ExpandClaim, "expand a claim", _simple(edits.expand), None)
+expand_claim = declare_edit(of_cluster.ExpandClaim, "expand a claim", simple(edits.expand), None)
 """``kubernetes.expand_pvc``: cryptofunk.DiskSpaceWarning."""
-renew_certificate = _declare(of_cluster.RenewCertificate, "renew a certificate", _simple(edits.renew), None)
+renew_certificate = declare_edit(of_cluster.RenewCertificate, "renew a certificate", simple(edits.renew), None)
 """``certmanager.renew``: octollm.CertificateExpiringInSevenDays."""

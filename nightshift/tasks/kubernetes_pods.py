@@ -64,7 +64,10 @@ def watch_pods(
     wait: float,
     hold: float,
 ) -> tuple[PodsSample, ...]:
-    """Looks at all pods until they were well for ``hold`` seconds, or were not within ``wait``."""
+    """Looks at all pods until they were well for ``hold`` seconds, or were not within ``wait``.
+
+    Operation ``kubernetes.wait_ready``: octollm.CertificateExpiringInSevenDays.r1.6, and every repair of pods.
+    """
     began, samples = time.monotonic(), list[PodsSample]()
     while True:
         with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:

@@ -6,4 +6,5 @@ import nightshift.tasks.database_volume_actions
 import nightshift.tasks.disk_space_actions
 import nightshift.tasks.host_certificate_actions
 import nightshift.tasks.kubernetes_actions
+import nightshift.tasks.kubernetes_configuration
 import nightshift.tasks.kubernetes_evictions  # noqa: F401

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.kubernetes import arguments as cluster_arguments
+from nightshift.remediation.kubernetes import configuring
 from nightshift.remediation.kubernetes.objects import WorkloadKind
 from nightshift.remediation.text import printable
 
@@ -90,6 +91,7 @@ _TEMPLATES = tuple(need for plural in PLURALS.values() for need in _all("get pat
 _SCALES = tuple(
     need for plural in ("deployments", "statefulsets") for need in _all("get patch", plural, "apps", "scale")
 )
+_HAS = tuple(need for plural in ("deployments", "statefulsets") for need in _all("get", plural, "apps"))
 
 OPERATIONS: Mapping[str, tuple[Need, ...]] = {
     "cordon_node": (*_all("get patch", "nodes", everywhere=True),),
@@ -107,8 +109,23 @@ OPERATIONS: Mapping[str, tuple[Need, ...]] = {
         *_all("get", "certificates", "cert-manager.io"),
         *_all("patch", "certificates", "cert-manager.io", "status"),
     ),
+    "update_configmap": (*_all("get patch", "configmaps"),),
+    "set_image": (*_TEMPLATES, *_all("list", "nodes", everywhere=True)),
+    "create_hpa": (*_HAS, *_all("get list create", "horizontalpodautoscalers", "autoscaling")),
+    "update_hpa": (*_all("get patch", "horizontalpodautoscalers", "autoscaling"),),
+    "remove_hpa": (*_all("get delete", "horizontalpodautoscalers", "autoscaling"),),
+    "update_resource_quota": (*_all("get patch", "resourcequotas"),),
+    "update_ingress": (*_all("get patch", "ingresses", "networking.k8s.io"), *_all("get", "secrets")),
+    "replace_secret": (*_all("get create patch", "secrets"),),
+    "set_issuer": (
+        *_all("get patch", "certificates", "cert-manager.io"),
+        *_all("get", "issuers", "cert-manager.io"),
+        *_all("get", "clusterissuers", "cert-manager.io", everywhere=True),
+    ),
 }
 """What each kind of action needs."""
+WITH_SECRETS = frozenset(kind for kind, needs in OPERATIONS.items() if any(n.resource == "secrets" for n in needs))
+"""Kinds that see secrets: nobody is granted them by a flow, only by name (``--operation``)."""
 
 FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "node-not-ready": ("cordon_node", "uncordon_node", "drain_node", "evict_pods"),
@@ -138,10 +155,17 @@ def needs_of(arguments: ActionArguments) -> list[Need]:
     namespace = getattr(arguments, "namespace", "")
     match arguments:
         case cluster_arguments.WorkloadArguments(workload=workload):
-            needs = tuple(need for need in needs if need.resource in (PLURALS[workload], "replicasets"))
+            needs = _for_kind(needs, workload)
+        case configuring.CreateAutoscaler(workload=workload):
+            needs = _for_kind(needs, workload)
         case cluster_arguments.DeletePod(pod=pod):
             namespace = pod.namespace
     return [need if need.everywhere else replace(need, namespace=namespace) for need in needs]
+
+
+def _for_kind(needs: tuple[Need, ...], workload: WorkloadKind) -> tuple[Need, ...]:
+    others = [plural for kind, plural in PLURALS.items() if kind is not workload]
+    return tuple(need for need in needs if need.resource not in others)
 
 
 def needs_of_flows(flows: Iterable[str], namespaces: Sequence[str], *, operations: Iterable[str] = ()) -> list[Need]:

@@ -23,14 +23,14 @@ def uncordon_again(action: Action, _effect: Effect | None) -> Action:
     """The opposite of a cordon."""
     done = CordonNode.from_json(action.arguments)
     opposite = UncordonNode(node=done.node, uid=done.uid)
-    return _opposite(action, opposite, f"Uncordon {printable(done.node)}", "New pods may be put onto it again.")
+    return opposite_of(action, opposite, f"Uncordon {printable(done.node)}", "New pods may be put onto it again.")
 
 
 def cordon_again(action: Action, _effect: Effect | None) -> Action:
     """The opposite of an uncordon."""
     done = UncordonNode.from_json(action.arguments)
     opposite = CordonNode(node=done.node, uid=done.uid)
-    return _opposite(action, opposite, f"Cordon {printable(done.node)} again", "It was closed to new pods before.")
+    return opposite_of(action, opposite, f"Cordon {printable(done.node)} again", "It was closed to new pods before.")
 
 
 def scale_back(action: Action, _effect: Effect | None) -> Action:
@@ -38,7 +38,7 @@ def scale_back(action: Action, _effect: Effect | None) -> Action:
     done = ScaleWorkload.from_json(action.arguments)
     opposite = done.model_copy(update={"from_replicas": done.to_replicas, "to_replicas": done.from_replicas})
     title = f"Scale {printable(done.name)} back to {done.from_replicas}"
-    return _opposite(action, opposite, title, f"It had {done.from_replicas} replicas before.")
+    return opposite_of(action, opposite, title, f"It had {done.from_replicas} replicas before.")
 
 
 def roll_forward(action: Action, _effect: Effect | None) -> Action:
@@ -53,7 +53,7 @@ def roll_forward(action: Action, _effect: Effect | None) -> Action:
         }
     )
     title = f"Return {printable(done.name)} to the template of revision {done.from_revision}"
-    return _opposite(action, opposite, title, "It ran this one before it was rolled back.")
+    return opposite_of(action, opposite, title, "It ran this one before it was rolled back.")
 
 
 def resources_back(action: Action, effect: Effect | None) -> Action:
@@ -70,10 +70,11 @@ def resources_back(action: Action, effect: Effect | None) -> Action:
     template = str(effect.evidence.get("template") or "") if effect is not None else ""
     opposite = done.model_copy(update={**before, **after, "template": template or done.template})
     title = f"Give {printable(done.container)} of {printable(done.name)} its limits and requests from before"
-    return _opposite(action, opposite, title, "As the diagnosis saw them.")
+    return opposite_of(action, opposite, title, "As the diagnosis saw them.")
 
 
-def _opposite(action: Action, arguments: ActionArguments, title: str, reason: str) -> Action:
+def opposite_of(action: Action, arguments: ActionArguments, title: str, reason: str) -> Action:
+    """An action that takes another one back: on the same target, with its risk and its bound."""
     return Action(
         kind=arguments.KIND,
         target=action.target,

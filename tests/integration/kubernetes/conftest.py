@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import nightshift.tasks.registered  # noqa: F401 - the kinds that come with Nightshift
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
+from nightshift.remediation.actions import ACTION_KINDS
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.connections import KubernetesConnection
+from nightshift.remediation.models import Action
 from tests.fakes.kubernetes import FakeCluster
 
 
@@ -43,6 +47,18 @@ def connection(fake: FakeCluster) -> KubernetesConnection:
 def cluster(connection: KubernetesConnection) -> Iterator[Cluster]:
     with open_cluster("main", connection) as opened:
         yield opened
+
+
+@pytest.fixture
+def kinds(connection: KubernetesConnection) -> Callable[..., Any]:
+    """Calls a part of an action's kind: ``kinds(action, "act")``."""
+
+    def call(action: Action, part: str) -> Any:
+        kind = ACTION_KINDS[action.kind]
+        function = getattr(kind.act, "fn", kind.act) if part == "act" else getattr(kind, part)
+        return function(action, {"main": connection})
+
+    return call
 
 
 @pytest.fixture(scope="package")

@@ -19,7 +19,6 @@ from nightshift.remediation.clients.kubernetes.changing import merge_difference
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES, CLAIMS, DEPLOYMENTS, NODES, PODS
 from nightshift.remediation.clients.kubernetes.transport import Transport
-from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import ConnectionLostError, TargetChangedError
 from nightshift.remediation.kubernetes import eviction_order
 from nightshift.remediation.kubernetes.arguments import (
@@ -43,18 +42,6 @@ from nightshift.remediation.models import Action, Quantity, Risk, Target
 from tests.fakes.kubernetes import Break, FakeCluster
 
 MIB = 2**20
-
-
-@pytest.fixture
-def kinds(connection: KubernetesConnection) -> Callable[..., Any]:
-    """Calls a part of an action's kind: ``kinds(action, "act")``."""
-
-    def call(action: Action, part: str) -> Any:
-        kind = ACTION_KINDS[action.kind]
-        function = getattr(kind.act, "fn", kind.act) if part == "act" else getattr(kind, part)
-        return function(action, {"main": connection})
-
-    return call
 
 
 def action(arguments: ActionArguments, pods: int = 10) -> Action:

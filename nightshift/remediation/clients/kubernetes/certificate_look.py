@@ -75,7 +75,7 @@ def cert_manager(cluster: Cluster, policy: CertificateExpiryPolicy) -> tuple[Wor
 
 
 def ingress_addresses(cluster: Cluster, namespace: str, dns_name: str) -> tuple[str, ...] | None:
-    """Where the ingresses with a rule for this name are reached; None: no such ingress says so."""
+    """Where the ingresses with a rule for this name are reached (``kubernetes.describe_ingress``); None: nowhere."""
     documents = [
         document
         for document in cluster.list(INGRESSES, namespace)
