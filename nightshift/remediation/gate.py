@@ -199,7 +199,7 @@ class Gate:
                 execution.results.append(ActionResult(action, Status.NOT_NEEDED, "the goal is reached without it"))
                 continue
             try:
-                result = self._carry_out_one(action, lease, alone=judged.alone)
+                result = self._carry_out_one(action, lease, enough, alone=judged.alone)
             except _Stopped as stop:
                 return self._stop(action, stop.refused, execution)
             execution.results.append(result)
@@ -268,7 +268,7 @@ class Gate:
         approvals = self.ledger.approvals.of(self._incident)
         return next((answers[row.status] for row in approvals if row.status in answers), None)
 
-    def _carry_out_one(self, action: Action, lease: Lease, *, alone: bool) -> ActionResult:
+    def _carry_out_one(self, action: Action, lease: Lease, enough: Callable[[], bool], *, alone: bool) -> ActionResult:
         kind = self.kinds[action.kind]
         action_id = action.id_in(self._incident)
         try:
@@ -276,6 +276,8 @@ class Gate:
             point("before_precondition")
             kind.precondition(action, self.connections)
         except TargetChangedError as change:
+            if enough():
+                return ActionResult(action, Status.NOT_NEEDED, "somebody else reached the goal meanwhile")
             return self._refuse(action, Refused("target", str(change)))
         except TargetUnreachableError as error:
             return self._refuse(action, Refused("target", str(error)))

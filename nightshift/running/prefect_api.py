@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,6 +43,7 @@ _QUICK = 10.0
 """Seconds for an answer to the question whether something is alive."""
 _PATIENCE = 60.0
 """Seconds for any other answer: a server in a storm takes long, and that is when parts are started again."""
+_PAUSE = 1.0
 
 
 @dataclass
@@ -131,14 +133,7 @@ class PrefectApi:
     def _ask(
         self, method: str, path: str, body: object = None, *, also: tuple[int, ...] = (), seconds: float = _PATIENCE
     ) -> Any:
-        try:
-            answer = httpx.request(
-                method, self.url + path, json=body, headers=self._headers(), timeout=seconds, trust_env=not self._own
-            )
-        except httpx.HTTPError as error:
-            raise PrefectServerError(
-                f"The Prefect server {self.url} does not answer ({type(error).__name__})."
-            ) from error
+        answer = self._answer(method, path, body, seconds)
         if answer.status_code in (401, 403):
             raise AuthenticationError(
                 f"The Prefect server {self.url} refused us.", remedy="Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
@@ -146,6 +141,27 @@ class PrefectApi:
         if not answer.is_success and answer.status_code not in also:
             raise PrefectServerError(f"The Prefect server answered {method} {path} with {answer.status_code}.")
         return answer.json() if answer.content else None
+
+    def _answer(self, method: str, path: str, body: object, seconds: float) -> httpx.Response:
+        """What the server answers; one that stumbles, as a very busy one does, is asked again while we are patient."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                answer = httpx.request(
+                    method,
+                    self.url + path,
+                    json=body,
+                    headers=self._headers(),
+                    timeout=max(1.0, until - time.monotonic()),
+                    trust_env=not self._own,
+                )
+            except httpx.HTTPError as error:
+                raise PrefectServerError(
+                    f"The Prefect server {self.url} does not answer ({type(error).__name__})."
+                ) from error
+            if answer.status_code < 500 or seconds < _PATIENCE or time.monotonic() + _PAUSE >= until:
+                return answer
+            time.sleep(_PAUSE)
 
     def _headers(self) -> dict[str, str]:
         if self._own:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -280,7 +281,8 @@ def test_a_process_that_is_killed_before_its_intent_has_used_nothing(
 )
 def test_counting_reads_only_intents_of_its_time_from_an_index(world: World, per: str, index: str) -> None:
     budget = Budget.model_validate({"kind": "write_line", "per": per, "at_most": 3, "within": "1h"})
-    query = uses_of(budget, line("x"))
+    where = line("x").target
+    query = uses_of(budget.per, budget.kind, where.system, where.key, timedelta(seconds=budget.within))
     dialect = world.ledger.engine.dialect
     written = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     incident = world.incident(target("web1"))

@@ -28,7 +28,7 @@ HOSTILE = "\x1b[31m[red]x[/red] :bomb: \u202e $(id)"
 
 def stopping(ledger: Ledger, runbook: str = "HighDiskUsage", target: Target = TARGET) -> str | None:
     with ledger.reading() as connection:
-        row = connection.execute(stops_of(runbook, target)).first()
+        row = connection.execute(stops_of(runbook, target.system, target.key)).first()
     return None if row is None else str(Stop(row.id, row.author, row.reason, row.until))
 
 

@@ -195,6 +195,20 @@ def test_a_target_that_changed_since_the_diagnosis_is_left_alone(
     assert [result.status for result in execution.results] == [Status.REFUSED, Status.DONE]
 
 
+def test_what_somebody_else_did_between_measuring_and_acting_is_not_needed(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook
+) -> None:
+    measured = iter([False, True, True])
+
+    execution = gate(ledger, keeper, notebook).carry_out(
+        plan(line("changed"), line("two")), enough=lambda: next(measured)
+    )
+
+    assert notebook.lines == []
+    assert execution.needless
+    assert [row.kind for row in ledger.journal.of(keeper.claim.incident_id) if row.kind is Kind.REFUSED] == []
+
+
 def test_a_lost_answer_is_settled_by_looking(ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook) -> None:
     def lose_the_answer(_action: Action) -> None:
         raise CommandTimeoutError

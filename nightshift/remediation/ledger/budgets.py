@@ -7,14 +7,13 @@ both fit in, the second counts the first. What was begun counts, also by a proce
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from nightshift.remediation.budgets import Budget, Per
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.schema import IS_INTENT, ONCE, intent_kind, intent_target
+from nightshift.remediation.ledger.schema import IS_INTENT, ONCE, Length, Words, intent_kind, intent_target
 from nightshift.remediation.models import Action
 
 _LOCK = 0x6E73_6275
@@ -34,30 +33,30 @@ class Budgets:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(place))))
 
 
-def uses_of(budget: Budget, action: Action) -> Select[Any]:
-    """The intents that count, as ``at`` and ``bound``.
+def uses_of(per: Per, kind: Words | None, system: Words, key: Words, within: Length) -> Select[Any]:
+    """The intents that a budget counts for a target, as ``at`` and ``bound``.
 
     The time is asked for once: no index would be searched for what a clock says row by row.
     """
     table = schema.journal
-    query = select(table.c.at, _BOUND.label("bound")).where(IS_INTENT, table.c.at > _ago(budget.within))
-    if budget.kind is not None:
-        query = query.where(intent_kind == budget.kind)
-    if budget.per is Per.TARGET:
-        query = query.where(intent_target == action.target.key)
-    elif budget.per is Per.SYSTEM:
-        query = query.where(func.split_part(intent_target, "/", 1) == action.target.system)
+    query = select(table.c.at, _BOUND.label("bound")).where(IS_INTENT, table.c.at > ONCE - within)
+    if kind is not None:
+        query = query.where(intent_kind == kind)
+    if per is Per.TARGET:
+        query = query.where(intent_target == key)
+    elif per is Per.SYSTEM:
+        query = query.where(func.split_part(intent_target, "/", 1) == system)
     return query
 
 
-def last_by_another(action: Action, incident_id: int, seconds: float) -> Select[tuple[datetime]]:
-    """When another incident last began this kind of action on this target, within so many seconds."""
+def last_by_another(kind: Words, key: Words, incident_id: int | ColumnElement[int], within: Length) -> Select[Any]:
+    """When another incident last began this kind of action on the target of this key, within this time."""
     table = schema.journal
     return select(func.max(table.c.at)).where(
         IS_INTENT,
-        intent_target == action.target.key,
-        intent_kind == action.kind,
-        table.c.at > _ago(seconds),
+        intent_target == key,
+        intent_kind == kind,
+        table.c.at > ONCE - within,
         table.c.incident_id != incident_id,
     )
 
@@ -67,7 +66,3 @@ def _place(budget: Budget, action: Action) -> str:
     if budget.per is Per.TARGET:
         return action.target.key
     return action.target.system if budget.per is Per.SYSTEM else ""
-
-
-def _ago(seconds: float) -> ColumnElement[datetime]:
-    return ONCE - timedelta(seconds=seconds)

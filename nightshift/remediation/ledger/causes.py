@@ -284,7 +284,7 @@ class Causes:
         return row is not None
 
 
-def cause_of(incident_id: int) -> Select[Any]:
+def cause_of(incident_id: int | ColumnElement[int]) -> Select[Any]:
     """The incident that stands for this one now; no row, or null: it stands for itself."""
     return select(_INCIDENT.c.cause_id).where(_INCIDENT.c.id == incident_id, _INCIDENT.c.under_cause_since.is_not(None))
 

@@ -17,7 +17,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import rows_of
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sources import NAME_LENGTH
-from nightshift.remediation.ledger.switches import covering
+from nightshift.remediation.ledger.switches import stops_of
 from nightshift.remediation.models import Target
 from nightshift.remediation.text import printable
 from nightshift.remediation.why.facts import (
@@ -35,7 +35,7 @@ from nightshift.remediation.why.selector import Selector
 
 _REFUSED, _CHECK, _ALERT, _INCIDENT = schema.refused_alert, schema.source_check, schema.alert, schema.incident
 _APPROVAL, _DECISION, _DELIVERY = schema.approval, schema.decision, schema.delivery
-_MODE, _LEASE, _SWITCH = schema.mode_change, schema.lease, schema.switch
+_MODE, _LEASE = schema.mode_change, schema.lease
 MOST = 20
 """Alerts that are listed when a selector means several."""
 _S = TypeVar("_S")
@@ -142,7 +142,7 @@ class Evidence:
         return None if row is None else seen(Lease, row)
 
     def _stops(self, runbook: str, target: Target) -> Iterator[Stop]:
-        for row in self.connection.execute(select(_SWITCH).where(covering(runbook, target)).order_by(_SWITCH.c.id)):
+        for row in self.connection.execute(stops_of(runbook, target.system, target.key)):
             yield seen(Stop, row, number=row.id)
 
     def _mode_set(self, system: str, runbook: str) -> ModeSet | None:

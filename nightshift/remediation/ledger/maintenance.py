@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Row, Select, and_, insert, select, update
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import NOW, Words
 from nightshift.remediation.ledger.sessions import reading
 
 _TABLE = schema.maintenance
@@ -53,6 +53,6 @@ class Maintenances:
             return connection.execute(select(_TABLE).where(_IN_FORCE).order_by(_TABLE.c.id)).all()
 
 
-def announced_in(system: str) -> Select[Any]:
+def announced_in(system: Words) -> Select[Any]:
     """What is under way in this system, oldest first."""
     return select(_TABLE).where(_IN_FORCE, _TABLE.c.system == system).order_by(_TABLE.c.id)

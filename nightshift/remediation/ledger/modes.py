@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, up
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import NOW, Words
 from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Mode
 
@@ -62,7 +62,7 @@ class Modes:
         return bool(lifted)
 
 
-def mode_of(system: str, runbook: str) -> Select[Any]:
+def mode_of(system: Words, runbook: Words) -> Select[Any]:
     """The mode set for this runbook, else the one set for its system; no row: none."""
     covers = _TABLE.c.runbook.is_(None) | (_TABLE.c.runbook == runbook)
     query = select(_TABLE.c.mode).where(_IN_FORCE, _TABLE.c.system == system, covers)

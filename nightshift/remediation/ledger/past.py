@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,23 +18,27 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     select,
 )
 
 from nightshift.remediation.breaker import BreakerRule, Past
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import IS_INTENT, NOW, ONCE, intent_kind, intent_target
+from nightshift.remediation.ledger.schema import IS_INTENT, NOW, ONCE, Length, Words, intent_kind, intent_target
 from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.ledger.undo_request import UNDO_FLOW
-from nightshift.remediation.models import Action, Outcome, Target
+from nightshift.remediation.models import Outcome, Target
 
 _INCIDENT, _JOURNAL, _REARM = schema.incident, schema.journal, schema.rearm
 CAME_BACK = {"came_back": True}
 """What the journal holds about an incident whose alert fired again soon after the repair."""
+_CAME_BACK_JSON: ColumnElement[Any] = literal_column(f"'{json.dumps(CAME_BACK)}'::jsonb")
 _ALERT = _JOURNAL.alias("alert_row")
 _CAME_BACK: ColumnElement[bool] = exists().where(
-    _ALERT.c.incident_id == _INCIDENT.c.id, _ALERT.c.kind == str(Kind.ALERT), _ALERT.c.entry.contains(CAME_BACK)
+    _ALERT.c.incident_id == _INCIDENT.c.id,
+    _ALERT.c.kind == str(Kind.ALERT),
+    _ALERT.c.entry.contains(_CAME_BACK_JSON),
 )
 _NO_UNDOING = _INCIDENT.c.flow.is_distinct_from(UNDO_FLOW)
 """Taking a repair back is no try at one."""
@@ -49,7 +54,7 @@ class PastIncidents:
 
     def of(self, connection: Connection, runbook: str, target: Target, rule: BreakerRule) -> list[Past]:
         """The incidents of this trouble within the rule's time that changed something, since it was last re-armed."""
-        rows = connection.execute(changed_something(runbook, target, rule))
+        rows = connection.execute(changed_something(runbook, target.system, target.key, timedelta(seconds=rule.within)))
         return [Past(row.id, row.ended_at, Outcome(row.outcome), row.came_back) for row in rows]
 
     def rearm(self, runbook: str, target: Target, *, reason: str, author: str) -> None:
@@ -69,21 +74,23 @@ class PastIncidents:
             return list(connection.execute(query.distinct().order_by(*columns)))
 
 
-def changed_something(runbook: str, target: Target, rule: BreakerRule) -> Select[Any]:
-    """The incidents of this trouble within the rule's time that changed something, since it was last re-armed."""
+def changed_something(runbook: Words, system: Words, key: Words, within: Length) -> Select[Any]:
+    """The incidents of this trouble within this time that changed something, since it was last re-armed."""
     return select(_INCIDENT.c.id, _INCIDENT.c.ended_at, _INCIDENT.c.outcome, _CAME_BACK.label("came_back")).where(
-        _INCIDENT.c.system == target.system,
+        _INCIDENT.c.system == system,
         _INCIDENT.c.runbook == runbook,
-        _INCIDENT.c.target == target.key,
-        _INCIDENT.c.ended_at > ONCE - timedelta(seconds=rule.within),
-        _INCIDENT.c.ended_at > _rearmed_at(runbook, target),
+        _INCIDENT.c.target == key,
+        _INCIDENT.c.ended_at > ONCE - within,
+        _INCIDENT.c.ended_at > rearmed_at(runbook, system, key),
         _CHANGED,
         _NO_UNDOING,
     )
 
 
-def tries_of(action: Action, incident_id: int, runbook: str, target: Target, seconds: float) -> Select[Any]:
-    """Earlier incidents, within this time and since re-arming, that did this kind of action here, the last first.
+def tries_of(
+    kind: Words, key: Words, incident_id: int | ColumnElement[int], since: ScalarSelect[Any], within: Length
+) -> Select[Any]:
+    """Earlier incidents, within this time and since this moment, that did this kind of action here, the last first.
 
     An incident that has not ended has shown nothing yet.
     """
@@ -99,18 +106,18 @@ def tries_of(action: Action, incident_id: int, runbook: str, target: Target, sec
         .join(_INCIDENT, _INCIDENT.c.id == _JOURNAL.c.incident_id)
         .where(
             IS_INTENT,
-            intent_target == action.target.key,
-            intent_kind == action.kind,
-            _JOURNAL.c.at > ONCE - timedelta(seconds=seconds),
+            intent_target == key,
+            intent_kind == kind,
+            _JOURNAL.c.at > ONCE - within,
             _INCIDENT.c.id != incident_id,
-            _INCIDENT.c.ended_at > _rearmed_at(runbook, target),
+            _INCIDENT.c.ended_at > since,
         )
         .order_by(_INCIDENT.c.ended_at.desc(), _INCIDENT.c.id.desc())
     )
 
 
-def _rearmed_at(runbook: str, target: Target) -> ScalarSelect[Any]:
+def rearmed_at(runbook: Words, system: Words, key: Words) -> ScalarSelect[Any]:
     """When a person last said "try again"; before all times where nobody did."""
-    mine = (_REARM.c.system == target.system, _REARM.c.runbook == runbook, _REARM.c.target == target.key)
+    mine = (_REARM.c.system == system, _REARM.c.runbook == runbook, _REARM.c.target == key)
     never = cast(literal("-infinity"), _REARM.c.at.type)
     return select(func.coalesce(func.max(_REARM.c.at), never)).where(*mine).scalar_subquery()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -39,6 +41,10 @@ NOW = func.clock_timestamp()
 """The wall clock, not the start of the transaction: leases and expiries must not be fooled by a long transaction."""
 ONCE = select(NOW).scalar_subquery()
 """The same clock, read once per statement: what is compared with it is looked up in an index."""
+Words = str | ColumnElement[str]
+"""A text, or the place for one in a statement that is used again and again."""
+Length = timedelta | ColumnElement[timedelta]
+"""The same for a length of time."""
 
 LIVE = text("status <> 'ended'")
 OPEN = text("status = 'open'")

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, insert, o
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
-from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.schema import NOW, Words
 from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Target
 
@@ -78,14 +78,13 @@ class Switches:
             return connection.execute(select(_TABLE).where(_IN_FORCE).order_by(_TABLE.c.id)).all()
 
 
-def stops_of(runbook: str, target: Target) -> Select[Any]:
-    """The stops in force that hold this runbook back from this target, oldest first."""
-    return select(_TABLE).where(covering(runbook, target)).order_by(_TABLE.c.id)
+def stops_of(runbook: Words, system: Words, key: Words) -> Select[Any]:
+    """The stops in force that hold this runbook back from the target of this key, oldest first."""
+    return select(_TABLE).where(covering(runbook, system, key)).order_by(_TABLE.c.id)
 
 
-def covering(runbook: str, target: Target) -> ColumnElement[bool]:
-    """The stops in force that hold this runbook back from this target."""
-    key = target.key
+def covering(runbook: Words, system: Words, key: Words) -> ColumnElement[bool]:
+    """The stops in force that hold this runbook back from the target of this key."""
     covers_target = or_(
         _TABLE.c.target.is_(None),
         _TABLE.c.target == key,
@@ -94,7 +93,7 @@ def covering(runbook: str, target: Target) -> ColumnElement[bool]:
     )
     return and_(
         _IN_FORCE,
-        or_(_TABLE.c.system.is_(None), _TABLE.c.system == target.system),
+        or_(_TABLE.c.system.is_(None), _TABLE.c.system == system),
         or_(_TABLE.c.runbook.is_(None), _TABLE.c.runbook == runbook),
         covers_target,
     )
