@@ -36,6 +36,10 @@ class TargetUnreachableError(TemporaryError):
     """The target did not answer."""
 
 
+class NoConnectionLeftError(TargetUnreachableError):
+    """The server takes no further connection."""
+
+
 class NotMeasuredError(TargetUnreachableError):
     """What was asked cannot be measured now: neither "healthy" nor "in trouble" may be said."""
 

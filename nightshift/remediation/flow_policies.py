@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from nightshift.remediation.backups.policy import BackupFailurePolicy
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
@@ -33,6 +34,7 @@ FlowPolicy = (
     | HostCertificatePolicy
     | CertificateExpiryPolicy
     | ClaimPendingPolicy
+    | ConnectionPoolPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
     | PodMemoryPolicy
@@ -54,6 +56,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "certificate-expiry": CertificateExpiryPolicy,
             "pod-crash-loop": PodCrashLoopPolicy,
             "pod-memory-exhaustion": PodMemoryPolicy,
+            "connection-pool-exhaustion": ConnectionPoolPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
             "release-regression": ReleaseRegressionPolicy,
@@ -69,12 +72,14 @@ KIND_NAMES = (
     "archive_files",
     "archive_rows",
     "block_deployments",
+    "cancel_queries",
     "clean_package_cache",
     "cordon_node",
     "cut_log",
     "delete_files",
     "delete_pod",
     "drain_node",
+    "end_sessions",
     "evict_pods",
     "expand_claim",
     "make_backup",

@@ -328,7 +328,8 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: backup-failure, certificate-expiry, database-volume-reclaim, deployment-replicas-mismatch, "
+            "flows: backup-failure, certificate-expiry, connection-pool-exhaustion, "
+            "database-volume-reclaim, deployment-replicas-mismatch, "
             "disk-space-reclaim, host-certificate-renewal, node-not-ready, node-saturation, pod-crash-loop, "
             "pod-memory-exhaustion, pod-saturation, release-regression, "
             "volume-claim-pending."

@@ -91,6 +91,12 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("cryptofunk", "HighMemoryUsage"),
         ("octollm", "HighNodeCPUUsage"),
         ("octollm", "HighNodeMemoryUsage"),
+        ("cryptofunk", "DatabaseConnectionPoolExhausted"),
+        ("cryptofunk", "DatabaseConnectionPoolCritical"),
+        ("trading_signals", "DatabaseConnectionPoolExhausted"),
+        ("bybit_strategy_tester", "ConnectionPoolExhausted"),
+        ("bybit_strategy_tester", "DatabaseHighConnections"),
+        ("octollm", "DatabaseConnectionPoolExhausted"),
     }
 
 

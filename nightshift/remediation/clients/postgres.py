@@ -23,6 +23,7 @@ from nightshift.remediation.errors import (
     ConnectionLostError,
     DiskFullError,
     NightshiftError,
+    NoConnectionLeftError,
     PermanentError,
     TargetUnreachableError,
     TemporaryError,
@@ -118,7 +119,7 @@ def _not_opened(name: str, error: psycopg.Error) -> NightshiftError:
         return any(phrase in words for phrase in phrases)
 
     if says(_NO_ROOM):
-        return TargetUnreachableError(f"{name} has no connection left: too many clients.")
+        return _no_room(name)
     if says(_NOT_READY):
         return TargetUnreachableError(f"{name} is starting up, shutting down or in recovery: it takes no connections.")
     if says(_POOLER):
@@ -129,6 +130,11 @@ def _not_opened(name: str, error: psycopg.Error) -> NightshiftError:
     if says(_MISSING):
         return ConfigurationError(f"{name} has no such database or role.", remedy="See the connection's URL.")
     return TargetUnreachableError(f"{name} did not answer.")
+
+
+def _no_room(name: str) -> NightshiftError:
+    remedy = "Keep some for Nightshift's account: reserved_connections, and grant pg_use_reserved_connections."
+    return NoConnectionLeftError(f"{name} has no connection left: too many clients.", remedy=remedy)
 
 
 def translated(name: str, error: psycopg.Error) -> NightshiftError:
@@ -147,7 +153,7 @@ def translated(name: str, error: psycopg.Error) -> NightshiftError:
         case errors.InsufficientPrivilege():
             return PermanentError(f"{name}: {printable(error.diag.message_primary or 'permission denied')}.")
         case errors.TooManyConnections():
-            return TargetUnreachableError(f"{name} has no connection left: too many clients.")
+            return _no_room(name)
     if connection_is_gone(error):
         return TargetUnreachableError(f"The connection to {name} broke; what was not committed is rolled back.")
     words = printable(error.diag.message_primary or type(error).__name__)

@@ -143,6 +143,7 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "pod-saturation": ("rollout_restart", "set_resources", "scale_workload"),
     "volume-claim-pending": (),
     "database-volume-reclaim": ("expand_claim",),
+    "connection-pool-exhaustion": ("rollout_restart",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),
 }
 """The kinds of action of each flow that works on a cluster."""

@@ -1,0 +1,80 @@
+"""Free the connections of a database that runs out of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from nightshift.flows.incident import Conclusion, Incident
+from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.remediation.databases.pool_findings import findings_of
+from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_pool_relief
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
+from nightshift.remediation.databases.pool_use import in_words, is_relieved
+from nightshift.remediation.databases.pool_verification import judge_relief
+from nightshift.remediation.databases.session_arguments import CancelQueries
+from nightshift.remediation.execution import Execution
+from nightshift.remediation.finding_list import as_markdown
+from nightshift.tasks.connection_pool import diagnose_pool, look_at_pool, watch_pool
+
+NAME = "connection-pool-exhaustion"
+
+
+@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+def connection_pool_exhaustion(
+    system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
+) -> State[str]:
+    """Tell leak, blocker, long statement, load and small pool apart, and free connections one session at a time.
+
+    Args:
+        system: A system of the catalogue, e.g. `shop`.
+        target: The database, e.g. `shop/database/main`.
+        incident: The incident to work on. Leave it empty: then one is opened by hand.
+        attempt: Leave it at 1. The gateway counts the attempts on an incident.
+        dry_run: Make and show the plan, change nothing.
+    """
+    return answer(Request(NAME, system, target, incident, attempt, dry_run), relieve)
+
+
+def relieve(incident: Incident) -> Conclusion:
+    """Diagnose, plan, approve, remediate, verify, report."""
+    policy, database = incident.policy(ConnectionPoolPolicy), incident.target.part("database")
+    connections = dict(incident.connections)
+
+    diagnosis = diagnose_pool(database, connections, policy)
+    findings = findings_of(diagnosis.look, policy)
+    incident.diagnosed(in_words(diagnosis.look, policy), findings, as_markdown(findings))
+
+    now, cancelled = diagnosis, frozenset[str]()
+    for _ in range(policy.rounds):
+        execution = _carry_out(incident, now)
+        if not incident.changed_something:
+            return incident.without_change()
+        looks, unknown = watch_pool(database, connections, policy)
+        verdict = judge_relief(diagnosis.look, looks, policy, unknown)
+        if verdict.healthy or verdict.inconclusive or execution.ended is not None:
+            break
+        cancelled |= _cancelled(incident, execution)
+        now = replace(diagnose_pool(database, connections, policy), cancelled=cancelled)
+
+    incident.verifying()
+    measured = in_words(looks[-1], policy) if looks else "not measured"
+    return incident.judged(verdict, measured=measured)
+
+
+def _carry_out(incident: Incident, diagnosis: PoolDiagnosis) -> Execution:
+    """Plan and put it through the gate; a repair that was begun is brought to its end."""
+    policy, database = incident.policy(ConnectionPoolPolicy), incident.target.part("database")
+    plan = plan_pool_relief(incident.target, diagnosis, policy, force=incident.changed_something)
+    connections = dict(incident.connections)
+    return incident.carry_out(plan, enough=lambda: is_relieved(look_at_pool(database, connections, policy), policy))
+
+
+def _cancelled(incident: Incident, execution: Execution) -> frozenset[str]:
+    """Statements that were cancelled, now or by an earlier attempt."""
+    actions = (one.action for one in execution.results if one.action.kind == CancelQueries.KIND)
+    done = incident.ledger.journal.done(incident.id)
+    cancels = (CancelQueries.from_json(one.arguments) for one in actions if one.id_in(incident.id) in done)
+    return frozenset(one.statement for cancel in cancels for one in cancel.sessions)

@@ -1,0 +1,122 @@
+"""How full the server and the pools of its applications are, and whether that is trouble or relief. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nightshift.remediation.databases.backends import ACTIVE, Backend, ServerLook
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, PoolRule
+from nightshift.remediation.text import printable
+
+THE_SERVER = "the server"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """Connections in use, of those there may be."""
+
+    name: str
+    """Printable."""
+    used: float
+    size: float
+
+    @property
+    def percent(self) -> float:
+        """Above 100 when there are more than there may be."""
+        return 100 * self.used / self.size if self.size > 0 else 100.0
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.used:g} of {self.size:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolerPool:
+    """One line of PgBouncer's ``SHOW POOLS``."""
+
+    database: str
+    user: str
+    clients_waiting: int
+    longest_wait: float
+    """Seconds."""
+    servers: int
+    """Its connections to the server."""
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolLook:
+    """Everything that one look tells about connections."""
+
+    at: float
+    """By a clock that cannot be set, in seconds."""
+    server: ServerLook
+    metrics: tuple[Use, ...] = ()
+    """What the applications say of their pools."""
+    pooler: tuple[PoolerPool, ...] = ()
+
+
+def uses(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[Use, ...]:
+    """The server, each pool of the policy, and each pool that an application reports."""
+    server = look.server
+    pools = (pool_use(server, pool) for pool in policy.pools)
+    return (Use(name=THE_SERVER, used=len(server.clients), size=server.room), *pools, *look.metrics)
+
+
+def pool_use(server: ServerLook, pool: PoolRule) -> Use:
+    """What an application holds: sessions that do something, and all those that its pool cannot have."""
+    sessions = sessions_of(server, pool)
+    busy = sum(one.state == ACTIVE or one.is_in_transaction for one in sessions)
+    used = min(len(sessions), busy + max(0, len(sessions) - pool.limit))
+    return Use(name=printable(pool.application, 80), used=used, size=pool.limit)
+
+
+def sessions_of(server: ServerLook, pool: PoolRule) -> tuple[Backend, ...]:
+    """The client sessions that call themselves as the pool's application."""
+    of_database = (one for one in server.clients if one.database == server.database)
+    return tuple(one for one in of_database if one.application == pool.application)
+
+
+def fullest(look: PoolLook, policy: ConnectionPoolPolicy) -> Use:
+    """The one that is nearest to its end."""
+    return max(uses(look, policy), key=lambda use: use.percent)
+
+
+def longest_blocked(server: ServerLook) -> float:
+    """Seconds for which a session of this database has waited for another one's lock."""
+    return max((one.waits_for_lock for one in server.clients if one.blocked_by), default=0.0)
+
+
+def waiting_at_pooler(look: PoolLook, policy: ConnectionPoolPolicy) -> Sequence[PoolerPool]:
+    """Pools of PgBouncer whose clients have waited for too long."""
+    return [
+        pool
+        for pool in look.pooler
+        if pool.clients_waiting and pool.longest_wait >= policy.pooler_waits_over and not pool.paused
+    ]
+
+
+def is_exhausted(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
+    """Whether there is anything to repair."""
+    blocked = longest_blocked(look.server) >= policy.blocking_over
+    return (
+        fullest(look, policy).percent >= policy.alert_used_percent or blocked or bool(waiting_at_pooler(look, policy))
+    )
+
+
+def is_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
+    """Whether nothing is left to repair."""
+    blocked = longest_blocked(look.server) >= policy.blocking_over
+    return (
+        fullest(look, policy).percent < policy.target_used_percent
+        and not blocked
+        and not waiting_at_pooler(look, policy)
+    )
+
+
+def in_words(look: PoolLook, policy: ConnectionPoolPolicy) -> str:
+    """One look as a line for people: the fullest first, the server always."""
+    use = fullest(look, policy)
+    server = next(one for one in uses(look, policy) if one.name == THE_SERVER)
+    shown = [use] if use == server else [use, server]
+    return f"{use.percent:.0f} % in use ({'; '.join(map(str, shown))})"

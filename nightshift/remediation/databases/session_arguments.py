@@ -1,0 +1,49 @@
+"""The arguments of actions on sessions, as the diagnosis saw them: nobody else's session is ever meant."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from nightshift.remediation.arguments import ActionArguments
+from nightshift.remediation.models import Value
+
+
+class ChosenSession(Value):
+    """One session, in the very state in which it was chosen."""
+
+    pid: int
+    started: str
+    """``backend_start``; another session that got the pid meanwhile has another."""
+    state: str
+    transaction: str = ""
+    """``xact_start``; empty: it had no transaction open."""
+    query_began: str = ""
+    """``query_start``: a session that has gone on to another statement is left alone."""
+
+    @property
+    def statement(self) -> str:
+        """As :attr:`Backend.statement`."""
+        return f"{self.pid}@{self.started}@{self.query_began}"
+
+
+class OnSessions(ActionArguments):
+    """Base of both."""
+
+    application: str
+    database: str
+    sessions: tuple[ChosenSession, ...] = Field(min_length=1, max_length=100)
+    never: tuple[str, ...] = ()
+
+
+class CancelQueries(OnSessions):
+    """Cancel the statements that these sessions run; the sessions stay."""
+
+    KIND: ClassVar[str] = "cancel_queries"
+
+
+class EndSessions(OnSessions):
+    """End these sessions; their transactions are rolled back."""
+
+    KIND: ClassVar[str] = "end_sessions"

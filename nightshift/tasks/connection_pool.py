@@ -1,0 +1,121 @@
+"""Look at the connections of a PostgreSQL server: who has them, and whether they get free."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from nightshift.remediation.clients import prometheus as metrics_of
+from nightshift.remediation.clients.backends import look_at_server
+from nightshift.remediation.clients.kubernetes.cluster import cluster_connection, open_cluster
+from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.resources import WORKLOADS
+from nightshift.remediation.clients.postgres import open_postgres
+from nightshift.remediation.connections import Connection, HttpConnection, PostgresConnection
+from nightshift.remediation.databases.pool_cause import Need
+from nightshift.remediation.databases.pool_planner import PoolDiagnosis
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, LoadRule, PoolMetrics
+from nightshift.remediation.databases.pool_use import PoolLook, Use
+from nightshift.remediation.databases.pool_verification import relieved_for
+from nightshift.remediation.errors import ConfigurationError, NotMeasuredError, TargetUnreachableError
+from nightshift.remediation.kubernetes.objects import Workload
+from nightshift.remediation.text import printable
+from nightshift.tasks.steps import diagnostic
+
+Connections = dict[str, Connection]
+_LOOKS = 30
+_LONGEST_PAUSE = 15.0
+_MOST_POOLS = 100
+
+
+@diagnostic("look at connections", of="{database}")
+def look_at_pool(database: str, connections: Connections, policy: ConnectionPoolPolicy) -> PoolLook:
+    """Sessions and pools (``postgres.connection_summary``, ``http.read_metrics``)."""
+    return _look(database, connections, policy)
+
+
+@diagnostic("find what holds connections", of="{database}")
+def diagnose_pool(database: str, connections: Connections, policy: ConnectionPoolPolicy) -> PoolDiagnosis:
+    """One look, what the load needs (``calculate.pool_size``), and the workloads that may be restarted."""
+    look = _look(database, connections, policy)
+    needs = tuple(need for rule in policy.load if (need := _need(rule, connections, policy)) is not None)
+    return PoolDiagnosis(look=look, needs=needs, workloads=_workloads(connections, policy))
+
+
+@diagnostic("watch connections", of="{database}")
+def watch_pool(
+    database: str, connections: Connections, policy: ConnectionPoolPolicy
+) -> tuple[tuple[PoolLook, ...], str]:
+    """Looks until connections were free for ``hold`` seconds, or were not within ``wait``; why the last look failed."""
+    began, looks, unknown = time.monotonic(), list[PoolLook](), ""
+    while True:
+        try:
+            # A connection for each look: one that idles for minutes is one fewer for others.
+            looks.append(_look(database, connections, policy))
+            unknown = ""
+        except TargetUnreachableError as error:
+            unknown = str(error)
+        held = relieved_for(looks, policy) if looks and not unknown else 0.0
+        waited = time.monotonic() - began
+        if held >= policy.hold or waited >= policy.wait + (policy.hold if held else 0):
+            return tuple(looks), unknown
+        time.sleep(max(0.2, min(_LONGEST_PAUSE, policy.hold / _LOOKS)))
+
+
+def _look(database: str, connections: Connections, policy: ConnectionPoolPolicy) -> PoolLook:
+    connection = connections.get(database)
+    if not isinstance(connection, PostgresConnection):
+        raise ConfigurationError(f"There is no database {database!r} in the catalogue any more.")
+    with open_postgres(database, connection) as session:
+        server = look_at_server(session)
+    said = _metrics(policy.metrics, connections) if policy.metrics is not None else ()
+    return PoolLook(at=time.monotonic(), server=server, metrics=said)
+
+
+def _metrics(rule: PoolMetrics, connections: Connections) -> tuple[Use, ...]:
+    """What each application says of its pool; the connections of its replicas together."""
+    connection = _http(rule.prometheus, connections)
+    used, size = (
+        {
+            sample.metric.get(rule.by, ""): sample.value[1]
+            for sample in metrics_of.query(rule.prometheus, connection, f"sum by ({rule.by}) ({metric})")
+        }
+        for metric in (rule.in_use, rule.size)
+    )
+    named = sorted(name for name in used if size.get(name, 0) > 0 and math.isfinite(used[name]))
+    return tuple(Use(name=printable(name, 80), used=used[name], size=size[name]) for name in named[:_MOST_POOLS])
+
+
+def _need(rule: LoadRule, connections: Connections, policy: ConnectionPoolPolicy) -> Need | None:
+    """None where it cannot be told: then no size is computed."""
+    connection, pool = _http(rule.prometheus, connections), policy.pool_of(rule.application)
+    values = []
+    for expression in (rule.requests_per_second, rule.seconds_per_request):
+        try:
+            samples = metrics_of.query(rule.prometheus, connection, expression)
+        except NotMeasuredError:
+            return None
+        if len(samples) != 1 or not math.isfinite(samples[0].value[1]):
+            return None
+        values.append(samples[0].value[1])
+    return Need(pool, *values) if pool is not None and values[0] > 0 else None
+
+
+def _workloads(connections: Connections, policy: ConnectionPoolPolicy) -> tuple[Workload, ...]:
+    found = []
+    for pool in policy.pools:
+        if (rule := pool.restart) is None:
+            continue
+        with open_cluster(rule.cluster, cluster_connection(rule.cluster, connections)) as cluster:
+            try:
+                found.append(cluster.get(WORKLOADS[rule.kind], rule.name, rule.namespace))
+            except ObjectNotFoundError:
+                continue
+    return tuple(found)
+
+
+def _http(name: str, connections: Connections) -> HttpConnection:
+    connection = connections.get(name)
+    if not isinstance(connection, HttpConnection):
+        raise ConfigurationError(f"There is no connection {name!r} in the catalogue any more.")
+    return connection

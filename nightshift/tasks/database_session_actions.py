@@ -1,0 +1,110 @@
+"""Sessions of a PostgreSQL server: cancelled and ended, with what makes that safe to run unattended.
+
+Each is checked once more, in the statement that ends it, to be the very one that was chosen: see
+:mod:`nightshift.remediation.clients.backends`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nightshift.remediation.actions import Connections, Effect, Observation
+from nightshift.remediation.clients import backends
+from nightshift.remediation.clients.postgres import Session, open_postgres
+from nightshift.remediation.connections import PostgresConnection
+from nightshift.remediation.databases.session_arguments import CancelQueries, EndSessions, OnSessions
+from nightshift.remediation.errors import ConfigurationError, TargetChangedError
+from nightshift.remediation.models import Action, Quantity
+from nightshift.remediation.privileges import Lack
+from nightshift.remediation.text import counted, printable
+from nightshift.tasks.steps import action
+
+TIMEOUT_SECONDS = 60.0
+CANCELLED_WITHIN = 5.0
+ENDED_WITHIN = 10.0
+
+
+@contextmanager
+def session_of(action: Action, connections: Connections) -> Iterator[Session]:
+    """The server that the action's target names."""
+    name = action.target.part("database")
+    connection = connections.get(name)
+    if not isinstance(connection, PostgresConnection):
+        raise ConfigurationError(f"There is no database {name!r} in the catalogue any more.")
+    with open_postgres(name, connection) as session:
+        yield session
+
+
+def _arguments(action: Action) -> OnSessions:
+    kind = CancelQueries if action.kind == CancelQueries.KIND else EndSessions
+    return kind.from_json(action.arguments)
+
+
+def _some_are_left(action: Action, connections: Connections) -> None:
+    with session_of(action, connections) as session:
+        if not backends.still_chosen(session, _arguments(action)):
+            raise TargetChangedError("None of these sessions is as it was: they went on, or have ended.")
+
+
+def _may_signal(action: Action, connections: Connections) -> list[Lack]:
+    with session_of(action, connections) as session:
+        look = backends.look_at_server(session)
+    if look.may_signal:
+        return []
+    account = printable(look.account, 63)
+    return [Lack(what="end or cancel the sessions of others", grant=f"grant pg_signal_backend to {account};")]
+
+
+def _are_quiet(action: Action, connections: Connections) -> Observation:
+    with session_of(action, connections) as session:
+        left = backends.still_chosen(session, _arguments(action))
+    return Observation.NOT_DONE if left else Observation.DONE
+
+
+@action(
+    kind=CancelQueries.KIND,
+    name="cancel statements",
+    timeout=TIMEOUT_SECONDS,
+    precondition=_some_are_left,
+    observe=_are_quiet,
+    permitted=_may_signal,
+    undo=None,
+)
+def cancel_queries(action: Action, connections: Connections) -> Effect:
+    """``postgres.terminate_slow_queries``, its first half; cryptofunk.DatabaseConnectionPoolCritical.r1.1."""
+    arguments = _arguments(action)
+    with session_of(action, connections) as session:
+        told = backends.cancel(session, arguments, action.bound.amount)
+        left = backends.wait_until_changed(session, arguments, told, CANCELLED_WITHIN)
+    return _effect(arguments, "cancelled", told=len(told), left=left)
+
+
+@action(
+    kind=EndSessions.KIND,
+    name="end sessions",
+    timeout=TIMEOUT_SECONDS,
+    precondition=_some_are_left,
+    observe=_are_quiet,
+    permitted=_may_signal,
+    undo=None,
+)
+def end_sessions(action: Action, connections: Connections) -> Effect:
+    """``postgres.terminate_session`` and ``terminate_idle_sessions``: of one application, never more than chosen."""
+    arguments = _arguments(action)
+    with session_of(action, connections) as session:
+        told = backends.end(session, arguments, action.bound.amount)
+        left = backends.wait_until_gone(session, told, ENDED_WITHIN)
+    return _effect(arguments, "ended", told=len(told), left=left)
+
+
+def _effect(arguments: OnSessions, done: str, *, told: int, left: int) -> Effect:
+    went_on = len(arguments.sessions) - told
+    parts = [f"{counted(told - left, 'session')} {done}"]
+    parts += [f"{left} told to end and still there"] if left else []
+    parts += [f"{went_on} left alone, no longer as chosen"] if went_on else []
+    return Effect(
+        summary=", ".join(parts),
+        amount=Quantity(amount=told - left, unit="sessions"),
+        evidence={"told": told, "left": left, "left_alone": went_on},
+    )

@@ -1,0 +1,200 @@
+"""Connections that run out on a real server: who is to blame is ended, everybody else stays connected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from lab.database_sessions import DatabaseSessions
+from lab.postgres import PostgresServer
+from nightshift.remediation.actions import Observation
+from nightshift.remediation.clients.backends import look_at_server
+from nightshift.remediation.clients.postgres import Session, open_postgres
+from nightshift.remediation.connections import PostgresConnection
+from nightshift.remediation.databases.backends import ServerLook
+from nightshift.remediation.databases.pool_cause import blockers
+from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_pool_relief
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
+from nightshift.remediation.databases.pool_use import PoolLook
+from nightshift.remediation.errors import NoConnectionLeftError, TargetChangedError
+from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.models import Action, Plan, Target
+from nightshift.tasks import database_session_actions as actions
+from tests.integration.databases.conftest import FlowRuns
+
+TARGET = Target(system="shop", path=("database", "main"))
+HOSTILE = "api'); drop table item; --\n<b>"
+POLICY = {
+    "pools": [{"application": "api", "size": 4}],
+    "blocking_over": "1s",
+    "idle_in_transaction_over": "1s",
+    "query_over": "1s",
+    "idle_over": "1s",
+    "wait": "1s",
+    "hold": "2s",
+    "rounds": 5,
+}
+
+
+@pytest.fixture
+def night(sessions: DatabaseSessions, monkeypatch: pytest.MonkeyPatch) -> PostgresConnection:
+    """The connection as Nightshift has it: no superuser."""
+    monkeypatch.setenv("SHOP_DATABASE", sessions.url_of("night"))
+    return PostgresConnection.model_validate({"type": "postgres", "url": {"env": "SHOP_DATABASE"}})
+
+
+@pytest.fixture
+def session(night: PostgresConnection) -> Iterator[Session]:
+    with open_postgres("main", night) as opened:
+        yield opened
+
+
+def seen(session: Session) -> ServerLook:
+    return look_at_server(session)
+
+
+def plan(session: Session, **policy: object) -> Plan:
+    looked = PoolLook(at=0, server=seen(session))
+    return plan_pool_relief(
+        TARGET, PoolDiagnosis(look=looked), ConnectionPoolPolicy.model_validate({**POLICY, **policy}), force=True
+    )
+
+
+def pid_of(one: psycopg.Connection[tuple[object, ...]]) -> int:
+    return one.info.backend_pid
+
+
+def pids_in(action: Action) -> set[int]:
+    return {int(item.partition("@")[0]) for item in action.items}
+
+
+def test_only_the_root_of_a_chain_of_locks_is_to_blame(sessions: DatabaseSessions, session: Session) -> None:
+    bystander = sessions.session("other")
+    bystander.execute("begin")
+    bystander.execute("lock table pg_class in access share mode")  # the join of the document names such a session
+    root = sessions.in_transaction("api", row=1)
+    middle = sessions.runs("web", "lock table item in access exclusive mode", in_block=True)
+    sessions.wait_for("select where cardinality(pg_blocking_pids(%s)) > 0", pid_of(middle))
+    last = sessions.waits("web", row=2)
+
+    time.sleep(1.1)
+
+    (found,) = blockers(seen(session), ConnectionPoolPolicy.model_validate(POLICY))
+
+    assert found.backend is not None
+    assert (found.backend.pid, found.waiting) == (pid_of(root), 2)
+    assert pid_of(last) not in {found.backend.pid, pid_of(bystander)}
+
+
+def test_the_flow_relieves_a_pool_and_no_innocent_session_is_touched(
+    sessions: DatabaseSessions, flow_runs: FlowRuns, ledger: Ledger
+) -> None:
+    sessions.in_transaction("api", row=1)
+    for _ in range(2):
+        sessions.waits("api", row=1)
+    slow = sessions.runs("report", "select pg_sleep(600)")
+    leaked = [sessions.session("api") for _ in range(7)]
+    innocent = [
+        sessions.session("web"),
+        sessions.runs("pg_dump", "select pg_sleep(600)"),
+        sessions.runs("admin", "select pg_sleep(600)", user=""),
+        sessions.session(HOSTILE),
+        sessions.session("night tool", user="night"),
+    ]
+    time.sleep(1.3)
+
+    outcome = flow_runs.run("connection-pool-exhaustion", POLICY, sessions.url_of("night"))
+
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    assert {pid_of(one) for one in innocent} <= sessions.pids()
+    assert pid_of(slow) in sessions.pids()  # at most cancelled
+    assert 0 < sum(pid_of(one) in sessions.pids() for one in leaked) <= 4
+    assert "<b>" not in report
+    assert sessions.admin.execute("select count(*) from item").fetchone() == (100,)
+
+
+def test_a_pid_that_belongs_to_an_innocent_session_by_now_is_left_alone(
+    sessions: DatabaseSessions, session: Session, night: PostgresConnection
+) -> None:
+    innocent = sessions.in_transaction("api")
+    time.sleep(1.1)
+    (action,) = plan(session).actions
+    arguments = {
+        **action.arguments,
+        "sessions": [{**action.arguments["sessions"][0], "started": "2020-01-01 00:00+00"}],
+    }  # type: ignore[index,call-overload,dict-item]
+    stale = action.model_copy(update={"arguments": arguments})
+
+    with pytest.raises(TargetChangedError):
+        actions.end_sessions.precondition(stale, {"main": night})
+    effect = actions.end_sessions.act.fn(stale, {"main": night})  # type: ignore[attr-defined]
+
+    assert effect.evidence == {"told": 0, "left": 0, "left_alone": 1}
+    assert pid_of(innocent) in sessions.pids()
+
+
+def test_a_long_statement_is_cancelled_and_its_session_stays(
+    sessions: DatabaseSessions, session: Session, night: PostgresConnection
+) -> None:
+    slow = sessions.runs("report", "select pg_sleep(600)")
+    time.sleep(1.1)
+    (action,) = plan(session).actions
+
+    effect = actions.cancel_queries.act.fn(action, {"main": night})  # type: ignore[attr-defined]
+
+    assert (action.kind, effect.summary) == ("cancel_queries", "1 session cancelled")
+    assert actions.cancel_queries.observe(action, {"main": night}) is Observation.DONE
+    assert slow.execute("select 1").fetchone() == (1,)
+
+
+def test_a_session_that_went_on_since_it_was_chosen_is_left_alone(
+    sessions: DatabaseSessions, session: Session, night: PostgresConnection
+) -> None:
+    quick = sessions.in_transaction("api")
+    time.sleep(1.1)
+    (action,) = plan(session).actions
+    quick.execute("commit")
+
+    effect = actions.end_sessions.act.fn(action, {"main": night})  # type: ignore[attr-defined]
+
+    assert effect.amount.amount == 0
+    assert pid_of(quick) in sessions.pids()
+
+
+def test_an_account_without_sight_says_what_to_grant(sessions: DatabaseSessions) -> None:
+    sessions.admin.execute("drop role if exists blind")
+    sessions.admin.execute("create role blind login")
+    sessions.in_transaction("api")
+    with psycopg.connect(sessions.url_of("blind"), autocommit=True) as opened:
+        looked = seen(opened)
+
+    found = plan_pool_relief(
+        TARGET,
+        PoolDiagnosis(look=PoolLook(at=0, server=looked)),
+        ConnectionPoolPolicy.model_validate(POLICY),
+        force=True,
+    )
+
+    assert looked.hidden >= 2
+    assert not looked.may_signal
+    assert found.actions == ()
+    assert any(refusal.lifted_by == "grant pg_monitor to blind" for refusal in found.refusals)
+
+
+def test_a_server_without_any_connection_left_is_told_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"max_connections": "5", "superuser_reserved_connections": "2"}
+    with PostgresServer(limits) as server, DatabaseSessions(server.url()) as full:
+        taken = [full.session("api") for _ in range(2)]
+        monkeypatch.setenv("FULL", full.url_of("night"))
+        connection = PostgresConnection.model_validate({"type": "postgres", "url": {"env": "FULL"}})
+
+        with pytest.raises(NoConnectionLeftError) as refused, open_postgres("main", connection):
+            pass
+
+        assert "too many clients. Keep some for Nightshift's account" in str(refused.value)
+        assert {pid_of(one) for one in taken} <= full.pids()
