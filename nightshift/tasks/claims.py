@@ -9,6 +9,7 @@ from nightshift.remediation.clients.kubernetes.watching import watch
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.disk_space.diagnosis import Blindness
 from nightshift.remediation.errors import NightshiftError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.text import printable
@@ -25,6 +26,7 @@ def look_at_claim(cluster: str, connection: KubernetesConnection, namespace: str
         return diagnose_claim(opened, namespace, name)
 
 
+@serves("octollm.PersistentVolumeClaimPending: v1")
 @diagnostic("wait for a claim", of="{cluster} {namespace}/{name}")
 def wait_until_bound(
     cluster: str, connection: KubernetesConnection, namespace: str, name: str, seconds: float

@@ -15,6 +15,7 @@ from nightshift.gateway.cli import (
     alert_commands,
     audit_commands,
     breaker_commands,
+    coverage_commands,
     decision_commands,
     doctor_commands,
     incident_commands,
@@ -57,6 +58,7 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     breaker_commands.commands,  # breaker
     alert_commands.commands,  # alert, run
     runbook_commands.commands,  # runbooks, schema
+    coverage_commands.commands,  # coverage
     kubernetes_commands.commands,  # kubernetes
     audit_commands.commands,  # audit
 )

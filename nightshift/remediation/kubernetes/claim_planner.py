@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
@@ -237,6 +238,7 @@ def _lost(diagnosis: ClaimDiagnosis) -> Proposal | None:
     )
 
 
+@proposes("octollm.PersistentVolumeClaimPending: r1.1 r1.2")
 def _no_class(diagnosis: ClaimDiagnosis) -> Proposal | None:
     claim = diagnosis.claim
     if claim.storage_class == "" or diagnosis.storage_class is not None or claim.phase == "Lost":
@@ -256,6 +258,7 @@ def _no_class(diagnosis: ClaimDiagnosis) -> Proposal | None:
     )
 
 
+@proposes("octollm.PersistentVolumeClaimPending: r2.1 r2.2")
 def _refused(diagnosis: ClaimDiagnosis) -> Proposal | None:
     failed = [e for e in diagnosis.events if e.reason in ("ProvisioningFailed", "FailedBinding", "FailedCreate")]
     told = [e for e in failed if diagnosis.storage_class is not None or e.reason != "ProvisioningFailed"]
@@ -268,6 +271,7 @@ def _refused(diagnosis: ClaimDiagnosis) -> Proposal | None:
     return Proposal(title=title, detail=printable(said, 300), reason="The volume was asked for and refused.")
 
 
+@proposes("octollm.PersistentVolumeClaimPending: r3.3")
 def _no_volume(diagnosis: ClaimDiagnosis) -> Proposal | None:
     """A claim for a hand-made volume: why each volume that is there does not fit."""
     claim = diagnosis.claim

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.resources import CLAIMS, EVENTS, PODS, STORAGE_CLASSES, VOLUMES
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
 from nightshift.remediation.kubernetes.objects import Pod
 
 
+@serves("octollm.PersistentVolumeClaimPending: d1 d2 d3 d4 r3.1 r3.2")
 def diagnose_claim(cluster: Cluster, namespace: str, name: str) -> ClaimDiagnosis:
     """The claim with everything that decides whether it is bound, and whether it can grow.
 
