@@ -151,4 +151,4 @@ def test_the_command_shows_where_a_step_is_done() -> None:
     (step,) = json.loads(printed.output)["steps"]
     assert step["status"] == "automated"
     assert (ROOT / step["code"][0]["file"]).is_file()
-    assert "tests/unit/test_volume_claims.py" in step["tests"]
+    assert "tests/integration/kubernetes/test_claim_flow.py" in step["tests"]
