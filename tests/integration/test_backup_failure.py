@@ -140,6 +140,8 @@ def host_with_backups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
         shop = Shop(host, free_port(), s3, network, secrets)
         as_postgres = ("runuser", "-u", "postgres", "--")
         host.run(*as_postgres, f"{PROGRAMS}/initdb", "-D", "/pg/cluster", "-A", "trust", "-N", "--wal-segsize=1")
+        with host.path("/pg/cluster/postgresql.auto.conf").open("a") as configuration:
+            configuration.write("archive_mode = on\narchive_command = '/bin/true'\n")
         settings = (
             f"-p {shop.port} -k /run/pg -c listen_addresses= -c fsync=off -c max_wal_size=16MB -c min_wal_size=4MB"
         )
@@ -359,10 +361,49 @@ def test_the_own_command_of_a_system_is_run_as_arguments_and_must_leave_a_new_fi
 
     with open_host("web1", shop.host.connection()) as opened:
         made = dumps.make(opened, _making(shop.rule(make=command), newest.file.modified_ns))
-        with pytest.raises(CommandFailedError, match="left no new file"):
+        with pytest.raises(CommandFailedError, match="left no new backup"):
             dumps.make(opened, _making(shop.rule(make=idle), made.modified_ns))
 
     assert made.path == "/backups/own $(reboot).dump"
+
+
+@pytest.fixture
+def stanza(shop: Shop) -> Shop:
+    """The same cluster, kept by pgBackRest, too."""
+    folders = {"repo1-path": "/pg/repo", "log-path": "/pg/log", "lock-path": "/pg/lock", "spool-path": "/pg/spool"}
+    for folder in (*folders.values(), "/pg/scratch"):
+        shop.host.run("install", "-d", "-o", "postgres", folder)
+    cluster = {"pg1-path": "/pg/cluster", "pg1-socket-path": "/run/pg", "pg1-port": str(shop.port)}
+    lines = ["[global]", "start-fast=y", *map("=".join, folders.items()), "[shop]", *map("=".join, cluster.items())]
+    shop.host.path("/etc/pgbackrest.conf").write_text("\n".join(lines) + "\n")
+    shop.host.run("runuser", "-u", "postgres", "--", "pgbackrest", "--stanza=shop", "stanza-create")
+    shop.psql("alter system set archive_command = 'pgbackrest --stanza=shop archive-push %p'")
+    shop.psql("select pg_reload_conf()")
+    return shop
+
+
+def test_pgbackrest_makes_a_backup_of_the_cluster_that_is_proven_by_starting_what_was_restored(stanza: Shop) -> None:
+    proof = {**stanza.policy()["proof"], "scratch": None}
+    make = {"tool": "pgbackrest", "stanza": "shop", "scratch_directory": "/pg/scratch"}
+    changes = {"make": make, "proof": proof, "patterns": [], "upload": None}
+    assert stanza.look(**changes).newest is None
+
+    with open_host("web1", stanza.host.connection()) as opened:
+        made = dumps.make(opened, _making(stanza.rule(**changes), 0))
+        before = stanza.look(**changes).newest
+        proven = dumps.prove(opened, ProveBackup(name="daily", rule=stanza.rule(**changes), newer_than_ns=0))
+
+    after = stanza.look(**changes)
+    assert before is not None
+    assert not before.proven
+    assert after.newest is not None
+    assert after.newest.proven
+    assert (after.newest.file.path, after.broken) == (made.path, "")
+    assert proven.rows == {"public.trades": 5000}
+    assert stanza.files(f"{made.path}.verified") == [f"{made.path}.verified"]
+    assert list(stanza.host.path("/pg/scratch").iterdir()) == [], "the restored cluster is gone"
+    running = stanza.host.run("pgrep", "-fc", "nightshift-scratch", check=False).stdout.strip()
+    assert running == "0"
 
 
 def test_a_server_that_does_not_answer_is_told(shop: Shop) -> None:

@@ -230,6 +230,8 @@ def test_checksums_of_parts_and_tags_that_are_none_are_not_taken_for_the_whole()
         ({"proof": {"scratch": SERVER, "must_have_rows": {"t; drop table x": 9}}}, "match pattern"),
         ({"source": {"host": "--help", "database": "shop"}}, "match pattern"),
         ({"upload": {"bucket": "b", "profile": "-x"}}, "match pattern"),
+        ({"make": {"tool": "pgbackrest", "stanza": "s", "scratch_directory": "/s"}}, "leave patterns, upload"),
+        ({"proof": {}}, "dumps need patterns"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_when_the_catalogue_is_read(changes: dict[str, Any], words: str) -> None:

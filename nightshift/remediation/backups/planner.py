@@ -181,23 +181,24 @@ def _actions(
     newer_than = newest if remake else newest - 1
     if remake:
         room = room_needed(diagnosis.dumps, diagnosis.server.bytes)
-        tool = "pg_dump" if rule.make.tool == "pg_dump" else printable(rule.make.arguments[0])
+        tool = printable(rule.make.arguments[0]) if rule.make.tool == "command" else rule.make.tool
         yield _action(
             target,
             MakeBackup(name=name, rule=rule, newer_than_ns=newest, room=room),
             f"Make a backup {name} of {printable(rule.source.database)} with {tool}",
             why,
             Risk.MEDIUM,
-            f"delete the new file below {printable(rule.directory)}",
+            "delete the new backup",
         )
     if remake or not _is_proven(diagnosis):
+        where = "cluster" if rule.make.tool == "pgbackrest" else "database"
         yield _action(
             target,
             ProveBackup(name=name, rule=rule, newer_than_ns=newer_than),
-            "Prove it: restore it into a scratch database, count rows, and drop the scratch database",
+            f"Prove it: restore it into a scratch {where}, count rows, and remove that again",
             "only what was restored once counts as a backup",
             Risk.LOW,
-            f"{CANNOT_BE_UNDONE}, and need not be: the scratch database is dropped",
+            f"{CANNOT_BE_UNDONE}, and need not be: what was restored is removed",
         )
     if rule.upload is not None and not tuple(_against_uploading(diagnosis)):
         upload = UploadBackup(

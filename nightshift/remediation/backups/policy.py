@@ -49,6 +49,16 @@ class OwnCommand(Value):
     working_directory: Directory | None = None
 
 
+class PgBackRest(Value):
+    """pgBackRest, with the repositories of its own configuration on the host. Nothing expires by it."""
+
+    tool: Literal["pgbackrest"]
+    stanza: PlainName
+    type: Literal["full", "diff", "incr"] = "incr"
+    scratch_directory: Directory
+    """Where a backup is restored and started as a cluster of its own, to prove it; with room for all of it."""
+
+
 class Upload(Value):
     """Where backups are kept besides, and who takes them there: the AWS command line on the host, with one profile."""
 
@@ -65,8 +75,8 @@ class Upload(Value):
 class Proof(Value):
     """What counts as proven: restored whole into a scratch database, with rows in its tables."""
 
-    scratch: ServerOnHost
-    """An account there that may create databases, and needs nothing else."""
+    scratch: ServerOnHost | None = None
+    """An account there that may create databases, and needs no more; null with pgBackRest, which starts its own."""
     must_have_rows: dict[TableName, Annotated[int, Field(ge=1)]] = Field(default={}, max_length=50)
     """So many rows at least, by table."""
     count_at_most: int = Field(default=1_000_000, ge=1, le=10_000_000)
@@ -84,13 +94,14 @@ class Proof(Value):
 class BackupSet(Value):
     """One series of backups: a database, the directory that its dumps lie in, and where they go from there."""
 
-    make: PgDump | OwnCommand = Field(discriminator="tool")
+    make: PgDump | OwnCommand | PgBackRest = Field(discriminator="tool")
     source: ServerOnHost
     """The database that is backed up."""
     directory: Directory
-    """On storage that survives a restart, never ``/tmp``."""
-    patterns: tuple[FileNamePattern, ...] = Field(min_length=1, max_length=10)
-    """Names of its dumps, in the custom format of pg_dump."""
+    """Survives a restart, so never ``/tmp``. With pgBackRest only the marks of restores lie there; name one
+    on the filesystem of the repository, since that is the one whose room is measured."""
+    patterns: tuple[FileNamePattern, ...] = Field(default=(), max_length=10)
+    """Names of its dumps, in the custom format of pg_dump; none with pgBackRest."""
     programs: Directory | None = None
     """Where pg_dump, pg_restore and psql of the server's version are; null: those on the PATH."""
     run_as: PlainName | None = None
@@ -108,6 +119,15 @@ class BackupSet(Value):
     def _survives(self) -> BackupSet:
         if self.directory == "/tmp" or self.directory.startswith("/tmp/"):  # noqa: S108 - it is refused
             raise ValueError("name a directory that survives a restart; /tmp does not")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_tool_needs(self) -> BackupSet:
+        physical = self.make.tool == "pgbackrest"
+        if physical and (self.patterns or self.upload or self.proof.scratch):
+            raise ValueError("pgbackrest has repositories of its own: leave patterns, upload and proof.scratch out")
+        if not physical and not (self.patterns and self.proof.scratch):
+            raise ValueError("dumps need patterns, and proof.scratch to be restored in")
         return self
 
 

@@ -44,6 +44,7 @@ _MODULES = (
     "permissions",
     "renewing",
     "commands",
+    "stanza",
     "dumping",
     "proving",
     "main",

@@ -113,6 +113,9 @@ def to_back_up(rule: BackupSet) -> Iterator[Need]:
     yield "directory", path_text(rule.directory)
     if rule.programs is None:
         yield from (("program", name) for name in ("pg_dump", "pg_restore", "psql"))
+    if rule.make.tool == "pgbackrest":
+        yield "program", "pgbackrest"
+        yield "directory", path_text(rule.make.scratch_directory)
     if rule.upload is not None:
         yield "program", "aws"
 

@@ -10,7 +10,7 @@ import stat
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import backups, mounts, walk
+from . import backups, mounts, stanza, walk
 from .commands import Account, Postgres, complaint
 from .tree import OpenedFile, open_directory
 from .wire import Clock, Gone, Refused, absolute, reason_of, to_text
@@ -33,13 +33,7 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
     rule, clock = request["rule"], Clock(request["seconds"])
     account = Account(rule["run_as"])
     directory = absolute(rule["directory"])
-    found = listing(rule)
-    dumps = [_dump(file, newest=number == 0, clock=clock) for number, file in enumerate(found)]
-    newest = dumps[0] if dumps else None
-    broken = ""
-    if newest is not None and not newest["proven"]:
-        broken = _broken(newest["file"], account, rule, clock)
-    md5 = newest.pop("md5") if newest else ""
+    dumps, md5, broken = _kept(rule, account, clock)
     return {
         "now": time.time(),
         "usage": mounts.usage(_mount_of(directory)),
@@ -52,8 +46,22 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def listing(rule: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """The dumps of the directory, newest first."""
+def _kept(rule: Dict[str, Any], account: Account, clock: Clock) -> Tuple[List[Dict[str, Any]], str, str]:
+    """The backups, newest first, the MD5 of the newest where it is a file, and why the newest is broken."""
+    if stanza.is_one(rule):
+        found = stanza.listing(rule, clock)[:MOST]
+        return [stanza.fact(file, rule) for file, _ in found], "", found[0][1] if found else ""
+    dumps = [_dump(file, newest=number == 0, clock=clock) for number, file in enumerate(listing(rule, clock))]
+    if not dumps:
+        return [], "", ""
+    md5 = dumps[0].pop("md5")
+    return dumps, md5, "" if dumps[0]["proven"] else _broken(dumps[0]["file"], account, rule, clock)
+
+
+def listing(rule: Dict[str, Any], clock: Clock) -> List[Dict[str, Any]]:
+    """The backups, newest first: files of the directory, or what pgBackRest has."""
+    if stanza.is_one(rule):
+        return [file for file, _ in stanza.listing(rule, clock)[:MOST]]
     matched = walk.rules_of(
         [{"sort": "backups", "index": 0, "directory": rule["directory"], "patterns": rule["patterns"]}]
     )[0]
@@ -61,7 +69,10 @@ def listing(rule: Dict[str, Any]) -> List[Dict[str, Any]]:
     try:
         for name in os.listdir(here):
             raw = os.fsencode(name)
-            status = os.stat(raw, dir_fd=here, follow_symlinks=False)
+            try:
+                status = os.stat(raw, dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it went in between
             if stat.S_ISREG(status.st_mode) and not raw.endswith(PART):
                 path = os.path.join(matched.directory, raw)
                 matched.look_at(raw, status, functools.partial(walk.file_fact, path, status))
@@ -70,9 +81,9 @@ def listing(rule: Dict[str, Any]) -> List[Dict[str, Any]]:
     return sorted(matched.matches.items(), key=lambda file: -file["modified_ns"])[:MOST]
 
 
-def newest_after(rule: Dict[str, Any], modified_ns: int) -> Dict[str, Any]:
+def newest_after(rule: Dict[str, Any], modified_ns: int, clock: Clock) -> Dict[str, Any]:
     """The newest dump, if it was written after that moment."""
-    found = listing(rule)
+    found = listing(rule, clock)
     if not found or found[0]["modified_ns"] <= modified_ns:
         raise Refused("changed", "there is no backup of that time any more, or not yet")
     return found[0]
@@ -177,6 +188,10 @@ def _other(pid: str, rule: Dict[str, Any]) -> Optional[str]:
     if rule["make"]["tool"] == "command":
         wanted = rule["make"]["arguments"]
         ours = any(arguments[at : at + len(wanted)] == wanted for at in range(len(arguments)))
+    elif stanza.is_one(rule):
+        wanted = rule["make"]["stanza"]
+        ours = os.path.basename(arguments[0]) == "pgbackrest" and "backup" in arguments
+        ours = ours and ("--stanza=" + wanted in arguments or wanted in arguments)
     else:
         is_dump = any(os.path.basename(argument) == "pg_dump" for argument in arguments[:2])
         ours = is_dump and any(rule["source"]["database"] in argument for argument in arguments)
@@ -220,11 +235,13 @@ def make_backup(request: Dict[str, Any]) -> Dict[str, Any]:
                 raise Refused("in_use", "a backup is being made: %s" % others[0])
             if rule["make"]["tool"] == "pg_dump":
                 _dump_to(here, request, clock, lock)
+            elif stanza.is_one(rule):
+                stanza.make(rule, clock, lock)
             else:
                 _own(rule, clock, lock)
-            found = listing(rule)
+            found = listing(rule, clock)
             if not found or found[0]["modified_ns"] <= request["newer_than_ns"]:
-                raise Refused("failed", "it ended well, but left no new file below %s" % rule["directory"])
+                raise Refused("failed", "it ended well, but left no new backup")
             return found[0]
         finally:
             os.close(lock)
@@ -286,7 +303,7 @@ def _own(rule: Dict[str, Any], clock: Clock, lock: int) -> None:
 def upload_backup(request: Dict[str, Any]) -> Dict[str, Any]:
     """Copy one proven backup into the bucket in one request, with a checksum that the bucket compares itself."""
     rule, upload, clock = request["rule"], request["upload"], Clock(request["seconds"])
-    file = newest_after(rule, request["newer_than_ns"])
+    file = newest_after(rule, request["newer_than_ns"], clock)
     fact = _dump(file, newest=True, clock=clock)
     if not fact["proven"]:
         raise Refused("changed", "it is not proven: %s" % fact["proof"])

@@ -6,10 +6,10 @@ import re
 import time
 from typing import Any, Dict
 
-from . import backups, dumping
+from . import backups, dumping, stanza
 from .commands import Account, Postgres, complaint
-from .tree import OpenedFile
-from .wire import Clock, Refused
+from .tree import OpenedFile, open_directory
+from .wire import Clock, Refused, absolute
 
 SCRATCH = "nightshift_scratch"
 OURS = "made by Nightshift to prove a backup; it may be dropped"
@@ -23,10 +23,27 @@ _DROPPING_SECONDS = 30.0
 
 
 def prove_backup(request: Dict[str, Any]) -> Dict[str, Any]:
-    """Restore the newest backup, count, and only then leave its checksum and its mark beside it."""
+    """Restore the newest backup, count, and only then leave its mark."""
     rule, clock = request["rule"], Clock(request["seconds"] - _DROPPING_SECONDS)
+    listed = dumping.newest_after(rule, request["newer_than_ns"], clock)
+    if not stanza.is_one(rule):
+        return _prove_dump(rule, listed, clock)
+
+    def count(postgres: Postgres, database: str) -> Dict[str, Any]:
+        return _count(postgres, database, rule["proof"], clock)
+
+    counted = stanza.restored(rule, listed, count, clock)
+    here = open_directory(absolute(rule["directory"]))
+    try:
+        _mark(here, listed["path"].encode("ascii"), b".verified", json.dumps(dict(counted, restored_at=time.time())))
+    finally:
+        os.close(here)
+    return dict(counted, path=listed["path"], sha256="")
+
+
+def _prove_dump(rule: Dict[str, Any], listed: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+    """Into a scratch database; its checksum is noted with the mark, so that a later change shows."""
     postgres = Postgres(Account(rule["run_as"]), rule["proof"]["scratch"], rule["programs"])
-    listed = dumping.newest_after(rule, request["newer_than_ns"])
     with OpenedFile(b"/", listed) as file:
         try:
             sha256, _ = dumping.digests(file.descriptor, clock)
@@ -41,13 +58,13 @@ def prove_backup(request: Dict[str, Any]) -> Dict[str, Any]:
             _must(postgres.sql("comment on database %s is '%s'" % (SCRATCH, OURS), clock), "mark it")
             arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", SCRATCH, listed["path"]]
             _must(postgres.run("pg_restore", arguments, clock), "restore it")
-            counted = _count(postgres, rule["proof"], clock)
+            counted = _count(postgres, SCRATCH, rule["proof"], clock)
         finally:
             dropped = postgres.sql("drop database %s" % SCRATCH, Clock(_DROPPING_SECONDS))
         _must(dropped, "drop the scratch database")
         file.check()
-        _mark(file, b".sha256", "%s  %s\n" % (sha256, os.path.basename(listed["path"])))
-        _mark(file, b".verified", json.dumps(dict(counted, restored_at=time.time(), sha256=sha256)) + "\n")
+        _mark(file.directory, file.name, b".sha256", "%s  %s\n" % (sha256, os.path.basename(listed["path"])))
+        _mark(file.directory, file.name, b".verified", json.dumps(dict(counted, restored_at=time.time())))
     return dict(counted, path=listed["path"], sha256=sha256)
 
 
@@ -62,8 +79,8 @@ def _drop_what_was_left(postgres: Postgres, clock: Clock) -> None:
     _must(postgres.sql("drop database %s" % SCRATCH, clock), "drop the scratch database that was left")
 
 
-def _count(postgres: Postgres, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
-    asked = postgres.sql(_TABLES, clock, database=SCRATCH)
+def _count(postgres: Postgres, database: str, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+    asked = postgres.sql(_TABLES, clock, database=database)
     _must(asked, "count its tables")
     tables = int(asked.stdout.decode("ascii"))
     if tables == 0:
@@ -75,7 +92,7 @@ def _count(postgres: Postgres, proof: Dict[str, Any], clock: Clock) -> Dict[str,
         name = ".".join('"%s"' % part for part in table.split("."))
         # Never the whole of a huge table.
         some = "select count(*) from (select 1 from %s limit %d) as counted" % (name, proof["count_at_most"])  # noqa: S608 - it matched
-        asked = postgres.sql(some, clock, database=SCRATCH)
+        asked = postgres.sql(some, clock, database=database)
         _must(asked, "count the rows of %s" % table)
         rows[table] = int(asked.stdout.decode("ascii"))
         if rows[table] < least:
@@ -90,16 +107,14 @@ def _must(ended: Any, what: str) -> None:
         raise Refused(kind, "could not %s: %s" % (what, words))
 
 
-def _mark(file: OpenedFile, suffix: bytes, text: str) -> None:
-    """A file beside the backup, whole or not at all."""
-    name, part = file.name + suffix, file.name + suffix + dumping.PART
-    descriptor = os.open(
-        part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=file.directory
-    )
+def _mark(directory: int, of: bytes, suffix: bytes, text: str) -> None:
+    """A file for a backup, whole or not at all."""
+    part, flags = of + suffix + dumping.PART, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(part, flags, 0o644, dir_fd=directory)
     try:
         os.write(descriptor, text.encode("utf-8"))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(part, name, src_dir_fd=file.directory, dst_dir_fd=file.directory)
-    os.fsync(file.directory)
+    os.rename(part, of + suffix, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
