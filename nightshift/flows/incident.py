@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.identity import CodeKey, Identification, NotIdentifiedError
+from nightshift.remediation.kubernetes.change_record import AlertSeen, ChangeRecord
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, form_key
 from nightshift.remediation.ledger.journal import Kind
@@ -73,6 +75,7 @@ class Incident:
     ledger: Ledger
     keeper: ClaimKeeper
     flow_run_id: UUID
+    opened_at: datetime
     undoes: UndoRequest | None = None
     """What a person asked to take back, where this incident is about that."""
     requester: Requester = field(default_factory=Requester)
@@ -111,6 +114,14 @@ class Incident:
         if not isinstance(connection, kind):
             raise ConfigurationError(f"The system {self.system.id} has no such connection {name!r} any more.")
         return connection
+
+    def alerts_since(self, moment: datetime | None) -> tuple[AlertSeen, ...]:
+        """Critical and warning alerts of the system that began since then; None: since this incident was opened."""
+        return self.ledger.changes.alerts_since(self.system.id, moment or self.opened_at, self.id)
+
+    def changes_since(self, moment: datetime) -> tuple[ChangeRecord, ...]:
+        """What changed in the system's clusters since then, as it was recorded."""
+        return self.ledger.changes.since(self.system.id, moment)
 
     def host_connection(self, name: str) -> HostConnection:
         """How a host of the system is reached.

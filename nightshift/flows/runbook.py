@@ -124,6 +124,7 @@ def _incident(ledger: Ledger, catalogue: Catalogue, keeper: ClaimKeeper) -> Inci
         ledger=ledger,
         keeper=keeper,
         flow_run_id=claim.flow_run_id,
+        opened_at=row.opened_at,
         undoes=UndoRequest.of(row.options),
         requester=Requester.of(row.options),
     )

@@ -18,6 +18,7 @@ from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
+from nightshift.remediation.kubernetes.change_policy import ChangeReviewPolicy
 from nightshift.remediation.kubernetes.claim_policy import ClaimPendingPolicy
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy, PodLoadPolicy
@@ -42,6 +43,7 @@ FlowPolicy = (
     | ReplicasPolicy
     | NodeLoadPolicy
     | PodLoadPolicy
+    | ChangeReviewPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -60,6 +62,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
             "release-regression": ReleaseRegressionPolicy,
+            "change-event-review": ChangeReviewPolicy,
             "pod-saturation": PodLoadPolicy,
             "node-saturation": NodeLoadPolicy,
         }

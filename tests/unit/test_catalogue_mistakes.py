@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightshift.catalogue import Catalogue, CatalogueError
+from nightshift.remediation.flow_policies import FLOW_POLICIES
 
 GOOD = """\
 id: shop
@@ -328,11 +329,7 @@ MISTAKES = {
         "    flow: disk-space-reclam\n    target:\n      host",
         (
             "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            "flows: backup-failure, certificate-expiry, connection-pool-exhaustion, "
-            "database-volume-reclaim, deployment-replicas-mismatch, "
-            "disk-space-reclaim, host-certificate-renewal, node-not-ready, node-saturation, pod-crash-loop, "
-            "pod-memory-exhaustion, pod-saturation, release-regression, "
-            "volume-claim-pending."
+            f"flows: {', '.join(sorted(FLOW_POLICIES))}."
         ),
     ),
     "policy without a flow": (

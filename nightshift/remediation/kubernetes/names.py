@@ -44,7 +44,18 @@ def object_name(text: str) -> str:
     return text
 
 
-OBJECT_KINDS = ("node", "namespace", "pod", "deployment", "statefulset", "daemonset", "claim", "certificate")
+OBJECT_KINDS = (
+    "node",
+    "namespace",
+    "pod",
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "autoscaler",
+    "claim",
+    "configmap",
+    "certificate",
+)
 """Kinds of a target's path below ``cluster``: ``cluster/c/node/n1``, ``cluster/c/namespace/shop/pod/web-1``."""
 
 

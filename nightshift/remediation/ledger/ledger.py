@@ -13,6 +13,7 @@ from nightshift.remediation.errors import LedgerUnavailableError
 from nightshift.remediation.ledger.approvals import Approvals
 from nightshift.remediation.ledger.budgets import Budgets
 from nightshift.remediation.ledger.causes import Causes
+from nightshift.remediation.ledger.changes import ChangesRecorded
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.dispatching import Dispatching
 from nightshift.remediation.ledger.escalations import Escalations
@@ -72,6 +73,11 @@ class Ledger:
     def causes(self) -> Causes:
         """Which alerts and incidents are effects of which."""
         return Causes(self.engine, self.journal, self.incidents)
+
+    @cached_property
+    def changes(self) -> ChangesRecorded:
+        """What changed in clusters, and which alerts came after it."""
+        return ChangesRecorded(self.engine)
 
     @cached_property
     def leases(self) -> Leases:

@@ -15,6 +15,7 @@ from nightshift.settings import Settings
 FLOWS = (
     "nightshift.flows.backup_failure",
     "nightshift.flows.certificate_expiry",
+    "nightshift.flows.change_event_review",
     "nightshift.flows.connection_pool_exhaustion",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.deployment_replicas_mismatch",
