@@ -20,6 +20,7 @@ from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES
 from nightshift.remediation.clients.kubernetes.watching import Happened, watch
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import NotMeasuredError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Certificate
 from nightshift.remediation.text import printable
 from nightshift.tasks.steps import diagnostic
@@ -53,6 +54,7 @@ def certificate_lasts(
         return is_good(opened.get(CERTIFICATES, name, namespace), datetime.now(UTC), policy)
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r1.6")
 @diagnostic("wait for cert-manager", of="{cluster} {namespace}/{name}")
 def wait_for_cert_manager(
     cluster: str, connection: KubernetesConnection, namespace: str, name: str, policy: CertificateExpiryPolicy
@@ -67,6 +69,7 @@ def wait_for_cert_manager(
     return replace(seen, served=_looks(seen.certificate, policy))
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r1.8 r1.9 r3.9")
 @diagnostic("wait for a new certificate", of="{cluster} {namespace}/{name}")
 def wait_for_issuance(
     cluster: str,

@@ -10,12 +10,14 @@ from nightshift.remediation.connections import HttpConnection, PostgresConnectio
 from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage, WatchedVolume
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy, VolumeSize
 from nightshift.remediation.errors import TargetUnreachableError
+from nightshift.remediation.inventory import serves
 from nightshift.tasks.steps import diagnostic
 
 LEAST_SCRAPES = 5
 """A Prometheus is watched for at least so many of its scrapes: three measurements, with one missed and one late."""
 
 
+@serves("cryptofunk.DiskSpaceWarning: d1")
 @diagnostic("measure a database's volume", of="{database} {claim}")
 def measure_database_volume(
     database: str, connection: PostgresConnection, claim: str, size: VolumeSize, prometheus: HttpConnection | None
@@ -25,6 +27,7 @@ def measure_database_volume(
         return volume.measure_volume(session, database, claim, size, prometheus)
 
 
+@serves("cryptofunk.DiskSpaceWarning: d2")
 @diagnostic("find what fills a database's volume", of="{database} {claim}")
 def diagnose_database_volume(
     database: str,
@@ -39,6 +42,7 @@ def diagnose_database_volume(
         return volume.diagnose_database_volume(session, usage, policy)
 
 
+@serves("cryptofunk.DiskSpaceWarning: v1")
 @diagnostic("watch a database's volume", of="{database} {claim}")
 def watch_database_volume(
     database: str,

@@ -9,9 +9,11 @@ from nightshift.remediation.clients.host_probe import disk
 from nightshift.remediation.connections import HostConnection
 from nightshift.remediation.disk_space.diagnosis import DiskSpaceDiagnosis, FilesystemUsage
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
+from nightshift.remediation.inventory import serves
 from nightshift.tasks.steps import diagnostic
 
 
+@serves("test_watcher.HighDiskUsage: d1")
 @diagnostic("measure disk usage", of="{host} {mount}")
 def measure_disk_usage(host: str, connection: HostConnection, mount: str) -> FilesystemUsage:
     """Bytes and inodes in use on one mounted filesystem (operation ``host.disk_usage``)."""
@@ -19,6 +21,7 @@ def measure_disk_usage(host: str, connection: HostConnection, mount: str) -> Fil
         return disk.read_usage(opened, mount)
 
 
+@serves("test_watcher.HighDiskUsage: d2", "bybit_strategy_tester.DiskSpaceCritical: d1")
 @diagnostic("find what fills the disk", of="{host} {mount}")
 def diagnose_disk_space(
     host: str, connection: HostConnection, mount: str, policy: DiskSpacePolicy
@@ -28,6 +31,7 @@ def diagnose_disk_space(
         return disk.diagnose_disk_space(opened, mount, policy)
 
 
+@serves("test_watcher.HighDiskUsage: v1", "bybit_strategy_tester.DiskSpaceCritical: v1")
 @diagnostic("watch disk usage", of="{host} {mount}")
 def watch_disk_usage(
     host: str, connection: HostConnection, mount: str, seconds: float, samples: int = 12

@@ -7,6 +7,7 @@ from nightshift.remediation.clients.kubernetes.load_look import diagnose_node_lo
 from nightshift.remediation.clients.kubernetes.resources import NODES
 from nightshift.remediation.clients.resource_use import Meter
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.load import NodeLoad
 from nightshift.remediation.kubernetes.load_policy import LoadPolicy, NodeLoadPolicy, PodLoadPolicy
@@ -47,6 +48,7 @@ def node_is_relieved(
     return _node_percent(cluster, connection, metrics, name, policy) <= policy.at_most_percent
 
 
+@serves("octollm.HighNodeCPUUsage: v1", "octollm.HighNodeMemoryUsage: v1")
 @diagnostic("watch a node", of="{cluster} {name}")
 def watch_node_load(
     cluster: str, connection: KubernetesConnection, metrics: HttpConnection, name: str, policy: NodeLoadPolicy
@@ -73,6 +75,7 @@ def look_at_pod_load(
         return diagnose_pod_load(opened, namespace, name, _meter(metrics, policy), policy.leak_watch)
 
 
+@serves("cryptofunk.HighMemoryUsage: v1")
 @diagnostic("watch what a workload uses", of="{cluster}")
 def watch_pod_load(
     cluster: str,

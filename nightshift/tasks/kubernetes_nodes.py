@@ -12,6 +12,7 @@ from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node, sample_node
 from nightshift.remediation.connections import HostConnection, KubernetesConnection
 from nightshift.remediation.errors import NightshiftError, TargetUnreachableError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, is_settled
@@ -72,6 +73,7 @@ def wait_for_node(cluster: str, connection: KubernetesConnection, node: str, sec
         time.sleep(max(0.0, min(_LONGEST_PAUSE, until - time.monotonic())))
 
 
+@serves("octollm.NodeNotReady: r2.6 r4.3 r5.6")
 @diagnostic("watch a node", of="{cluster} {node}")
 def watch_node(
     cluster: str, connection: KubernetesConnection, node: str, policy: NodeNotReadyPolicy, since: datetime

@@ -11,6 +11,7 @@ from nightshift.remediation.clients.kubernetes.service_look import ready_endpoin
 from nightshift.remediation.clients.kubernetes.workload_look import sample_pods
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import TargetUnreachableError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.objects import Pod, Workload
@@ -55,6 +56,12 @@ def wait_for_service(
         time.sleep(max(1.0, min(_LONGEST_PAUSE, seconds / _LOOKS)))
 
 
+@serves(
+    "octollm.PodCrashLoopBackOff: r5.4 v1",
+    "octollm.HighErrorRate: r1.5",
+    "octollm.PodOOMKilled: v1",
+    "octollm.DeploymentReplicasMismatch: v1",
+)
 @diagnostic("watch pods", of="{cluster}")
 def watch_pods(
     cluster: str,

@@ -8,6 +8,7 @@ from nightshift.remediation.clients.kubernetes.resources import DEPLOYMENTS
 from nightshift.remediation.clients.kubernetes.workload_look import release_of
 from nightshift.remediation.clients.request_quality import Service, measure_requests, trouble_since
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.regression import RegressionDiagnosis
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
@@ -19,6 +20,7 @@ _LOOK_BACK = 3600.0
 """Seconds, where no release may be taken back."""
 
 
+@serves("octollm.HighErrorRate: d2", "octollm.HighLatency: d3")
 @diagnostic("compare requests with releases", of="{cluster} {namespace}/{name}")
 def look_at_regression(
     cluster: str,
@@ -49,6 +51,7 @@ def requests_are_well(metrics: HttpConnection, namespace: str, name: str, policy
     return value <= policy.measure.at_most
 
 
+@serves("octollm.HighErrorRate: r1.4", "octollm.HighLatency: r6.4")
 @diagnostic("watch requests", of="{namespace}/{name}")
 def watch_requests(
     metrics: HttpConnection, namespace: str, name: str, policy: ReleaseRegressionPolicy

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import shown
 from nightshift.remediation.kubernetes.objects import Challenge, Workload
 from nightshift.remediation.text import listed, printable
@@ -83,6 +84,7 @@ def explain(diagnosis: CertificateDiagnosis, most_restarts: int = 5) -> Explanat
     return Explanation(cause=Cause.NOT_STARTED, words="nothing stands in its way, and no renewal was begun")
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r1.1 r1.2")
 def unhealthy_parts(diagnosis: CertificateDiagnosis, most_restarts: int) -> tuple[Workload, ...]:
     """Deployments of cert-manager that lack pods, or whose pods restart again and again."""
     restless = [
@@ -120,6 +122,7 @@ def _issuer(diagnosis: CertificateDiagnosis) -> Explanation | None:
     return Explanation(cause=Cause.ISSUER, words=f"its {name} is not ready", evidence=(shown(said, 300),))
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r2.1")
 def _rate_limit(diagnosis: CertificateDiagnosis) -> Explanation | None:
     order, request = diagnosis.order, diagnosis.request
     ready = request.condition("Ready") if request is not None else None

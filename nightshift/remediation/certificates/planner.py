@@ -14,6 +14,7 @@ from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.certificates.verification import is_good, wrong
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.arguments import RenewCertificate
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.restarting import RESTARTED_AT, restart
@@ -102,6 +103,7 @@ def _ends(left: float | None) -> str:
 Repair = Callable[[Target, CertificateDiagnosis, CertificateExpiryPolicy, Explanation, Changes], None]
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r1.3 r1.4 r1.5")
 def _restart_parts(
     target: Target,
     diagnosis: CertificateDiagnosis,
@@ -120,6 +122,7 @@ def _restart_parts(
             changes.change(restart(target, part, f"{_sentence(why)}."), part, (RESTARTED_AT,))
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r1.7 r3.8 r4.8")
 def _renew(
     target: Target,
     diagnosis: CertificateDiagnosis,
@@ -164,6 +167,8 @@ def _renew(
     )
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r2.2")
+@proposes("octollm.CertificateExpiringInSevenDays: r2.4")
 def _wait_for_the_limit(
     target: Target,  # noqa: ARG001
     diagnosis: CertificateDiagnosis,
@@ -185,6 +190,7 @@ def _wait_for_the_limit(
     )
 
 
+@proposes("octollm.CertificateExpiringInSevenDays: r3.5 r3.6 r4.7")
 def _people(
     target: Target,  # noqa: ARG001
     diagnosis: CertificateDiagnosis,

@@ -13,6 +13,7 @@ from nightshift.remediation.certificates.cause import Cause, explain
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis, Served
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Certificate
 from nightshift.remediation.models import Finding, Verdict
 from nightshift.remediation.text import printable
@@ -35,6 +36,7 @@ def has_ended(before: Certificate, now: Certificate, at: datetime, policy: Certi
     return is_good(now, at, policy) or (failed_anew and (issuing is None or not issuing.is_true))
 
 
+@serves("octollm.CertificateExpiringInSevenDays: v1 v2")
 def judge(before: CertificateDiagnosis, after: CertificateDiagnosis | None, policy: CertificateExpiryPolicy) -> Verdict:
     """Healthy when it is ready, lasts long enough, and every endpoint that is looked at shows the new one.
 

@@ -11,11 +11,13 @@ import socket
 import httpx
 
 from nightshift.remediation.certificates.diagnosis import Http01Look
+from nightshift.remediation.inventory import serves
 
 _SECONDS = 5.0
 _PATH = "/.well-known/acme-challenge/nightshift"
 
 
+@serves("octollm.CertificateExpiringInSevenDays: d9 r4.1 r4.5 r4.6")
 def look(name: str, ingress_addresses: tuple[str, ...] | None, port: int = 80) -> Http01Look:
     """Resolve the name and ask it for a challenge that does not exist; what it answers is not read.
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from nightshift.remediation.clients.prometheus import query, query_range, read, selector
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.errors import NotMeasuredError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.regression import began_at
 from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy
 from nightshift.remediation.text import printable
@@ -37,6 +38,7 @@ class Service:
         return {policy.name_label: self.name, **place}
 
 
+@serves("octollm.HighErrorRate: d1", "octollm.HighLatency: d1")
 def measure_requests(service: Service, policy: ReleaseRegressionPolicy) -> tuple[float, float]:
     """The value of this moment, and Prometheus's time of it.
 
@@ -55,6 +57,7 @@ def measure_requests(service: Service, policy: ReleaseRegressionPolicy) -> tuple
     return value, at
 
 
+@serves("octollm.HighErrorRate: d3", "octollm.HighLatency: d4")
 def trouble_since(service: Service, policy: ReleaseRegressionPolicy, now: float, look_back: float) -> datetime | None:
     """When the value went above its limit, to stay there; None: that is not to be seen in the time looked back over.
 

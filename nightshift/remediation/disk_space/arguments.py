@@ -12,6 +12,7 @@ from pydantic import Field
 
 from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.disk_space.diagnosis import DeletedOpenFile, FileFact
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Value
 
 
@@ -44,6 +45,7 @@ class ListedFile(Value):
         return f"{self.path}#{self.device}:{self.inode}"
 
 
+@serves("test_watcher.HighDiskUsage: r1.1 r1.2", "bybit_strategy_tester.DiskSpaceCritical: r1.2")
 class DeleteFiles(ActionArguments):
     """Delete these files, each only while it is unchanged, unopened and reached below ``root`` without a link."""
 
@@ -53,6 +55,7 @@ class DeleteFiles(ActionArguments):
     files: tuple[ListedFile, ...] = Field(min_length=1)
 
 
+@serves("test_watcher.HighDiskUsage: r1.5")
 class ArchiveFiles(DeleteFiles):
     """Copy these files below ``to``, compare the copies by checksum, and only then delete the originals."""
 
@@ -61,6 +64,7 @@ class ArchiveFiles(DeleteFiles):
     """A directory that must lie on another filesystem."""
 
 
+@serves("bybit_strategy_tester.DiskSpaceCritical: r1.3 r2.2")
 class ApplyBackupRetention(DeleteFiles):
     """Delete these backups, only while every one of ``keep`` is still there, unchanged and verified."""
 
@@ -70,6 +74,7 @@ class ApplyBackupRetention(DeleteFiles):
     verified_by: Literal["sha256-file", "verified-file"]
 
 
+@serves("test_watcher.HighDiskUsage: r1.4", "bybit_strategy_tester.DiskSpaceCritical: r2.3")
 class CutLog(ActionArguments):
     """Cut one log in place to its newest ``keep_tail`` bytes. It is being written, so its size may have grown."""
 
@@ -129,6 +134,7 @@ class CleanPackageCache(ActionArguments):
     directory: str
 
 
+@serves("test_watcher.HighDiskUsage: r1.3", "bybit_strategy_tester.DiskSpaceCritical: r1.4 r2.1")
 class PruneDocker(ActionArguments):
     """Remove these images, or build cache unused for so long; never containers, never volumes."""
 
@@ -143,6 +149,7 @@ class PruneDocker(ActionArguments):
     """Seconds; None leaves the build cache alone."""
 
 
+@serves("cryptofunk.DiskSpaceWarning: r2.1 r2.2")
 class ArchiveRows(ActionArguments):
     """Write rows older than ``before`` to an archive, read it back and compare; only then delete them, in batches."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from nightshift.remediation.disk_space.database_diagnosis import ChunkFact, DatabaseVolumeDiagnosis
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
+from nightshift.remediation.inventory import proposes
 from nightshift.remediation.kubernetes.claim_planner import claim_size
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import Proposal, Refusal, format_bytes
@@ -36,6 +37,7 @@ def fenced(language: str, lines: Iterable[str]) -> str:
     return "\n".join([f"```{language}", *lines, "```"])
 
 
+@proposes("cryptofunk.DiskSpaceWarning: r1.1")
 def compression(diagnosis: DatabaseVolumeDiagnosis, policy: DatabaseVolumePolicy) -> Iterator[Proposal]:
     """Compress old chunks, one statement each, oldest first (cryptofunk.DiskSpaceWarning.r1.1)."""
     if diagnosis.timescale is None:

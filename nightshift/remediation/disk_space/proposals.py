@@ -19,6 +19,7 @@ from nightshift.remediation.disk_space.guards import covers, named_by
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy, FileRule, LiveLogRule
 from nightshift.remediation.disk_space.space import MARGIN, Space
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes
 from nightshift.remediation.models import Proposal, Refusal, format_bytes
 from nightshift.remediation.text import counted, printable
 
@@ -147,6 +148,7 @@ def crowded(diagnosis: DiskSpaceDiagnosis) -> Iterator[Proposal]:
         )
 
 
+@proposes("test_watcher.HighDiskUsage: r1.6", "bybit_strategy_tester.DiskSpaceCritical: r3.1 r3.2")
 def expansion(usage: FilesystemUsage, policy: DiskSpacePolicy, gain: Space) -> Iterator[Proposal]:
     """The size at which what is left would be below the target."""
     usable, left = usage.used_bytes + usage.available_bytes, usage.used_bytes - gain.bytes

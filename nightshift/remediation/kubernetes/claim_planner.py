@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nightshift.remediation.durations import format_duration
-from nightshift.remediation.inventory import proposes
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
@@ -135,6 +135,7 @@ def claim_size(present: int, used: int, target_percent: float, rule: ClaimExpans
     return count * unit, f"{count}{name}"
 
 
+@serves("cryptofunk.DiskSpaceWarning: r3.1")
 def expand(
     target: Target,
     diagnosis: ClaimDiagnosis,

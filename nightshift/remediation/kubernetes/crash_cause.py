@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis, last_lines, shown
 from nightshift.remediation.kubernetes.objects import Termination
 from nightshift.remediation.text import counted, printable
@@ -160,6 +161,7 @@ def _image(diagnosis: CrashDiagnosis) -> Explanation | None:
     return _explained(diagnosis, Cause.IMAGE, words, status.waiting_message)
 
 
+@serves("octollm.PodCrashLoopBackOff: d9")
 def _missing_objects(diagnosis: CrashDiagnosis) -> Explanation | None:
     missing = [f"{r.kind} {printable(r.name, 80)}" for r in diagnosis.references if r.exists is False]
     said = [message for message in _kubelet_said(diagnosis) if _OBJECT_MISSING.search(message)]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.crash_cause import Cause, Explanation, explain
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis, Dependency
@@ -80,6 +81,7 @@ def _node(case: Case) -> None:
     )
 
 
+@serves("octollm.PodCrashLoopBackOff: r2.2")
 def _memory(case: Case) -> None:
     what = f"Raising the memory limit of {printable(case.why.container, 80)}"
     workload, container = _changeable(case.diagnosis, case.why)
@@ -124,6 +126,7 @@ def _why_not_more_memory(
     return None
 
 
+@proposes("octollm.PodCrashLoopBackOff: r3.2 r3.3 r3.4")
 def _image(case: Case) -> None:
     if _release(case):
         return
@@ -136,6 +139,7 @@ def _image(case: Case) -> None:
     )
 
 
+@serves("octollm.PodCrashLoopBackOff: r1.5")
 def _dependency(case: Case) -> None:
     down = [dependency for dependency in case.diagnosis.dependencies if dependency.ready_endpoints == 0]
     if down:
@@ -156,6 +160,7 @@ def _dependency(case: Case) -> None:
     )
 
 
+@serves("octollm.PodCrashLoopBackOff: r1.4")
 def _dependency_down(case: Case, dependency: Dependency) -> None:
     """First what it needs, then the pod itself, in one plan, so that one approval covers both."""
     policy, why, changes = case.policy, case.why, case.changes
@@ -185,6 +190,7 @@ def _dependency_down(case: Case, dependency: Dependency) -> None:
             changes.actions.append(make_again(case.target, pod, after, needs_service=dependency.service))
 
 
+@proposes("octollm.PodCrashLoopBackOff: r4.1 r4.2 r4.3 r5.5")
 def _release_or_words(case: Case) -> None:
     """A bad release is taken back; otherwise what was found is what a person needs."""
     if _release(case):
@@ -206,6 +212,7 @@ def _release_or_words(case: Case) -> None:
     case.changes.proposals.append(Proposal(title=title, detail=" ".join(case.why.evidence) + hint, reason=advice[1]))
 
 
+@proposes("octollm.PodCrashLoopBackOff: r6.4")
 def _mount(case: Case) -> None:
     lost = any(claim.phase == "Lost" for claim in case.diagnosis.claims)
     case.changes.proposals.append(
@@ -262,6 +269,7 @@ def _heap_profile(diagnosis: CrashDiagnosis, why: Explanation) -> Proposal:
     )
 
 
+@serves("octollm.PodCrashLoopBackOff: r3.1")
 def _image_name(diagnosis: CrashDiagnosis, why: Explanation) -> str:
     named = (container.image for container in diagnosis.pod.containers if container.name == why.container)
     return printable(next(named, "unknown"), 160)

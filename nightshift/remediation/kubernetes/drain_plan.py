@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.arguments import DrainNode, EvictPods, ListedPod
 from nightshift.remediation.kubernetes.drain import Fate, PodVerdict
 from nightshift.remediation.kubernetes.objects import Node, Pod
@@ -16,6 +17,7 @@ MOST_ROWS = 500
 UNDO_OF_DRAIN = "uncordon the node; evicted pods stay where they were made again"
 
 
+@serves("octollm.NodeNotReady: r1.6 r3.6 r4.7 r5.4")
 def drain_action(
     target: Target,
     node: Node,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.arguments import CordonNode, UncordonNode
 from nightshift.remediation.kubernetes.drain import PodVerdict, Scene, verdicts
 from nightshift.remediation.kubernetes.drain_plan import drain_action, eviction_action, refusals_of
@@ -140,6 +141,7 @@ def _plan_for_a_well_node(target: Target, diagnosis: NodeDiagnosis, policy: Node
     return Plan(goal=goal, target=target, actions=(action,), expected=f"Pods may start on {name} again.")
 
 
+@serves("octollm.NodeNotReady: r2.7 r4.4")
 def _uncordon(target: Target, node: Node, policy: NodeNotReadyPolicy) -> Action:
     """The last step of every repair, so that whoever approves the cordon approves its end, too."""
     arguments = UncordonNode(node=node.name, uid=node.uid, well_for=policy.hold)
@@ -184,6 +186,7 @@ def _actions(
     return (*actions, *([drain] if drain else [])), refusals_of(judged)
 
 
+@serves("octollm.NodeNotReady: r1.5 r2.4 r3.5 r4.6 r5.3")
 def _cordon(target: Target, diagnosis: NodeDiagnosis, trouble: NodeTrouble) -> Action:
     node = diagnosis.node
     arguments = CordonNode(node=node.name, uid=node.uid)
@@ -219,6 +222,7 @@ def _why_not_drain(
     return None
 
 
+@serves("octollm.NodeNotReady: r2.5")
 def _relief(
     target: Target, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy, judged: Sequence[PodVerdict]
 ) -> list[Action]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from nightshift.remediation.inventory import proposes
 from nightshift.remediation.kubernetes.drain import Fate, PodVerdict
 from nightshift.remediation.kubernetes.drain_plan import pod_name
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, NodeTrouble
@@ -26,6 +27,7 @@ def proposals_for(
     )
 
 
+@proposes("octollm.NodeNotReady: r1.4 r3.2 r3.4 r4.2")
 def _on_the_host(diagnosis: NodeDiagnosis, trouble: NodeTrouble, name: str) -> Iterator[Proposal]:
     host = diagnosis.host
     if trouble is NodeTrouble.KUBELET and host is not None:
@@ -83,6 +85,7 @@ def _more_room(homeless: int, name: str) -> Iterator[Proposal]:
         )
 
 
+@proposes("octollm.NodeNotReady: r3.7 r4.8 r5.5")
 def _replacement(diagnosis: NodeDiagnosis, trouble: NodeTrouble, name: str) -> Iterator[Proposal]:
     if trouble in _REPLACED:
         yield Proposal(

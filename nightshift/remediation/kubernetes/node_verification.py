@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
 from nightshift.remediation.kubernetes.node_diagnosis import is_well
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
@@ -35,6 +36,7 @@ class NodeSample:
         return self.replacements_ready > 0 if self.node is None else is_well(self.node)
 
 
+@serves("octollm.NodeNotReady: v1")
 def judge(before: Node, samples: Sequence[NodeSample], policy: NodeNotReadyPolicy) -> Verdict:
     """Healthy when the node, or one that replaced it, was well for ``hold`` and no evicted pod lacks a place.
 

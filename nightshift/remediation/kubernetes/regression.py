@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.levels import LevelSample, judge_level
 from nightshift.remediation.kubernetes.objects import Workload
@@ -109,6 +110,7 @@ def findings_of(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy)
     )
 
 
+@serves("octollm.HighErrorRate: v1", "octollm.HighLatency: v1")
 def judge_requests(samples: Sequence[LevelSample], policy: ReleaseRegressionPolicy) -> Verdict:
     """Healthy when, for ``hold``, every look measured a value within the limit."""
     return judge_level(samples, policy.measure.at_most, policy.hold, policy.measure.shown)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.drain_plan import pod_name
 from nightshift.remediation.kubernetes.objects import Node, Pod, Workload
@@ -152,6 +153,7 @@ def _deadline(diagnosis: ReplicasDiagnosis, policy: ReplicasPolicy) -> float:
     return float(diagnosis.workload.progress_deadline_seconds or policy.default_deadline)
 
 
+@serves("octollm.DeploymentReplicasMismatch: r3.1")
 def _elsewhere(diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:
     """Troubles that have a runbook and an incident of their own; True when there is one."""
     claims = [lost for lost in diagnosis.without_node if lost.why is NoPlace.VOLUME]
@@ -173,6 +175,7 @@ def _elsewhere(diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:
     return False
 
 
+@proposes("octollm.DeploymentReplicasMismatch: r2.1")
 def _released(
     target: Target, diagnosis: ReplicasDiagnosis, policy: ReplicasPolicy, status: RolloutStatus, changes: Changes
 ) -> None:
@@ -198,6 +201,8 @@ def _released(
     roll_back(target, diagnosis.release, policy.rollback, reason, changes)
 
 
+@serves("octollm.DeploymentReplicasMismatch: r1.1")
+@proposes("octollm.DeploymentReplicasMismatch: r1.2 r1.3")
 def _missing_room(diagnosis: ReplicasDiagnosis, changes: Changes) -> None:
     for why, title in (
         (NoPlace.ROOM, "Add a node, or reduce requests"),

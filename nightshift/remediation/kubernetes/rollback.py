@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.arguments import BlockDeployments, RolloutUndo
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.marks import DEPLOYMENTS_BLOCKED
@@ -52,6 +53,7 @@ class Release:
     health: Health = field(default_factory=Health)
 
 
+@serves("octollm.HighErrorRate: r1.1", "octollm.HighLatency: r6.1")
 def why_not_the_release(release: Release, symptom_since: datetime | None, policy: RollbackPolicy) -> str:
     """Why the newest release is not to blame; empty when it is: the trouble began soon after it."""
     began = released_at(release.workload, release.revisions)
@@ -69,6 +71,7 @@ def why_not_the_release(release: Release, symptom_since: datetime | None, policy
     return ""
 
 
+@serves("octollm.PodCrashLoopBackOff: r5.3", "octollm.HighErrorRate: r1.3", "octollm.HighLatency: r6.3")
 def roll_back(target: Target, release: Release, policy: RollbackPolicy, reason: str, changes: Changes) -> bool:
     """Plan to go back to the last healthy revision; False when that is refused, with the reason in the changes."""
     workload = release.workload
@@ -97,6 +100,7 @@ def migrates(template: Template, policy: RollbackPolicy) -> bool:
     return named or said.strip().lower() not in ("", "false", "no", "none", "0")
 
 
+@serves("octollm.PodCrashLoopBackOff: r5.2")
 def differences(now: Template, then: Template) -> tuple[FieldChange, ...]:
     """What going back changes: images first; the rest of the template by its digest."""
     before = {container.name: container.image for container in now.containers}
@@ -161,6 +165,7 @@ def _undo(
     )
 
 
+@serves("octollm.HighLatency: r6.6")
 def _block(target: Target, workload: Workload, to: Proven, policy: RollbackPolicy, changes: Changes) -> None:
     why = f"rolled back from revision {workload.revision} to {to.revision.number} by Nightshift"
     arguments = BlockDeployments(

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from nightshift.remediation.disk_space.policy import Percent
 from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.arguments import ScaleWorkload
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.crash_policy import MemoryPolicy
@@ -94,6 +95,7 @@ class Saturated:
         return f" It was held back in {self.throttled_percent:.0f} % of its periods." if self.throttled_percent else ""
 
 
+@serves("octollm.PodOOMKilled: r1.1", "cryptofunk.HighMemoryUsage: r1.1 r1.2")
 def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, changes: Changes) -> None:
     """A leak is restarted and reported; a spike at the limit gets a larger one; a full node gets neither."""
     name, limit = printable(seen.workload.name, 100), seen.container.limits.memory_bytes
@@ -129,6 +131,7 @@ def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, ch
     changes.change(action, seen.workload, fields)
 
 
+@serves("cryptofunk.HighMemoryUsage: r1.1 r1.2")
 def relieve_cpu(target: Target, seen: Saturated, policy: SaturationPolicy, changes: Changes) -> None:
     """A pod at its limit gets a larger one where its node has room, else more pods share the work."""
     limit = seen.container.limits.cpu_millicores
@@ -156,6 +159,7 @@ def _is_high(seen: Saturated, limit: int | None, policy: SaturationPolicy) -> bo
     return limit is None or seen.uses[-1].amount > limit * policy.high_percent / 100
 
 
+@serves("octollm.HighNodeMemoryUsage: r1.2")
 def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: float, changes: Changes) -> bool:
     """A restart where the policy allows it, and a heap profile in any case; True when it is restarted."""
     workload, name = seen.workload, printable(seen.workload.name, 100)
@@ -174,11 +178,13 @@ def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grow
     return False
 
 
+@proposes("octollm.PodOOMKilled: r2.1", "cryptofunk.HighMemoryUsage: d4 d5 r2.1")
 def _profile(seen: Saturated) -> Proposal:
     name = f"{printable(seen.workload.name, 100)}, container {printable(seen.container.name, 80)}"
     return Proposal(title=f"Take a heap profile of {name}, and open a ticket with it", reason="It may leak.")
 
 
+@serves("octollm.HighNodeCPUUsage: r1.1", "octollm.HighNodeMemoryUsage: r3.1")
 def scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason: str, changes: Changes) -> bool:
     """Half as many pods again, at least one, up to the most (kubernetes.scale_deployment); True when it is done."""
     workload, now = seen.workload, seen.workload.replicas

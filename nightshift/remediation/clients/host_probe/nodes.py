@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook
 
 LOOKING_SECONDS = 20.0
 
 
+@serves("octollm.NodeNotReady: d6 d7 d8 d9 r1.1 r4.1 r4.5 r5.1 r5.2")
 def look_at_node_host(host: Host) -> HostLook:
     """What the host itself says, of octollm.NodeNotReady.d3-d9.
 

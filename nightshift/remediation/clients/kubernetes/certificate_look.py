@@ -27,9 +27,11 @@ from nightshift.remediation.clients.kubernetes.resources import (
     PODS,
 )
 from nightshift.remediation.errors import ConfigurationError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Certificate, Issuer, KubernetesObject, Workload
 
 
+@serves("octollm.CertificateExpiringInSevenDays: d1 d2 d3 d4 d6 d7")
 def diagnose_certificate(
     cluster: Cluster, namespace: str, name: str, policy: CertificateExpiryPolicy
 ) -> CertificateDiagnosis:
@@ -74,6 +76,7 @@ def cert_manager(cluster: Cluster, policy: CertificateExpiryPolicy) -> tuple[Wor
     return found
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r4.3")
 def ingress_addresses(cluster: Cluster, namespace: str, dns_name: str) -> tuple[str, ...] | None:
     """Where the ingresses with a rule for this name are reached (``kubernetes.describe_ingress``); None: nowhere."""
     documents = [

@@ -21,6 +21,7 @@ from nightshift.remediation.clients.kubernetes.workload_look import (
     workload_of,
 )
 from nightshift.remediation.errors import CommandFailedError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import (
     CrashDiagnosis,
     Dependency,
@@ -37,6 +38,7 @@ from nightshift.remediation.kubernetes.room import requests_of
 _LINES = 300
 
 
+@serves("octollm.PodCrashLoopBackOff: d1 d4 d5 d6 d7")
 def diagnose_pod(cluster: Cluster, namespace: str, name: str, policy: PodCrashLoopPolicy) -> CrashDiagnosis | None:
     """The pod of this name, or, where it was replaced meanwhile, one of the same workload, a crashing one first.
 
@@ -109,6 +111,7 @@ def _of_crashes(events: list[Event]) -> list[Event]:
     return [event for event in events if event.type == "Warning" or event.reason in ("BackOff", "Killing")]
 
 
+@serves("octollm.PodCrashLoopBackOff: d2 d3")
 def _logs(cluster: Cluster, pod: Pod) -> Iterator[tuple[str, str]]:
     """Of the containers that crash: the run before this one, else this one; what was never started has none."""
     for status in pod.statuses:
@@ -136,6 +139,7 @@ def _references(cluster: Cluster, pod: Pod) -> Iterator[Reference]:
             yield Reference(kind="claim", name=volume.source, exists=False)
 
 
+@serves("octollm.PodCrashLoopBackOff: d8")
 def _config_map(cluster: Cluster, namespace: str, name: str) -> Reference:
     try:
         found = metadata(cluster.get(CONFIG_MAPS, name, namespace))
@@ -147,6 +151,7 @@ def _config_map(cluster: Cluster, namespace: str, name: str) -> Reference:
     return Reference(kind="configmap", name=name, exists=True, changed_at=max(written, default=found.created_at))
 
 
+@serves("octollm.PodCrashLoopBackOff: r6.1")
 def _claims(cluster: Cluster, pod: Pod) -> Iterator[Claim]:
     for volume in pod.volumes:
         if volume.kind == "persistentVolumeClaim":

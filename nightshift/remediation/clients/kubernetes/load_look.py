@@ -20,6 +20,7 @@ from nightshift.remediation.clients.kubernetes.resources import AUTOSCALERS, POD
 from nightshift.remediation.clients.kubernetes.workload_look import pods_of, workload_of
 from nightshift.remediation.clients.resource_use import Meter
 from nightshift.remediation.errors import NotMeasuredError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import kills_within_an_hour
 from nightshift.remediation.kubernetes.load import Consumer, ContainerKey, Kind, NodeLoad, consumers_of
 from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy
@@ -33,6 +34,7 @@ _EXAMINED = 3
 """Neighbours of which the workload is looked up, and the memory over time."""
 
 
+@serves("octollm.HighNodeCPUUsage: d1 d2 d3", "octollm.HighNodeMemoryUsage: d1 d2 d3")
 def diagnose_node_load(cluster: Cluster, name: str, meter: Meter, policy: NodeLoadPolicy) -> NodeLoad | None:
     """The node, what it has in use beside the other nodes, and who uses it; None: it exists no more.
 
@@ -87,6 +89,7 @@ def _examined(
     return replace(consumer, workload=workload_of(cluster, pod), uses=tuple(uses))
 
 
+@serves("cryptofunk.HighMemoryUsage: d1 d2 d3")
 def diagnose_pod_load(cluster: Cluster, namespace: str, name: str, meter: Meter, watch: float) -> PodLoad | None:
     """The pod's container that is nearest to its limit; None: neither the pod nor one in its place exists.
 

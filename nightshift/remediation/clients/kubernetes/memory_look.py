@@ -12,6 +12,7 @@ from nightshift.remediation.clients.kubernetes.crash_look import diagnose_pod
 from nightshift.remediation.clients.kubernetes.resources import AUTOSCALERS
 from nightshift.remediation.clients.prometheus import query, selector
 from nightshift.remediation.connections import HttpConnection
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.memory_planner import MemoryDiagnosis, killed_container
 from nightshift.remediation.kubernetes.objects import Pod
@@ -25,6 +26,7 @@ Prometheus = tuple[str, HttpConnection]
 """The connection's name, and how it is reached."""
 
 
+@serves("octollm.PodOOMKilled: d1 d2")
 def diagnose_memory(
     cluster: Cluster, namespace: str, name: str, *, watch: float, prometheus: Prometheus | None
 ) -> MemoryDiagnosis | None:
@@ -52,6 +54,7 @@ def diagnose_memory(
     return MemoryDiagnosis(crash=crash, uses=uses, autoscalers=tuple(cluster.list(AUTOSCALERS, crash.pod.namespace)))
 
 
+@serves("octollm.PodOOMKilled: d3")
 def memory_over_time(prometheus: Prometheus, pod: Pod, container: str, watch: float) -> Iterator[Use]:
     """What a container used in so many seconds: at even intervals, the oldest first, unknown moments left out."""
     labels = {"namespace": pod.namespace, "pod": pod.name, "container": container}

@@ -18,12 +18,14 @@ from nightshift.remediation.clients.kubernetes.resources import (
     PODS,
     VOLUMES,
 )
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, seconds_well
 from nightshift.remediation.kubernetes.node_verification import NodeSample
 from nightshift.remediation.kubernetes.objects import Node, Pod, Resources
 from nightshift.remediation.kubernetes.room import requests_of
 
 
+@serves("octollm.NodeNotReady: d1 d2 d10 d11")
 def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> NodeDiagnosis:
     """The node, its pods with what protects them, and the other nodes with the room they have.
 

@@ -12,11 +12,13 @@ from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import DEPLOYMENTS, NODES
 from nightshift.remediation.clients.kubernetes.workload_look import pods_of, release_of
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Pod, Workload
 from nightshift.remediation.kubernetes.replicas_planner import ReplicasDiagnosis
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 
 
+@serves("octollm.DeploymentReplicasMismatch: d1 d2 d3")
 def diagnose_replicas(cluster: Cluster, namespace: str, name: str, policy: ReplicasPolicy) -> ReplicasDiagnosis | None:
     """The Deployment, its pods and its revisions; None: it exists no more.
 

@@ -14,12 +14,14 @@ from nightshift.remediation.clients.kubernetes.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import Dependency
 from nightshift.remediation.kubernetes.objects import Workload
 
 _SERVICE_OF_SLICE = "kubernetes.io/service-name"
 
 
+@serves("octollm.PodCrashLoopBackOff: r1.1 r1.3")
 def look_at_dependency(cluster: Cluster, namespace: str, service: str) -> Dependency:
     """A service that pods need: how many of its endpoints are ready, and what runs behind it.
 
