@@ -10,7 +10,7 @@ from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.backups.chart import sizes_chart
 from nightshift.remediation.backups.findings import evidence_markdown, findings_of
 from nightshift.remediation.backups.planner import plan_backup
-from nightshift.remediation.backups.policy import BackupFailurePolicy
+from nightshift.remediation.backups.policy import BackupFailurePolicy, BucketUpload
 from nightshift.remediation.backups.sizes import usual_size
 from nightshift.remediation.backups.verification import in_words, is_good, judge_backup
 from nightshift.remediation.connections import S3Connection
@@ -41,7 +41,7 @@ def restore_backups(incident: Incident) -> Conclusion:
     host, name = incident.target.part("host"), incident.target.part("backup")
     rule = policy.backups[name]
     connection = incident.host_connection(host)
-    bucket = incident.connection(rule.upload.bucket, S3Connection) if rule.upload else None
+    bucket = incident.connection(rule.upload.bucket, S3Connection) if isinstance(rule.upload, BucketUpload) else None
 
     diagnosis = diagnose_backups(host, connection, bucket, name, policy)
     incident.diagnosed(

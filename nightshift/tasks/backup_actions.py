@@ -13,12 +13,18 @@ from nightshift.remediation.actions import Connections, Effect, Observation
 from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
 from nightshift.remediation.backups.facts import BackupDiagnosis, BucketFact
 from nightshift.remediation.backups.planner import ONE
-from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.backups.policy import BackupSet, BucketUpload
 from nightshift.remediation.backups.sizes import growing_pauses
 from nightshift.remediation.clients.host_probe import dumps, permissions
 from nightshift.remediation.clients.host_probe.asking import ends_within
 from nightshift.remediation.connections import S3Connection
-from nightshift.remediation.errors import CommandFailedError, ConfigurationError, TargetChangedError
+from nightshift.remediation.errors import (
+    AuthenticationError,
+    CommandFailedError,
+    ConfigurationError,
+    NotMeasuredError,
+    TargetChangedError,
+)
 from nightshift.remediation.models import Action, format_bytes
 from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import counted, printable
@@ -31,7 +37,7 @@ _PAUSES = growing_pauses(10, 3)
 
 def _seen(action: Action, connections: Connections, rule: BackupSet) -> BackupDiagnosis:
     with host_of(action, connections) as host:
-        return dumps.look_at_backups(host, action.target.part("backup"), rule, None)
+        return dumps.look_at_backups(host, action.target.part("backup"), rule, None, far=False)
 
 
 def _lacks(action: Action, connections: Connections, rule: BackupSet) -> Sequence[Lack]:
@@ -115,24 +121,36 @@ def prove_backup(action: Action, connections: Connections) -> Effect:
 
 
 def _at_far_end(action: Action, connections: Connections) -> BackupDiagnosis:
-    """The newest dump with the object that has its name, each with its checksum."""
+    """The newest dump with what has its name where it is kept besides, each with its checksum."""
     rule = UploadBackup.from_json(action.arguments).rule
-    seen, (name, bucket, prefix) = _seen(action, connections, rule), _bucket(rule, connections)
-    if seen.newest is None:
-        return seen
+    bucket = _bucket(rule, connections)
+    with host_of(action, connections) as host:
+        seen = dumps.look_at_backups(host, action.target.part("backup"), rule, None)
+    if bucket is None or not isinstance(rule.upload, BucketUpload) or seen.newest is None:
+        return _answering(seen)
     # boto3 is imported for systems that have a bucket.
     from nightshift.remediation.clients.s3 import read_object
 
-    same = read_object(name, bucket, prefix + seen.newest.file.path.rpartition("/")[2])
+    same = read_object(rule.upload.bucket, bucket, rule.upload.prefix + seen.newest.file.path.rpartition("/")[2])
     return seen.model_copy(update={"bucket": BucketFact(same=same)})
 
 
-def _bucket(rule: BackupSet, connections: Connections) -> tuple[str, S3Connection, str]:
-    """Name, connection and prefix."""
-    found = connections.get(rule.upload.bucket) if rule.upload else None
-    if rule.upload is None or not isinstance(found, S3Connection):
-        raise ConfigurationError("There is no such bucket in the catalogue any more.")
-    return rule.upload.bucket, found, rule.upload.prefix
+def _answering(seen: BackupDiagnosis) -> BackupDiagnosis:
+    """The same, if a repository told what it has."""
+    if seen.bucket is not None and seen.bucket.complaint:
+        error = AuthenticationError if seen.bucket.refused else NotMeasuredError
+        raise error(seen.bucket.complaint)
+    return seen
+
+
+def _bucket(rule: BackupSet, connections: Connections) -> S3Connection | None:
+    """The connection to the bucket, if backups go to one."""
+    if not isinstance(rule.upload, BucketUpload):
+        return None
+    found = connections.get(rule.upload.bucket)
+    if not isinstance(found, S3Connection):
+        raise ConfigurationError(f"There is no bucket {rule.upload.bucket!r} in the catalogue any more.")
+    return found
 
 
 def _is_proven_and_its_name_free(action: Action, connections: Connections) -> None:
@@ -141,13 +159,13 @@ def _is_proven_and_its_name_free(action: Action, connections: Connections) -> No
     if seen.newest is None or not seen.newest.proven or seen.newest.file.modified_ns <= arguments.newer_than_ns:
         raise TargetChangedError("The newest backup is not proven; only what was restored once is uploaded.")
     if seen.is_stored():
-        raise TargetChangedError("The bucket has it already.")
+        raise TargetChangedError("It is there already.")
     if seen.bucket is not None and seen.bucket.same is not None:
-        raise TargetChangedError("The bucket has another object of that name; nothing in it is overwritten.")
+        raise TargetChangedError("Another object has that name there; nothing is overwritten.")
 
 
 def _is_stored(action: Action, connections: Connections) -> Observation:
-    """Told by the checksum that the bucket computed; an upload that was cut off leaves no object."""
+    """Told by the checksum of what is there; an upload that was cut off leaves nothing."""
     seen = _at_far_end(action, connections)
     if seen.is_stored():
         return Observation.DONE
@@ -180,14 +198,14 @@ def upload_backup(action: Action, connections: Connections) -> Effect:
                 amount=ONE,
                 evidence={"key": key, "sha256": stored.newest.sha256, "tries": tries},
             )
-    raise failure or CommandFailedError("The upload ended well, but the bucket does not tell its checksum.")
+    raise failure or CommandFailedError("The upload ended well, but no checksum of it can be had there.")
 
 
 def _tried(action: Action, connections: Connections, arguments: UploadBackup) -> CommandFailedError | None:
     """One try; why it failed, where trying again may help. Credentials that are not accepted are no such reason."""
     try:
         with host_of(action, connections) as host:
-            dumps.upload(host, arguments, _bucket(arguments.rule, connections)[1])
+            dumps.upload(host, arguments, _bucket(arguments.rule, connections))
     except CommandFailedError as error:
         return error
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from nightshift.remediation.backups.facts import BackupDiagnosis
-from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet
+from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet, BucketUpload
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe import dumps
 from nightshift.remediation.connections import HostConnection, S3Connection
@@ -40,7 +40,7 @@ def look(
     """One look at both ends."""
     with open_host(host, connection) as opened:
         seen = dumps.look_at_backups(opened, backup, rule, bucket)
-    if bucket is None or rule.upload is None:
+    if bucket is None or not isinstance(rule.upload, BucketUpload):
         return seen
     # boto3 is imported for systems that have a bucket.
     from nightshift.remediation.clients.s3 import read_bucket

@@ -83,6 +83,7 @@ class Shop:
                 "count_at_most": 5000,
             },
             "upload": {
+                "tool": "aws",
                 "bucket": "bucket",
                 "prefix": "shop/",
                 "profile": "backup",
@@ -406,6 +407,36 @@ def test_pgbackrest_makes_a_backup_of_the_cluster_that_is_proven_by_starting_wha
     assert running == "0"
 
 
+def test_restic_keeps_a_proven_dump_which_is_read_back_and_compared(shop: Shop) -> None:
+    shop.host.path("/home/kept/password").write_text("horse")
+    shop.host.path("/home/kept/wrong").write_text("donkey")
+    for folder in ("/pg/restic", "/home/kept"):
+        shop.host.run("install", "-d", "-o", "postgres", folder)
+    keys = ["-r", "/pg/restic", "--password-file", "/home/kept/password", "--no-cache"]
+    if not list(shop.host.path("/pg/restic").iterdir()):
+        shop.host.run("runuser", "-u", "postgres", "--", "restic", *keys, "init")
+    kept = {"tool": "restic", "repository": "/pg/restic", "password_file": "/home/kept/password"}
+    rule = shop.rule(upload=kept)
+    arguments = UploadBackup(name="daily", rule=rule, newer_than_ns=0, retries=0, first_pause=0)
+    empty = shop.look(upload=kept)
+
+    with open_host("web1", shop.host.connection()) as opened:
+        with pytest.raises(TargetChangedError, match="not proven"):
+            dumps.upload(opened, arguments, None)
+        dumps.prove(opened, ProveBackup(name="daily", rule=rule, newer_than_ns=0))
+        dumps.upload(opened, arguments, None)
+
+    stored = shop.look(upload=kept)
+    assert (empty.is_stored(), stored.is_stored()) == (False, True)
+    assert stored.bucket is not None
+    assert stored.bucket.same is not None
+    assert stored.bucket.same.sha256 == hashlib.sha256(shop.host.path("/home/kept/dump").read_bytes()).hexdigest()
+    wrong = shop.look(upload={**kept, "password_file": "/home/kept/wrong"})
+    assert wrong.bucket is not None
+    assert wrong.bucket.refused
+    assert "donkey" not in wrong.bucket.complaint
+
+
 def test_a_server_that_does_not_answer_is_told(shop: Shop) -> None:
     seen = shop.look(source={"host": "/run/pg", "port": shop.port, "database": "gone"})
 
@@ -438,12 +469,12 @@ def test_an_upload_of_unknown_outcome_is_told_by_the_checksum_at_the_far_end(sho
         upload_kind.precondition(action, connections)
         dumps.upload(opened, arguments, shop.bucket())
     assert upload_kind.observe(action, connections) == "done"
-    with pytest.raises(TargetChangedError, match="has it already"):
+    with pytest.raises(TargetChangedError, match="there already"):
         upload_kind.precondition(action, connections)
 
     shop.s3.client().put_object(Bucket="backups", Key="shop/daily-2.dump", Body=b"another")
     assert upload_kind.observe(action, connections) == "unknown"
-    with pytest.raises(TargetChangedError, match="nothing in it is overwritten"):
+    with pytest.raises(TargetChangedError, match="nothing is overwritten"):
         upload_kind.precondition(action, connections)
 
 

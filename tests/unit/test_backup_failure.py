@@ -38,7 +38,7 @@ RULE: dict[str, Any] = {
     "directory": "/backups",
     "patterns": ["*.dump"],
     "proof": {"scratch": SERVER},
-    "upload": {"bucket": "bucket", "profile": "backup"},
+    "upload": {"tool": "aws", "bucket": "bucket", "profile": "backup"},
 }
 
 
@@ -115,7 +115,7 @@ def test_only_what_is_missing_is_done(diagnosis: BackupDiagnosis, planned: list[
     ("changes", "reason"),
     [
         ({"identity": IdentityFact(complaint="ExpiredToken", refused=True)}, "profile that uploads are not accepted"),
-        ({"bucket": BucketFact(complaint="refuses us", refused=True)}, "that reads the bucket are not accepted"),
+        ({"bucket": BucketFact(complaint="refuses us", refused=True)}, "kept besides are not accepted"),
         ({"usage": TINY}, "15.0 MiB are needed"),
         ({"running": ("process 7 (pg_dump)",)}, "being made at this moment: process 7"),
         ({"server": ServerFact(complaint="the database system is starting up")}, "does not answer: the database"),
@@ -152,7 +152,7 @@ def test_another_object_of_that_name_is_never_overwritten() -> None:
     plan = plan_backup(TARGET, seen(dump(3), bucket=BucketFact(objects=1, newest=other, same=other)), POLICY)
 
     assert plan.actions == ()
-    assert "another object of that name" in plan.refusals[0].reason
+    assert "another object has that name" in plan.refusals[0].reason
 
 
 def test_a_backup_that_shrank_but_can_be_restored_is_for_a_person() -> None:
@@ -229,7 +229,7 @@ def test_checksums_of_parts_and_tags_that_are_none_are_not_taken_for_the_whole()
         ({"proof": {"scratch": SERVER, "must_have_rows": {"public.t": 9}, "count_at_most": 5}}, "count_at_most"),
         ({"proof": {"scratch": SERVER, "must_have_rows": {"t; drop table x": 9}}}, "match pattern"),
         ({"source": {"host": "--help", "database": "shop"}}, "match pattern"),
-        ({"upload": {"bucket": "b", "profile": "-x"}}, "match pattern"),
+        ({"upload": {"tool": "aws", "bucket": "b", "profile": "-x"}}, "match pattern"),
         ({"make": {"tool": "pgbackrest", "stanza": "s", "scratch_directory": "/s"}}, "leave patterns, upload"),
         ({"proof": {}}, "dumps need patterns"),
     ],

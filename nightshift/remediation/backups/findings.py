@@ -47,13 +47,15 @@ def _far_end(diagnosis: BackupDiagnosis) -> Iterator[Finding]:
     if bucket is None:
         return
     if bucket.complaint:
-        yield Finding(title="The bucket cannot be read", detail=printable(bucket.complaint), troubling=True)
+        yield Finding(
+            title="Where backups are kept besides cannot be read", detail=printable(bucket.complaint), troubling=True
+        )
     elif bucket.newest is None:
-        yield Finding(title="The bucket has no backup below the prefix", troubling=True)
+        yield Finding(title="Nothing is kept elsewhere yet", troubling=True)
     else:
         age = format_duration(max(0.0, diagnosis.now - bucket.newest.modified))
-        newest = f"{printable(bucket.newest.key)}, {format_bytes(bucket.newest.size)}, {age} old"
-        yield Finding(title=f"The bucket has {counted(bucket.objects, 'object')}; the newest is {newest}")
+        newest = f"{printable(bucket.newest.key)}, {age} old"
+        yield Finding(title=f"Kept elsewhere: {counted(bucket.objects, 'object')}; the newest is {newest}")
 
 
 def evidence_markdown(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> str:

@@ -66,7 +66,7 @@ def troubles(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> Iterato
     if size_of_newest(diagnosis.dumps, rule) is Size.SHRUNK:
         yield f"the newest backup has shrunk: {sizes_in_words(diagnosis, rule)}"
     if rule.upload is not None and not diagnosis.is_stored():
-        yield "the bucket does not have the newest backup"
+        yield f"{rule.upload.place} does not have the newest backup"
 
 
 def needs_another(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> bool:
@@ -95,7 +95,7 @@ def _credentials(diagnosis: BackupDiagnosis) -> Refusal | None:
     if identity is not None and identity.refused:
         what, words = "the profile that uploads", identity.complaint
     elif bucket is not None and bucket.refused:
-        what, words = "the account that reads the bucket", bucket.complaint
+        what, words = "who reads where backups are kept besides", bucket.complaint
     else:
         return None
     return Refusal(
@@ -145,14 +145,14 @@ def _against_uploading(diagnosis: BackupDiagnosis) -> Iterator[Refusal]:
     what = "Uploading the backup"
     identity, bucket = diagnosis.identity, diagnosis.bucket
     if identity is not None and identity.complaint:
-        yield Refusal(what=what, reason=f"S3 does not answer the host: {printable(identity.complaint)}")
+        yield Refusal(what=what, reason=f"the uploading profile is not known: {printable(identity.complaint)}")
     elif bucket is not None and bucket.complaint:
-        yield Refusal(what=what, reason=f"the bucket cannot be read: {printable(bucket.complaint)}")
+        yield Refusal(what=what, reason=f"where backups are kept besides cannot be read: {printable(bucket.complaint)}")
     elif bucket is not None and bucket.same is not None and not diagnosis.is_stored():
         yield Refusal(
             what=what,
-            reason=f"the bucket has another object of that name, {printable(bucket.same.key)}",
-            lifted_by="look at both and remove the wrong one; nothing in the bucket is overwritten",
+            reason=f"another object has that name already, {printable(bucket.same.key)}",
+            lifted_by="look at both and remove the wrong one; nothing there is overwritten",
         )
 
 
@@ -208,10 +208,10 @@ def _actions(
             yield _action(
                 target,
                 upload,
-                f"Upload it as the profile {rule.upload.profile}, and compare the checksum that the bucket tells",
+                f"Upload it with {rule.upload.tool}, and compare the checksum that {rule.upload.place} has",
                 "a backup on the same host is lost with it",
                 Risk.LOW,
-                "delete the new object from the bucket",
+                f"delete it from {rule.upload.place}",
             )
 
 

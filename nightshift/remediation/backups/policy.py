@@ -59,9 +59,10 @@ class PgBackRest(Value):
     """Where a backup is restored and started as a cluster of its own, to prove it; with room for all of it."""
 
 
-class Upload(Value):
-    """Where backups are kept besides, and who takes them there: the AWS command line on the host, with one profile."""
+class BucketUpload(Value):
+    """Backups are kept in a bucket besides; the AWS command line on the host takes them there, with one profile."""
 
+    tool: Literal["aws"]
     bucket: Annotated[str, ConnectionOf("s3")]
     """Name of the connection to the bucket."""
     prefix: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.=-]+/)*$", max_length=500)] = ""
@@ -70,6 +71,28 @@ class Upload(Value):
     """The profile of the host's AWS configuration that uploads; no other identity is looked at."""
     identity: Annotated[str, StringConstraints(pattern=r"^arn:[A-Za-z0-9:/_.+=,@*-]{1,300}$")] | None = None
     """The ARN that this profile must have; null: any that the bucket lets in."""
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return "the bucket"
+
+
+class ResticUpload(Value):
+    """Backups are kept in a restic repository besides; restic on the host takes them there. Nothing is forgotten."""
+
+    tool: Literal["restic"]
+    repository: Annotated[str, StringConstraints(pattern=r"^(/|s3:|sftp:|rest:|b2:|azure:|gs:)[^\s@]{1,400}$")]
+    """As restic takes it, without a password in it; it must be there already."""
+    password_file: Directory
+    """The file on the host that holds its password."""
+    profile: PlainName | None = None
+    """The profile of the host's AWS configuration, for a repository in S3."""
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return "the repository"
 
 
 class Proof(Value):
@@ -107,7 +130,7 @@ class BackupSet(Value):
     run_as: PlainName | None = None
     """The account of the host that they run as, such as ``postgres``; null: the connection's own."""
     proof: Proof
-    upload: Upload | None = None
+    upload: BucketUpload | ResticUpload | None = Field(default=None, discriminator="tool")
     """Null: backups stay on the host alone."""
     shrinks_to: float = Field(default=0.5, gt=0, lt=1)
     """Below this share of the usual size a backup is suspected to lack something."""
@@ -164,14 +187,15 @@ class BackupFailurePolicy(Value):
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that its repair helped."""
         name, limit = printable(target.part("backup")), format_duration(self.fresh_within)
-        far = ", and the bucket has the same one" if self._goes_far(target) else ""
+        place = self._place(target)
+        far = f", and {place} has the same one" if place else ""
         return Symptom(
             what=f"no proven backup {name} younger than {limit}",
             solved=f"the newest backup {name} is younger than {limit}, of the usual size, was restored once{far}",
-            measured_by="its files on the host, their checksums, and the checksum that the bucket tells",
+            measured_by="its files on the host, and their checksums here and where they are kept besides",
             hold=max(self.watch, 1.0),
         )
 
-    def _goes_far(self, target: Target) -> bool:
+    def _place(self, target: Target) -> str:
         found = self.backups.get(target.part("backup"))
-        return found is not None and found.upload is not None
+        return found.upload.place if found is not None and found.upload is not None else ""

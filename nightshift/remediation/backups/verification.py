@@ -26,7 +26,7 @@ def in_words(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> str:
         return "no backup on the host"
     rule = policy.backups[diagnosis.name]
     state = "broken" if diagnosis.broken else "proven" if newest.proven else "not proven"
-    far = "" if rule.upload is None else ", in the bucket" if diagnosis.is_stored() else ", not in the bucket"
+    far = "" if rule.upload is None else f", {'in' if diagnosis.is_stored() else 'not in'} {rule.upload.place}"
     return f"newest backup {format_duration(age)} old, {sizes_in_words(diagnosis, rule)}, {state}{far}"
 
 

@@ -45,6 +45,7 @@ _MODULES = (
     "renewing",
     "commands",
     "stanza",
+    "repository",
     "dumping",
     "proving",
     "main",

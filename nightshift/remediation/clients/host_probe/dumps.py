@@ -6,7 +6,7 @@ from typing import Any
 
 from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
 from nightshift.remediation.backups.facts import BackupDiagnosis, IdentityFact
-from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.backups.policy import BackupSet, BucketUpload, ResticUpload
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import parse, path_text
@@ -39,21 +39,30 @@ class Uploaded(Value):
     size: int
 
 
-def look_at_backups(host: Host, name: str, rule: BackupSet, bucket: S3Connection | None) -> BackupDiagnosis:
+def look_at_backups(
+    host: Host, name: str, rule: BackupSet, bucket: S3Connection | None, *, far: bool = True
+) -> BackupDiagnosis:
     """How the backups on the host stand, with the server, the disk and the identity that uploads.
 
     Follows bybit_strategy_tester.BackupFailed.d3, r2.1 and r3.1 of the inventory.
+
+    Args:
+        host: where they lie.
+        name: of the series.
+        rule: of the series.
+        bucket: where they go, if that is a bucket.
+        far: whether to look at where they go as well, as far as the host does that.
 
     Raises:
         TargetChangedError: their directory is not there.
         NightshiftError: as :func:`ask`.
     """
-    upload = _upload(rule, bucket) if bucket is not None else None
+    upload = _upload(rule, bucket) if far else None
     answer = ask(
         host, f"look at the backups {name}", "backups", seconds=LOOKING_SECONDS, rule=_rule(rule), upload=upload
     )
     seen = parse(BackupDiagnosis, {"name": name, **answer})
-    wanted, identity = rule.upload.identity if rule.upload else None, seen.identity
+    wanted, identity = rule.upload.identity if isinstance(rule.upload, BucketUpload) else None, seen.identity
     if identity is None or wanted is None or identity.complaint or identity.arn == wanted:
         return seen
     complaint = f"it is {identity.arn}, and should be {wanted}"
@@ -100,8 +109,8 @@ def prove(host: Host, arguments: ProveBackup) -> Proven:
     return parse(Proven, {key: answer[key] for key in Proven.model_fields})
 
 
-def upload(host: Host, arguments: UploadBackup, bucket: S3Connection) -> Uploaded:
-    """Copy the newest proven backup into the bucket, once.
+def upload(host: Host, arguments: UploadBackup, bucket: S3Connection | None) -> Uploaded:
+    """Copy the newest proven backup to where it goes, once.
 
     Raises:
         AuthenticationError: the profile's credentials were not accepted.
@@ -115,7 +124,7 @@ def upload(host: Host, arguments: UploadBackup, bucket: S3Connection) -> Uploade
         seconds=UPLOADING_SECONDS,
         rule=_rule(arguments.rule),
         upload=_upload(arguments.rule, bucket),
-        prefix=arguments.rule.upload.prefix if arguments.rule.upload else "",
+        prefix=arguments.rule.upload.prefix if isinstance(arguments.rule.upload, BucketUpload) else "",
         newer_than_ns=arguments.newer_than_ns,
     )
     return parse(Uploaded, answer)
@@ -126,11 +135,16 @@ def _rule(rule: BackupSet) -> dict[str, Any]:
     return {**written, "directory": path_text(rule.directory)}
 
 
-def _upload(rule: BackupSet, bucket: S3Connection) -> dict[str, Any]:
-    """What the host's AWS command line needs to know; the keys are the host's own."""
+def _upload(rule: BackupSet, bucket: S3Connection | None) -> dict[str, Any] | None:
+    """What the host's own program needs to know; keys and passwords are the host's own."""
+    if isinstance(rule.upload, ResticUpload):
+        return rule.upload.model_dump(mode="json")
+    if rule.upload is None or bucket is None:
+        return None
     return {
+        "tool": rule.upload.tool,
         "bucket": bucket.bucket,
         "region": bucket.region,
         "endpoint": str(bucket.endpoint) if bucket.endpoint else None,
-        "profile": rule.upload.profile if rule.upload else "",
+        "profile": rule.upload.profile,
     }

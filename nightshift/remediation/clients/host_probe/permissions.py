@@ -117,7 +117,7 @@ def to_back_up(rule: BackupSet) -> Iterator[Need]:
         yield "program", "pgbackrest"
         yield "directory", path_text(rule.make.scratch_directory)
     if rule.upload is not None:
-        yield "program", "aws"
+        yield "program", rule.upload.tool
 
 
 def to_prune(arguments: disk.PruneDocker) -> Iterator[Need]:

@@ -33,16 +33,12 @@ class Account:
         ``environment`` adds to what it finds; ``keep`` are descriptors that it holds open.
         """
         seconds = clock.left()
-        if seconds < 1:
-            raise Refused("failed", "the time for this was used up before %s" % os.path.basename(command[0]))
-        environment = {"PATH": _PATH, "LC_ALL": "C", "HOME": self.home, "PGCONNECT_TIMEOUT": "10"}
-        environment.update(options.pop("environment", {}))
         ended = subprocess.run(
-            ["timeout", "-k", "5", "%g" % seconds, *self._become, *command],
+            self.command(command, clock),
             stdin=subprocess.DEVNULL,
             stdout=options.pop("stdout", subprocess.PIPE),
             stderr=subprocess.PIPE,
-            env=environment,
+            env=self.environment(options.pop("environment", {})),
             cwd=options.pop("cwd", "/"),
             pass_fds=options.pop("keep", ()),
         )
@@ -51,6 +47,17 @@ class Account:
         if ended.returncode == 127:
             raise Refused("unsupported", "%s is not installed" % command[0])
         return ended
+
+    def command(self, command: List[str], clock: Clock) -> List[str]:
+        """A program as this account, ending by itself when the time left is used up."""
+        seconds = clock.left()
+        if seconds < 1:
+            raise Refused("failed", "the time for this was used up before %s" % os.path.basename(command[0]))
+        return ["timeout", "-k", "5", "%g" % seconds, *self._become, *command]
+
+    def environment(self, more: Dict[str, str]) -> Dict[str, str]:
+        """All that its programs find."""
+        return dict({"PATH": _PATH, "LC_ALL": "C", "HOME": self.home, "PGCONNECT_TIMEOUT": "10"}, **more)
 
 
 def complaint(ended: Any) -> str:

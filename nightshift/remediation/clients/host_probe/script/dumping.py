@@ -10,7 +10,7 @@ import stat
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import backups, mounts, stanza, walk
+from . import backups, mounts, repository, stanza, walk
 from .commands import Account, Postgres, complaint
 from .tree import OpenedFile, open_directory
 from .wire import Clock, Gone, Refused, absolute, reason_of, to_text
@@ -34,7 +34,7 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
     account = Account(rule["run_as"])
     directory = absolute(rule["directory"])
     dumps, md5, broken = _kept(rule, account, clock)
-    return {
+    found = {
         "now": time.time(),
         "usage": mounts.usage(_mount_of(directory)),
         "dumps": dumps,
@@ -42,8 +42,15 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
         "broken": broken,
         "server": _server(Postgres(account, rule["source"], rule["programs"]), clock),
         "running": _running(rule, directory),
-        "identity": _identity(account, request["upload"], clock) if request["upload"] else None,
     }
+    upload = request["upload"]
+    if upload is not None and upload["tool"] == "restic":
+        found["bucket"] = repository.facts(
+            repository.Restic(account, upload), dumps[0]["file"] if dumps else None, clock
+        )
+    elif upload is not None:
+        found["identity"] = _identity(account, upload, clock)
+    return found
 
 
 def _kept(rule: Dict[str, Any], account: Account, clock: Clock) -> Tuple[List[Dict[str, Any]], str, str]:
@@ -301,12 +308,15 @@ def _own(rule: Dict[str, Any], clock: Clock, lock: int) -> None:
 
 
 def upload_backup(request: Dict[str, Any]) -> Dict[str, Any]:
-    """Copy one proven backup into the bucket in one request, with a checksum that the bucket compares itself."""
+    """Copy one proven backup to where it goes; into a bucket in one request, with a checksum that this compares."""
     rule, upload, clock = request["rule"], request["upload"], Clock(request["seconds"])
     file = newest_after(rule, request["newer_than_ns"], clock)
     fact = _dump(file, newest=True, clock=clock)
     if not fact["proven"]:
         raise Refused("changed", "it is not proven: %s" % fact["proof"])
+    if upload["tool"] == "restic":
+        repository.Restic(Account(rule["run_as"]), upload).add(file["path"], clock)
+        return {"key": os.path.basename(file["path"]), "sha256": fact["sha256"], "size": file["size"]}
     if file["size"] > _ONE_REQUEST:
         raise Refused("unsupported", "it is larger than 5 GiB, which S3 does not take in one request")
     key = request["prefix"] + os.path.basename(file["path"])
