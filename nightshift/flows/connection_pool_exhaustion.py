@@ -14,7 +14,7 @@ from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_po
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import in_words, is_relieved
 from nightshift.remediation.databases.pool_verification import judge_relief
-from nightshift.remediation.databases.session_arguments import CancelQueries
+from nightshift.remediation.databases.session_arguments import CancelQueries, ReconnectPooler
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.tasks.connection_pool import diagnose_pool, look_at_pool, watch_pool
@@ -47,7 +47,7 @@ def relieve(incident: Incident) -> Conclusion:
     findings = findings_of(diagnosis.look, policy)
     incident.diagnosed(in_words(diagnosis.look, policy), findings, as_markdown(findings))
 
-    now, cancelled = diagnosis, frozenset[str]()
+    now, cancelled, reconnected = diagnosis, frozenset[str](), False
     for _ in range(policy.rounds):
         execution = _carry_out(incident, now)
         if not incident.changed_something:
@@ -57,7 +57,9 @@ def relieve(incident: Incident) -> Conclusion:
         if verdict.healthy or verdict.inconclusive or execution.ended is not None:
             break
         cancelled |= _cancelled(incident, execution)
-        now = replace(diagnose_pool(database, connections, policy), cancelled=cancelled)
+        reconnected |= any(one.action.kind == ReconnectPooler.KIND for one in execution.results)
+        again = diagnose_pool(database, connections, policy)
+        now = replace(again, cancelled=cancelled, reconnected=reconnected)
 
     incident.verifying()
     measured = in_words(looks[-1], policy) if looks else "not measured"

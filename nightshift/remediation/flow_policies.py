@@ -90,6 +90,7 @@ KIND_NAMES = (
     "prune_docker",
     "prune_images",
     "recreate_container",
+    "reconnect_pooler",
     "release_deleted_file",
     "reload_service",
     "renew_certificate",

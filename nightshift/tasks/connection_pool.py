@@ -7,15 +7,25 @@ import time
 
 from nightshift.remediation.clients import prometheus as metrics_of
 from nightshift.remediation.clients.backends import look_at_server
+from nightshift.remediation.clients.docker.engine import open_engine
+from nightshift.remediation.clients.docker.reading import look_at_service
 from nightshift.remediation.clients.kubernetes.cluster import cluster_connection, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import WORKLOADS
+from nightshift.remediation.clients.pgbouncer import open_console, pools
 from nightshift.remediation.clients.postgres import open_postgres
+from nightshift.remediation.compose.objects import ServiceLook
 from nightshift.remediation.connections import Connection, HttpConnection, PostgresConnection
 from nightshift.remediation.databases.pool_cause import Need
 from nightshift.remediation.databases.pool_planner import PoolDiagnosis
-from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, LoadRule, PoolMetrics
-from nightshift.remediation.databases.pool_use import PoolLook, Use
+from nightshift.remediation.databases.pool_policy import (
+    ConnectionPoolPolicy,
+    LoadRule,
+    PoolMetrics,
+    ServiceRestart,
+    WorkloadRestart,
+)
+from nightshift.remediation.databases.pool_use import PoolerPool, PoolLook, Use
 from nightshift.remediation.databases.pool_verification import relieved_for
 from nightshift.remediation.errors import ConfigurationError, NotMeasuredError, TargetUnreachableError
 from nightshift.remediation.kubernetes.objects import Workload
@@ -39,7 +49,9 @@ def diagnose_pool(database: str, connections: Connections, policy: ConnectionPoo
     """One look, what the load needs (``calculate.pool_size``), and the workloads that may be restarted."""
     look = _look(database, connections, policy)
     needs = tuple(need for rule in policy.load if (need := _need(rule, connections, policy)) is not None)
-    return PoolDiagnosis(look=look, needs=needs, workloads=_workloads(connections, policy))
+    return PoolDiagnosis(
+        look=look, needs=needs, workloads=_workloads(connections, policy), services=_services(connections, policy)
+    )
 
 
 @diagnostic("watch connections", of="{database}")
@@ -69,7 +81,19 @@ def _look(database: str, connections: Connections, policy: ConnectionPoolPolicy)
     with open_postgres(database, connection) as session:
         server = look_at_server(session)
     said = _metrics(policy.metrics, connections) if policy.metrics is not None else ()
-    return PoolLook(at=time.monotonic(), server=server, metrics=said)
+    pooler, silent = _pooler(policy, connections)
+    return PoolLook(at=time.monotonic(), server=server, metrics=said, pooler=pooler, pooler_silent=silent)
+
+
+def _pooler(policy: ConnectionPoolPolicy, connections: Connections) -> tuple[tuple[PoolerPool, ...], str]:
+    """What PgBouncer says; one that says nothing is a finding, too."""
+    if policy.pooler is None:
+        return (), ""
+    try:
+        with open_console(policy.pooler.console, connections) as console:
+            return pools(console), ""
+    except TargetUnreachableError as error:
+        return (), str(error)
 
 
 def _metrics(rule: PoolMetrics, connections: Connections) -> tuple[Use, ...]:
@@ -104,13 +128,28 @@ def _need(rule: LoadRule, connections: Connections, policy: ConnectionPoolPolicy
 def _workloads(connections: Connections, policy: ConnectionPoolPolicy) -> tuple[Workload, ...]:
     found = []
     for pool in policy.pools:
-        if (rule := pool.restart) is None:
+        if not isinstance(rule := pool.restart, WorkloadRestart):
             continue
         with open_cluster(rule.cluster, cluster_connection(rule.cluster, connections)) as cluster:
             try:
                 found.append(cluster.get(WORKLOADS[rule.kind], rule.name, rule.namespace))
             except ObjectNotFoundError:
                 continue
+    return tuple(found)
+
+
+def _services(connections: Connections, policy: ConnectionPoolPolicy) -> tuple[ServiceLook, ...]:
+    """Those that can be read: an engine that is away must not hide the sessions."""
+    rules = [pool.restart for pool in policy.pools if isinstance(pool.restart, ServiceRestart)]
+    if policy.pooler is not None and policy.pooler.restart is not None:
+        rules.append(policy.pooler.restart)
+    found = []
+    for rule in rules:
+        try:
+            with open_engine(rule.docker, connections) as engine:
+                found.append(look_at_service(engine, rule.service))
+        except TargetUnreachableError:
+            continue
     return tuple(found)
 
 

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 
 from nightshift.remediation.actions import Connections, Effect, Observation
 from nightshift.remediation.clients import backends
+from nightshift.remediation.clients.pgbouncer import connected_at, open_console, pools, reconnect
 from nightshift.remediation.clients.postgres import Session, open_postgres
 from nightshift.remediation.connections import PostgresConnection
-from nightshift.remediation.databases.session_arguments import CancelQueries, EndSessions, OnSessions
+from nightshift.remediation.databases.session_arguments import CancelQueries, EndSessions, OnSessions, ReconnectPooler
 from nightshift.remediation.errors import ConfigurationError, TargetChangedError
 from nightshift.remediation.models import Action, Quantity
-from nightshift.remediation.privileges import Lack
+from nightshift.remediation.privileges import Lack, NothingNeeded
 from nightshift.remediation.text import counted, printable
 from nightshift.tasks.steps import action
 
@@ -96,6 +97,41 @@ def end_sessions(action: Action, connections: Connections) -> Effect:
         told = backends.end(session, arguments, action.bound.amount)
         left = backends.wait_until_gone(session, told, ENDED_WITHIN)
     return _effect(arguments, "ended", told=len(told), left=left)
+
+
+def _still_waits(action: Action, connections: Connections) -> None:
+    arguments = ReconnectPooler.from_json(action.arguments)
+    with open_console(arguments.console, connections) as console:
+        waiting = [one for one in pools(console) if one.database == arguments.database and one.clients_waiting]
+    if not waiting:
+        raise TargetChangedError(f"Nobody waits at the pooler for {arguments.database} any more.")
+
+
+def _is_reconnected(action: Action, connections: Connections) -> Observation:
+    arguments = ReconnectPooler.from_json(action.arguments)
+    with open_console(arguments.console, connections) as console:
+        old = [one for one in connected_at(console, arguments.database) if one <= arguments.newest_server]
+    return Observation.NOT_DONE if old else Observation.DONE
+
+
+@action(
+    kind=ReconnectPooler.KIND,
+    name="let the pooler connect anew",
+    timeout=TIMEOUT_SECONDS,
+    precondition=_still_waits,
+    observe=_is_reconnected,
+    permitted=NothingNeeded("PgBouncer's console tells nobody who its admins are; who is none is refused there"),
+    undo=None,
+)
+def reconnect_pooler(action: Action, connections: Connections) -> Effect:
+    """PgBouncer's ``RECONNECT``; bybit_strategy_tester.ConnectionPoolExhausted.r3.1 without breaking clients off."""
+    arguments = ReconnectPooler.from_json(action.arguments)
+    with open_console(arguments.console, connections) as console:
+        reconnect(console, arguments.database)
+    return Effect(
+        summary=f"{printable(arguments.console, 80)} opens its connections to {arguments.database} anew",
+        amount=Quantity(amount=1, unit="pools"),
+    )
 
 
 def _effect(arguments: OnSessions, done: str, *, told: int, left: int) -> Effect:

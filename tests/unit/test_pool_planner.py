@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightshift.remediation.compose.objects import Container, ServiceLook
 from nightshift.remediation.databases.backends import Backend, ServerLook, why_untouchable
 from nightshift.remediation.databases.pool_cause import Need, blockers
 from nightshift.remediation.databases.pool_planner import NOTHING_TO_DO, PoolDiagnosis, plan_pool_relief
-from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, PoolRule
-from nightshift.remediation.databases.pool_use import PoolLook, Use
+from nightshift.remediation.databases.pool_policy import (
+    ConnectionPoolPolicy,
+    PoolerRule,
+    PoolRule,
+    ServiceRestart,
+)
+from nightshift.remediation.databases.pool_use import PoolerPool, PoolLook, Use
 from nightshift.remediation.databases.query_text import shape_of
 from nightshift.remediation.models import Plan, Risk, Target
 
@@ -167,6 +173,48 @@ def test_no_plan_touches_anybody_twice_or_anybody_innocent(found: list[Backend],
     assert len(items) == len(set(items))
     assert all(why_untouchable(by_identity[item], "shop", POLICY.never) is None for item in items)
     assert all(len(action.items) <= POLICY.most_sessions for action in plan.actions)
+
+
+SERVICE = ServiceRestart(docker="compose", service="pgbouncer")
+POOLER = POLICY.model_copy(update={"pooler": PoolerRule(console="pgbouncer", restart=SERVICE)})
+STUCK = PoolerPool(database="shop", user="app", clients_waiting=3, longest_wait=40, servers=1, newest_server="12:00")
+
+
+def container(service: str) -> ServiceLook:
+    one = Container(
+        id="c1", name=f"shop-{service}-1", service=service, number=1, image="img:1", image_id="i1", state="running"
+    )
+    return ServiceLook(service=service, containers=(one,), images=(), tagged="i1")
+
+
+def with_pooler(pool: PoolerPool | None, silent: str = "", *, most: int = 100, again: bool = False) -> Plan:
+    seen = replace(look(backend(1), most=most), pooler=(pool,) if pool else (), pooler_silent=silent)
+    diagnosis = PoolDiagnosis(look=seen, services=(container("pgbouncer"),), reconnected=again)
+    return plan_pool_relief(TARGET, diagnosis, POOLER)
+
+
+def test_a_stuck_pooler_connects_anew_and_is_restarted_only_when_that_was_in_vain() -> None:
+    assert [(one.kind, one.risk) for one in with_pooler(STUCK).actions] == [("reconnect_pooler", Risk.LOW)]
+    assert [one.kind for one in with_pooler(STUCK, again=True).actions] == ["restart_container"]
+    assert [one.kind for one in with_pooler(None, "it did not answer").actions] == ["restart_container"]
+
+
+def test_a_pooler_that_waits_for_the_server_or_for_a_person_is_left_alone() -> None:
+    paused = with_pooler(replace(STUCK, paused=True))
+
+    assert with_pooler(STUCK, most=4).actions == ()
+    assert paused.actions == ()
+    assert paused.proposals[0].detail == "RESUME shop"
+    assert with_pooler(replace(STUCK, database="shop; SHUTDOWN")).actions == ()
+
+
+def test_a_leaking_service_of_compose_is_restarted() -> None:
+    restartable = POLICY.pools[0].model_copy(update={"restart": ServiceRestart(docker="compose", service="api")})
+    policy = POLICY.model_copy(update={"pools": (restartable,)})
+
+    plan = planned(*(backend(pid) for pid in range(1, 12)), policy=policy, services=(container("api"),))
+
+    assert [one.kind for one in plan.actions] == ["restart_container"]
 
 
 def test_free_connections_need_nothing() -> None:

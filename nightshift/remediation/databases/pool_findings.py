@@ -37,6 +37,8 @@ def findings_of(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[Finding, 
     for leak in leaks(look, policy):
         title = f"{printable(leak.pool.application, 80)} holds {len(leak.sessions)}, its pool has {leak.pool.limit}"
         found.append(Finding(title=title, troubling=True))
+    if look.pooler_silent:
+        found.append(Finding(title="The pooler does not answer", detail=look.pooler_silent, troubling=True))
     for pool in look.pooler:
         if pool.clients_waiting or pool.paused:
             name = printable(f"{pool.database}/{pool.user}", 120)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from nightshift.remediation.compose.deciding import repair
+from nightshift.remediation.compose.objects import ServiceLook
 from nightshift.remediation.databases.backends import ACTIVE, Backend, in_groups, why_untouchable
 from nightshift.remediation.databases.pool_cause import (
     Blocker,
@@ -20,9 +22,24 @@ from nightshift.remediation.databases.pool_cause import (
     long_statements,
     open_transactions,
 )
-from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
-from nightshift.remediation.databases.pool_use import PoolLook, fullest, in_words, is_exhausted
-from nightshift.remediation.databases.session_plans import Ending, cancel_queries, end_sessions
+from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, ServiceRestart, WorkloadRestart
+from nightshift.remediation.databases.pool_use import (
+    PoolerPool,
+    PoolLook,
+    fullest,
+    in_words,
+    is_exhausted,
+    is_full,
+    is_stuck,
+    waiting_at_pooler,
+)
+from nightshift.remediation.databases.session_plans import (
+    Ending,
+    cancel_queries,
+    end_sessions,
+    is_plain,
+    reconnect,
+)
 from nightshift.remediation.databases.sizing import size_proposal
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.objects import Workload
@@ -30,6 +47,8 @@ from nightshift.remediation.kubernetes.restarting import restart
 from nightshift.remediation.models import Action, Plan, Proposal, Refusal, Target
 from nightshift.remediation.text import counted, printable
 
+RESTART_SECONDS = 60.0
+"""A container may take so long to work again."""
 NOTHING_TO_DO = "Nothing to do: connections are free"
 
 
@@ -41,8 +60,12 @@ class PoolDiagnosis:
     needs: tuple[Need, ...] = ()
     workloads: tuple[Workload, ...] = ()
     """Those that the pools of the policy name, as far as they could be read."""
+    services: tuple[ServiceLook, ...] = ()
+    """Services of Docker Compose that the policy names, as far as they could be read."""
     cancelled: Collection[str] = ()
     """Statements (:attr:`Backend.statement`) that this incident has cancelled already."""
+    reconnected: bool = False
+    """Whether this incident has let the pooler connect anew."""
 
 
 @dataclass
@@ -100,6 +123,7 @@ def plan_pool_relief(
     draft = _Draft(target, diagnosis, policy)
     if look.server.hidden:
         _ask_for_sight(draft)
+    _unstick_pooler(draft)
     _relieve_blocked(draft)
     _end_open_transactions(draft)
     _cancel_long_statements(draft)
@@ -179,22 +203,67 @@ def _stop_leaks(draft: _Draft) -> None:
         draft.proposals.append(
             Proposal(title=f"Find where {name} does not give its connections back", reason=f"{reason} That is a leak.")
         )
-        workload = _workload_of(leak, draft.diagnosis.workloads)
-        room = draft.diagnosis.look.server.room - len(draft.diagnosis.look.server.clients)
-        rule = leak.pool.restart
-        if rule is not None and workload is not None and room >= leak.pool.size:
-            path = (*draft.target.path, "cluster", rule.cluster)
-            below = draft.target.model_copy(update={"path": path})
-            draft.actions.append(restart(below, workload, f"{reason} A restart gives them back."))
-            continue
-        if leak.pool.restart is not None:
-            why = (
-                "it could not be read" if workload is None else f"its new pods need {leak.pool.size} connections first"
-            )
-            draft.refusals.append(Refusal(what=f"Restarting {name}", reason=why, lifted_by="free connections"))
+        if not _restarted(draft, leak, reason):
+            _end_surplus(draft, leak)
+
+
+def _restarted(draft: _Draft, leak: Leak, reason: str) -> bool:
+    """Whether the plan restarts the application."""
+    rule, name, why = leak.pool.restart, printable(leak.pool.application, 80), f"{reason} A restart gives them back."
+    if rule is None:
+        draft.proposals.append(Proposal(title=f"Restart {name}", reason=f"{reason} No restart is declared."))
+        return False
+    if isinstance(rule, ServiceRestart):
+        return _restart_service(draft, rule, why)
+    workload = _workload_of(rule, draft.diagnosis.workloads)
+    room = draft.diagnosis.look.server.room - len(draft.diagnosis.look.server.clients)
+    if workload is None or room < leak.pool.size:
+        no = "it could not be read" if workload is None else f"its new pods need {leak.pool.size} connections first"
+        draft.refusals.append(Refusal(what=f"Restarting {name}", reason=no, lifted_by="free connections"))
+        return False
+    below = draft.target.model_copy(update={"path": (*draft.target.path, "cluster", rule.cluster)})
+    draft.actions.append(restart(below, workload, why))
+    return True
+
+
+def _restart_service(draft: _Draft, rule: ServiceRestart, reason: str) -> bool:
+    """The containers of a service, one after the other."""
+    look = next((one for one in draft.diagnosis.services if one.service == rule.service), None)
+    if look is None or not look.containers:
+        what = f"Restarting {printable(rule.service, 80)}"
+        draft.refusals.append(Refusal(what=what, reason="its containers could not be read", lifted_by="its engine"))
+        return False
+    draft.actions += [repair(draft.target, rule.docker, look, one, reason, RESTART_SECONDS) for one in look.containers]
+    return True
+
+
+def _unstick_pooler(draft: _Draft) -> None:
+    """New connections to the server first: they break nothing off; a restart of the pooler breaks every client off."""
+    look, rule = draft.diagnosis.look, draft.policy.pooler
+    if rule is None or not is_stuck(look, draft.policy):
+        return
+    waiting = waiting_at_pooler(look, draft.policy)
+    draft.proposals += [_resume(pool) for pool in waiting if pool.paused]
+    if is_full(look.server):
+        return  # it waits for the server, as it should
+    stuck = [pool for pool in waiting if not pool.paused]
+    if stuck and not draft.diagnosis.reconnected:
+        draft.actions += [reconnect(draft.target, rule.console, pool) for pool in stuck if is_plain(pool.database)]
+    elif stuck or look.pooler_silent:
+        why = look.pooler_silent or "Its clients wait, also after it connected anew."
+        if rule.restart is not None:
+            _restart_service(draft, rule.restart, why)
         else:
-            draft.proposals.append(Proposal(title=f"Restart {name}", reason=f"{reason} No restart is declared."))
-        _end_surplus(draft, leak)
+            draft.proposals.append(Proposal(title="Restart the pooler", reason=f"{why} No restart is declared."))
+
+
+def _resume(pool: PoolerPool) -> Proposal:
+    name = printable(pool.database, 63)
+    return Proposal(
+        title=f"Let the pooler go on with {name}",
+        detail=f"RESUME {name}",
+        reason="Somebody has paused it, perhaps for a switch of servers: who did knows when it may go on.",
+    )
 
 
 def _end_surplus(draft: _Draft, leak: Leak) -> None:
@@ -205,10 +274,7 @@ def _end_surplus(draft: _Draft, leak: Leak) -> None:
         draft.actions.append(end_sessions(draft.target, chosen, reason, draft.policy, Ending.SURPLUS))
 
 
-def _workload_of(leak: Leak, workloads: Sequence[Workload]) -> Workload | None:
-    rule = leak.pool.restart
-    if rule is None:
-        return None
+def _workload_of(rule: WorkloadRestart, workloads: Sequence[Workload]) -> Workload | None:
     wanted = (rule.kind, rule.namespace, rule.name)
     return next((one for one in workloads if (one.kind, one.namespace, one.name) == wanted), None)
 

@@ -30,6 +30,24 @@ class WorkloadRestart(Value):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 
+class ServiceRestart(Value):
+    """The service of an application on Docker Compose."""
+
+    docker: Annotated[str, ConnectionOf("docker")]
+    service: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")]
+
+
+class PoolerRule(Value):
+    """PgBouncer between the applications and the server."""
+
+    console: Annotated[str, ConnectionOf("postgres")]
+    """Its admin console: a URL with the database ``pgbouncer``, for one of its ``admin_users``."""
+    waits_over: Annotated[Seconds, Field(ge=1)] = 30
+    """Its clients wait longer while the server has room: then it is stuck."""
+    restart: ServiceRestart | None = None
+    """How it is restarted when new connections to the server do not help; null: that is proposed."""
+
+
 class PoolRule(Value):
     """An application's own pool of connections."""
 
@@ -39,7 +57,7 @@ class PoolRule(Value):
     replicas: int = Field(default=1, ge=1, le=1000)
     setting: str = ""
     """Where the size is configured, for people: ``PG_POOL_SIZE in docker-compose.yml``."""
-    restart: WorkloadRestart | None = None
+    restart: WorkloadRestart | ServiceRestart | None = None
     """How it is restarted when it leaks; null: that is proposed."""
 
     @property
@@ -80,8 +98,7 @@ class ConnectionPoolPolicy(Value):
     pools: Annotated[tuple[PoolRule, ...], Field(max_length=50)] = ()
     metrics: PoolMetrics | None = None
     load: Annotated[tuple[LoadRule, ...], Field(max_length=10)] = ()
-    pooler: Annotated[str | None, ConnectionOf("postgres")] = None
-    """The admin console of PgBouncer, a URL with the database ``pgbouncer``; null: there is none."""
+    pooler: PoolerRule | None = None
     blocking_over: Annotated[Seconds, Field(ge=1)] = 60
     """A session that others have waited for longer than this is a blocker."""
     idle_in_transaction_over: Annotated[Seconds, Field(ge=1)] = 300
@@ -90,8 +107,6 @@ class ConnectionPoolPolicy(Value):
     """A statement that runs for longer is cancelled."""
     idle_over: Annotated[Seconds, Field(ge=1)] = 600
     """Of an application with more sessions than its pool has, those idle for longer may be ended, down to its pool."""
-    pooler_waits_over: Annotated[Seconds, Field(ge=1)] = 30
-    """Clients of the pooler that wait longer, while the server has room, mean that the pooler is stuck."""
     never: frozenset[ApplicationName] = PERSONS_TOOLS
     """Applications whose sessions are never touched, beside superusers, replication, maintenance and Nightshift."""
     most_sessions: Annotated[int, Field(ge=1, le=100)] = 10

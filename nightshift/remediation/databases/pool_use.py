@@ -42,6 +42,8 @@ class PoolerPool:
     servers: int
     """Its connections to the server."""
     paused: bool = False
+    newest_server: str = ""
+    """Moment at which the newest of its connections to the server began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class PoolLook:
     metrics: tuple[Use, ...] = ()
     """What the applications say of their pools."""
     pooler: tuple[PoolerPool, ...] = ()
+    pooler_silent: str = ""
+    """Why the pooler could not be asked; empty: it was, or there is none."""
 
 
 def uses(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[Use, ...]:
@@ -89,29 +93,32 @@ def longest_blocked(server: ServerLook) -> float:
 
 def waiting_at_pooler(look: PoolLook, policy: ConnectionPoolPolicy) -> Sequence[PoolerPool]:
     """Pools of PgBouncer whose clients have waited for too long."""
-    return [
-        pool
-        for pool in look.pooler
-        if pool.clients_waiting and pool.longest_wait >= policy.pooler_waits_over and not pool.paused
-    ]
+    if policy.pooler is None:
+        return []
+    over = (pool for pool in look.pooler if pool.longest_wait >= policy.pooler.waits_over)
+    return [pool for pool in over if pool.clients_waiting]
+
+
+def is_full(server: ServerLook) -> bool:
+    """Whether ordinary accounts get no further connection."""
+    return len(server.clients) >= server.room
+
+
+def is_stuck(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
+    """Whether the pooler keeps its clients waiting, or says nothing."""
+    return bool(look.pooler_silent) or bool(waiting_at_pooler(look, policy))
 
 
 def is_exhausted(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
     """Whether there is anything to repair."""
     blocked = longest_blocked(look.server) >= policy.blocking_over
-    return (
-        fullest(look, policy).percent >= policy.alert_used_percent or blocked or bool(waiting_at_pooler(look, policy))
-    )
+    return fullest(look, policy).percent >= policy.alert_used_percent or blocked or is_stuck(look, policy)
 
 
 def is_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
     """Whether nothing is left to repair."""
     blocked = longest_blocked(look.server) >= policy.blocking_over
-    return (
-        fullest(look, policy).percent < policy.target_used_percent
-        and not blocked
-        and not waiting_at_pooler(look, policy)
-    )
+    return fullest(look, policy).percent < policy.target_used_percent and not blocked and not is_stuck(look, policy)
 
 
 def in_words(look: PoolLook, policy: ConnectionPoolPolicy) -> str:

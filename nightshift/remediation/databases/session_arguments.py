@@ -43,6 +43,19 @@ class CancelQueries(OnSessions):
     KIND: ClassVar[str] = "cancel_queries"
 
 
+class ReconnectPooler(ActionArguments):
+    """Let PgBouncer open its connections to the server anew; its clients stay, and what runs is not broken off."""
+
+    KIND: ClassVar[str] = "reconnect_pooler"
+
+    console: str
+    """Name of the connection to its admin console."""
+    database: str = Field(pattern=r"^[a-z0-9_]{1,63}$")
+    """As PgBouncer calls it."""
+    newest_server: str
+    """Its connections to the server are no newer than this; those that are were opened since."""
+
+
 class EndSessions(OnSessions):
     """End these sessions; their transactions are rolled back."""
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
 from nightshift.remediation.actions import CANNOT_BE_UNDONE
 from nightshift.remediation.databases.backends import Backend, in_words
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
-from nightshift.remediation.databases.session_arguments import CancelQueries, ChosenSession, EndSessions
+from nightshift.remediation.databases.pool_use import PoolerPool
+from nightshift.remediation.databases.session_arguments import (
+    CancelQueries,
+    ChosenSession,
+    EndSessions,
+    ReconnectPooler,
+)
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.models import Action, Impact, Quantity, Risk, Target
-from nightshift.remediation.text import counted
+from nightshift.remediation.text import counted, printable
 
 
 class Ending(StrEnum):
@@ -88,6 +95,28 @@ def end_sessions(
         gain=_sessions(len(of)),
         undo=f"{CANNOT_BE_UNDONE}; open transactions are rolled back, and the client has to connect again",
         impact=_impact(of, f"{counted(sum(bool(one.transaction) for one in of), 'open transaction')} rolled back"),
+    )
+
+
+def is_plain(database: str) -> bool:
+    """Whether a name fits into PgBouncer's console, which knows no parameters."""
+    return re.fullmatch(r"[a-z0-9_]{1,63}", database) is not None
+
+
+def reconnect(target: Target, console: str, pool: PoolerPool) -> Action:
+    """Let PgBouncer open its connections to the server anew (bybit_strategy_tester.ConnectionPoolExhausted.r3.1)."""
+    arguments = ReconnectPooler(console=console, database=pool.database, newest_server=pool.newest_server)
+    waits = f"{counted(pool.clients_waiting, 'client')} wait, for up to {format_duration(pool.longest_wait)}"
+    return Action(
+        kind=arguments.KIND,
+        target=target,
+        arguments=arguments.to_json(),
+        items=(f"{console}/{pool.database}",),
+        title=f"Let the pooler {printable(console, 80)} connect anew to {pool.database}",
+        reason=f"{waits}, while the server has room. What runs is not broken off, and no client is.",
+        risk=Risk.LOW,
+        bound=Quantity(amount=1, unit="pools"),
+        undo=f"{CANNOT_BE_UNDONE}; nothing is lost by it",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -9,9 +10,11 @@ import psycopg
 import pytest
 
 from lab.database_sessions import DatabaseSessions
+from lab.pgbouncer import PgBouncer
 from lab.postgres import PostgresServer
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.clients.backends import look_at_server
+from nightshift.remediation.clients.pgbouncer import open_console, pools
 from nightshift.remediation.clients.postgres import Session, open_postgres
 from nightshift.remediation.connections import PostgresConnection
 from nightshift.remediation.databases.backends import ServerLook
@@ -19,6 +22,7 @@ from nightshift.remediation.databases.pool_cause import blockers
 from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_pool_relief
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import PoolLook
+from nightshift.remediation.databases.session_plans import reconnect
 from nightshift.remediation.errors import NoConnectionLeftError, TargetChangedError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
@@ -198,3 +202,34 @@ def test_a_server_without_any_connection_left_is_told_with_what_helps(monkeypatc
 
         assert "too many clients. Keep some for Nightshift's account" in str(refused.value)
         assert {pid_of(one) for one in taken} <= full.pids()
+
+
+def test_a_pooler_connects_anew_and_its_clients_stay(
+    sessions: DatabaseSessions, patient: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PgBouncer(patient, sessions.admin.info.dbname, size=1) as pooler:
+        monkeypatch.setenv("POOLER", pooler.console_url)
+        connection = PostgresConnection.model_validate({"type": "postgres", "url": {"env": "POOLER"}})
+        with (
+            psycopg.connect(pooler.url(), autocommit=True) as client,
+            psycopg.connect(pooler.url()) as busy,
+            open_console("pooler", {"pooler": connection}) as console,
+        ):
+            before = client.execute("select pg_backend_pid()").fetchone()
+            busy.execute("select 1")  # takes the only connection to the server
+            waiting = threading.Thread(target=client.execute, args=("select 1",))
+            waiting.start()
+            while not any(pool.clients_waiting for pool in pools(console)):
+                time.sleep(0.02)
+            (pool,) = [one for one in pools(console) if one.clients_waiting]
+            action = reconnect(TARGET, "pooler", pool)
+
+            actions.reconnect_pooler.precondition(action, {"pooler": connection})
+            effect = actions.reconnect_pooler.act.fn(action, {"pooler": connection})  # type: ignore[attr-defined]
+            busy.rollback()
+            waiting.join(10)
+
+            after = client.execute("select pg_backend_pid()").fetchone()
+    assert (pool.database, pool.paused) == (pooler.database, False)
+    assert "anew" in effect.summary
+    assert before != after
