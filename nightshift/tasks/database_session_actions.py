@@ -17,7 +17,7 @@ from nightshift.remediation.connections import PostgresConnection
 from nightshift.remediation.databases.session_arguments import CancelQueries, EndSessions, OnSessions, ReconnectPooler
 from nightshift.remediation.errors import ConfigurationError, TargetChangedError
 from nightshift.remediation.models import Action, Quantity
-from nightshift.remediation.privileges import Lack, NothingNeeded
+from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import counted, printable
 from nightshift.tasks.steps import action
 
@@ -99,6 +99,12 @@ def end_sessions(action: Action, connections: Connections) -> Effect:
     return _effect(arguments, "ended", told=len(told), left=left)
 
 
+def _reaches_console(action: Action, connections: Connections) -> list[Lack]:
+    """PgBouncer tells nobody who its admins are; reaching its console is what can be asked for."""
+    with open_console(ReconnectPooler.from_json(action.arguments).console, connections):
+        return []
+
+
 def _still_waits(action: Action, connections: Connections) -> None:
     arguments = ReconnectPooler.from_json(action.arguments)
     with open_console(arguments.console, connections) as console:
@@ -120,7 +126,7 @@ def _is_reconnected(action: Action, connections: Connections) -> Observation:
     timeout=TIMEOUT_SECONDS,
     precondition=_still_waits,
     observe=_is_reconnected,
-    permitted=NothingNeeded("PgBouncer's console tells nobody who its admins are; who is none is refused there"),
+    permitted=_reaches_console,
     undo=None,
 )
 def reconnect_pooler(action: Action, connections: Connections) -> Effect:

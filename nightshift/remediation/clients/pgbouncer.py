@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from nightshift.remediation.connections import Connection, PostgresConnection, resolve_secret
@@ -47,7 +47,10 @@ def open_console(name: str, connections: Mapping[str, Connection]) -> Iterator[C
     timeout = max(2, math.ceil(connection.connect_timeout))
     try:
         opened = psycopg.connect(
-            **{**parameters, "connect_timeout": timeout}, autocommit=True, prepare_threshold=None, row_factory=dict_row
+            make_conninfo("", **parameters | {"connect_timeout": timeout}),
+            autocommit=True,
+            prepare_threshold=None,
+            row_factory=dict_row,
         )
     except psycopg.Error:
         raise TargetUnreachableError(f"The pooler {name} did not answer.") from None
@@ -91,4 +94,4 @@ def reconnect(console: Console, database: str) -> None:
     """Every connection to the server is closed as soon as nobody uses it, and opened anew."""
     if not re.fullmatch(r"[a-z0-9_]{1,63}", database):
         raise CommandFailedError("PgBouncer's console takes no such name of a database.")
-    console.execute(sql.SQL("RECONNECT ") + sql.SQL(database))  # type: ignore[arg-type]
+    console.execute(sql.SQL("RECONNECT ") + sql.SQL(database))
