@@ -146,6 +146,7 @@ CONNECTED_KINDS = {
     "database": ("postgres",),
     "cluster": ("kubernetes",),
     "compose": ("docker",),
+    "redis": ("redis",),
 }
 """Target kinds whose names are connections, with the types of connection they may be."""
 FILESYSTEM = "filesystem"

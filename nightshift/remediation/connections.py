@@ -115,6 +115,18 @@ class PostgresConnection(Value):
     instances: tuple[str, ...] = ()
 
 
+class RedisConnection(Value):
+    """A Redis server; the URL holds the password, so it is a secret as a whole."""
+
+    type: Literal["redis"]
+    url: SecretReference
+    """``rediss://user:password@host:6379/0``, or ``unix:///path?db=0``."""
+    timeout: Seconds = Field(default=5, gt=0)
+    """For one command."""
+    instances: tuple[str, ...] = ()
+    """Values of an alert's label that mean this server, exactly."""
+
+
 class HttpConnection(Value):
     """An HTTP API such as Prometheus, Alertmanager, Loki or a health endpoint."""
 
@@ -215,6 +227,7 @@ Connection = Annotated[
     | HttpConnection
     | KubernetesConnection
     | DockerConnection
-    | S3Connection,
+    | S3Connection
+    | RedisConnection,
     Field(discriminator="type"),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from nightshift.remediation.backups.policy import BackupFailurePolicy
+from nightshift.remediation.caches.policy import CacheEfficiencyPolicy, RedisUnavailablePolicy
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
@@ -44,6 +45,8 @@ FlowPolicy = (
     | NodeLoadPolicy
     | PodLoadPolicy
     | ChangeReviewPolicy
+    | RedisUnavailablePolicy
+    | CacheEfficiencyPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -65,6 +68,8 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "change-event-review": ChangeReviewPolicy,
             "pod-saturation": PodLoadPolicy,
             "node-saturation": NodeLoadPolicy,
+            "redis-unavailable": RedisUnavailablePolicy,
+            "cache-efficiency": CacheEfficiencyPolicy,
         }
     )
 )
@@ -102,6 +107,7 @@ KIND_NAMES = (
     "rollout_undo",
     "scale_service",
     "scale_workload",
+    "set_redis_memory",
     "set_resources",
     "uncordon_node",
     "upload_backup",

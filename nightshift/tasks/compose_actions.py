@@ -5,7 +5,8 @@ Only the gate carries these out. See :mod:`nightshift.remediation.clients.docker
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -25,6 +26,7 @@ from nightshift.remediation.compose.arguments import (
 )
 from nightshift.remediation.compose.objects import Container
 from nightshift.remediation.compose.undoing import image_back, scale_back
+from nightshift.remediation.errors import ConnectionLostError, TargetUnreachableError
 from nightshift.remediation.kubernetes.crash_diagnosis import last_lines, shown
 from nightshift.remediation.models import Action, Quantity, UndoWhen, format_bytes
 from nightshift.remediation.privileges import Lack
@@ -66,6 +68,20 @@ def reaches(action: Action, connections: Connections) -> list[Lack]:
         return []
 
 
+@contextmanager
+def _changing(name: str, connections: Connections) -> Iterator[Engine]:
+    """The engine while something is changed: when it is lost then, nobody knows what was done.
+
+    Raises:
+        ConnectionLostError: it was lost.
+    """
+    try:
+        with open_engine(name, connections) as engine:
+            yield engine
+    except TargetUnreachableError as error:
+        raise ConnectionLostError(f"{error} Whether the change was made is unknown.") from None
+
+
 def _saved(engine: Engine, arguments: OnContainer) -> dict[str, JsonValue]:
     """The last words of a container that is about to end, credentials masked."""
     return {"log": [shown(line) for line in last_lines(logs(engine, arguments.container, lines=_LINES))]}
@@ -87,7 +103,7 @@ def _how(one: Container) -> str:
 def restart_container(action: Action, connections: Connections) -> Effect:
     """``docker.restart_service``: the most used repair of both systems on Docker Compose. Its log is saved first."""
     arguments = RestartContainer.from_json(action.arguments)
-    with open_engine(arguments.engine, connections) as engine:
+    with _changing(arguments.engine, connections) as engine:
         saved = _saved(engine, arguments)
         after = changing.restart(engine, arguments)
     evidence: dict[str, JsonValue] = {**saved, "started_at": after.started_at}
@@ -96,7 +112,7 @@ def restart_container(action: Action, connections: Connections) -> Effect:
 
 def _recreate(action: Action, connections: Connections) -> Effect:
     arguments = RecreateContainer.from_json(action.arguments)
-    with open_engine(arguments.engine, connections) as engine:
+    with _changing(arguments.engine, connections) as engine:
         saved = _saved(engine, arguments)
         after = changing.recreate(engine, arguments)
     summary = f"{printable(after.name, 120)} runs {printable(after.image, 120)}, and {_how(after)}"
@@ -137,7 +153,7 @@ roll_back_container = declare_action(
 def scale_service(action: Action, connections: Connections) -> Effect:
     """``docker.scale_service``: bybit_strategy_tester.SlowResponseTime, HighCPUUsage, HighTaskQueueLength."""
     arguments = ScaleService.from_json(action.arguments)
-    with open_engine(arguments.engine, connections) as engine:
+    with _changing(arguments.engine, connections) as engine:
         there = changing.scale(engine, arguments)
     return Effect(
         summary=f"{printable(arguments.service, 80)} has {counted(len(there), 'container')}, "
@@ -158,7 +174,7 @@ def scale_service(action: Action, connections: Connections) -> Effect:
 def prune_images(action: Action, connections: Connections) -> Effect:
     """``docker.prune`` without its hazards: images by id, never ``--volumes``, never what a roll-back needs."""
     arguments = PruneImages.from_json(action.arguments)
-    with open_engine(arguments.engine, connections) as engine:
+    with _changing(arguments.engine, connections) as engine:
         gone, size = changing.prune(engine, arguments)
     return Effect(
         summary=f"{counted(len(gone), 'image')} removed, up to {format_bytes(size)}",

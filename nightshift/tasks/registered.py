@@ -8,4 +8,5 @@ import nightshift.tasks.disk_space_actions
 import nightshift.tasks.host_certificate_actions
 import nightshift.tasks.kubernetes_actions
 import nightshift.tasks.kubernetes_configuration
-import nightshift.tasks.kubernetes_evictions  # noqa: F401
+import nightshift.tasks.kubernetes_evictions
+import nightshift.tasks.redis_actions  # noqa: F401

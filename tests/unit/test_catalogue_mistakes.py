@@ -111,7 +111,7 @@ MISTAKES = {
         "cluster: { ",
         (
             "32:3: connections.cluster: 'type' is missing. "
-            "Write one of ssh, local, postgres, http, kubernetes, docker, s3."
+            "Write one of ssh, local, postgres, http, kubernetes, docker, s3, redis."
         ),
     ),
     "unknown kind of volume": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -46,6 +46,10 @@ class Container:
     """Bytes; 0: none."""
     host_ports: tuple[int, ...] = ()
     """Ports of the host that lead to it."""
+    command: tuple[str, ...] = field(default=(), repr=False)
+    """Program and arguments; may hold a password."""
+    volumes: tuple[str, ...] = ()
+    """Folders in it that outlive it."""
     replaces: str = ""
     """Id of the container that it took the place of; empty: Nightshift did not make it."""
     added: bool = False

@@ -17,12 +17,14 @@ from nightshift.remediation.connections import (
     KubernetesConnection,
     LocalConnection,
     PostgresConnection,
+    RedisConnection,
     S3Connection,
     SshConnection,
     resolve_secret,
 )
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.models import Severity
+from nightshift.remediation.text import printable
 from nightshift.running.doctor.clusters import look_at_cluster
 from nightshift.running.doctor.engines import look_at_engine
 from nightshift.running.doctor.finding import Seen, error, in_words, ok, warning
@@ -51,6 +53,8 @@ def look_at(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
             return look_at_engine(name, connections)
         case S3Connection():
             return _look_at_bucket(name, connection)
+        case RedisConnection():
+            return _look_at_redis(name, connections)
 
 
 def _look_at_host(name: str, connection: HostConnection) -> Iterator[Seen]:
@@ -102,6 +106,19 @@ def _look_at_postgres(name: str, connection: PostgresConnection) -> Iterator[See
             f"PostgreSQL {version} works, but what other users' sessions do is hidden from us.",
             "Grant pg_monitor to the account.",
         )
+
+
+def _look_at_redis(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
+    # The redis package is imported for systems that have a server.
+    from nightshift.remediation.clients import redis_server
+
+    with redis_server.open_redis(name, connections) as client:
+        seen = redis_server.look(client, sample=False)
+        may_change = redis_server.may_set_memory(client)
+    if not may_change:
+        yield warning(f"Redis {seen.version} works, but we may not set its memory.", redis_server.GRANT)
+    else:
+        yield ok(f"Redis {seen.version} works as {seen.role}, with {printable(seen.policy, 40)}.")
 
 
 def _look_at_http(connection: HttpConnection) -> Iterator[Seen]:

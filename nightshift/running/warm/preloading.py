@@ -14,6 +14,7 @@ from nightshift.settings import Settings
 
 FLOWS = (
     "nightshift.flows.backup_failure",
+    "nightshift.flows.cache_efficiency",
     "nightshift.flows.certificate_expiry",
     "nightshift.flows.change_event_review",
     "nightshift.flows.connection_pool_exhaustion",
@@ -26,6 +27,7 @@ FLOWS = (
     "nightshift.flows.pod_crash_loop",
     "nightshift.flows.pod_memory_exhaustion",
     "nightshift.flows.pod_saturation",
+    "nightshift.flows.redis_unavailable",
     "nightshift.flows.release_regression",
     "nightshift.flows.undo_changes",
     "nightshift.flows.volume_claim_pending",

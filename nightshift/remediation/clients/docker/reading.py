@@ -84,6 +84,8 @@ def container(found: dict[str, Any]) -> Container:
         config_hash=labels.get(HASH_LABEL, ""),
         memory_limit=int(host.get("Memory") or 0),
         host_ports=tuple(sorted(int(one["HostPort"]) for one in bound if str(one.get("HostPort", "")).isdecimal())),
+        command=(found.get("Path") or "", *(found.get("Args") or ())),
+        volumes=tuple(sorted(mount["Destination"] for mount in found.get("Mounts") or ())),
         replaces=labels.get(REPLACES_LABEL, ""),
         added=ADDED_LABEL in labels,
     )

@@ -1,0 +1,1 @@
+"""Redis servers: what lives in them decides what may be done about them. Pure."""
