@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 
@@ -10,7 +12,12 @@ from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.kubernetes.pods_verification import in_words as pods_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
-from nightshift.remediation.kubernetes.regression import findings_of, judge_requests, plan_release_regression
+from nightshift.remediation.kubernetes.regression import (
+    findings_of,
+    judge_requests,
+    plan_release_regression,
+    with_changes,
+)
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.models import Outcome
 from nightshift.remediation.text import printable
@@ -18,6 +25,8 @@ from nightshift.tasks.kubernetes_pods import watch_pods
 from nightshift.tasks.release_regression import look_at_regression, requests_are_well, watch_requests
 
 NAME = "release-regression"
+LOOK_BACK = timedelta(hours=6)
+"""Changes recorded before that are not shown beside the trouble."""
 
 
 @flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
@@ -46,6 +55,7 @@ def repair(incident: Incident) -> Conclusion:
     diagnosis = look_at_regression(cluster, connection, metrics, namespace, name, policy)
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The Deployment {printable(name, 120)} exists no more.")
+    diagnosis = with_changes(diagnosis, incident.changes_since(incident.opened_at - LOOK_BACK))
     measured, findings = policy.measure.shown(diagnosis.value), findings_of(diagnosis, policy)
     incident.diagnosed(measured, findings, "")
 

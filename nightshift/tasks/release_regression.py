@@ -6,12 +6,13 @@ from nightshift.remediation.clients.kubernetes.cluster import open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import DEPLOYMENTS
 from nightshift.remediation.clients.kubernetes.workload_look import release_of
-from nightshift.remediation.clients.request_quality import Service, measure_requests, trouble_since
+from nightshift.remediation.clients.request_quality import Service, compare_versions, measure_requests, trouble_since
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.regression import RegressionDiagnosis
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
+from nightshift.remediation.kubernetes.revisions import released_at
 from nightshift.tasks.levels import watch_level
 from nightshift.tasks.steps import diagnostic
 
@@ -40,8 +41,15 @@ def look_at_regression(
     service = Service(policy.prometheus, metrics, workload.namespace, workload.name)
     value, at = measure_requests(service, policy)
     look_back = 2 * policy.rollback.within if policy.rollback is not None else _LOOK_BACK
-    since = trouble_since(service, policy, at, look_back) if value > policy.measure.at_most else None
-    return RegressionDiagnosis(release=release, value=value, since=since)
+    if value <= policy.measure.at_most:
+        return RegressionDiagnosis(release=release, value=value, since=None)
+    since = trouble_since(service, policy, at, look_back, released_at(workload, release.revisions))
+    newest = next((one.name for one in release.revisions if one.number == workload.revision), None)
+    versions = None
+    if newest is not None and since is not None:
+        # Of the time of the trouble only: before it, all versions were well.
+        versions = compare_versions(service, policy, newest, max(1.0, at - since.timestamp()))
+    return RegressionDiagnosis(release=release, value=value, since=since, versions=versions)
 
 
 @diagnostic("see whether requests are within their limit", of="{namespace}/{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,14 +14,18 @@ from pydantic import HttpUrl, ValidationError
 from nightshift.remediation.clients.request_quality import Service, expression
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.kubernetes.arguments import BlockDeployments, RolloutUndo
+from nightshift.remediation.kubernetes.change_record import ChangeRecord
 from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.regression import (
     NOTHING_TO_DO,
     RegressionDiagnosis,
+    Versions,
     began_at,
+    first_sign,
     judge_requests,
     plan_release_regression,
+    with_changes,
 )
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.kubernetes.rollback import Release
@@ -41,9 +46,13 @@ def policy(**more: Any) -> ReleaseRegressionPolicy:
 def plan(workload: Workload | None = None, *, value: float = 40, since: float | None = 800, **more: Any) -> Plan:
     release = Release(workload=workload or deployment(), revisions=HISTORY)
     began = None if since is None else ago(since)
-    return plan_release_regression(
-        TARGET, RegressionDiagnosis(release=release, value=value, since=began), policy(**more)
-    )
+    seen = RegressionDiagnosis(release=release, value=value, since=began, versions=more.pop("versions", None))
+    return plan_release_regression(TARGET, with_changes(seen, more.pop("changes", ())), policy(**more))
+
+
+def changed(seconds: float, **more: Any) -> ChangeRecord:
+    values = {"kind": "configuration", "what": "ConfigMap shop/web changed", "services": ("web",), **more}
+    return ChangeRecord.model_validate({"namespace": "shop", "at": ago(seconds), **values})
 
 
 def test_the_release_after_which_it_began_is_taken_back_and_no_other_follows() -> None:
@@ -66,6 +75,8 @@ def test_within_the_limit_there_is_nothing_to_do() -> None:
         ({"rollback": {"within": 60}}, "was 1m 40s before the trouble"),
         ({"rollback": None}, "its runbook allows none"),
         ({"workload": deployment(paused=True)}, "is paused"),
+        ({"versions": Versions(new=40, old=38)}, "its pods do no worse than the others"),
+        ({"changes": [changed(850)]}, "another change came after it, right before the trouble: ConfigMap shop/web"),
     ],
 )
 def test_what_did_not_follow_from_the_release_or_is_not_allowed_is_left_alone(
@@ -76,6 +87,37 @@ def test_what_did_not_follow_from_the_release_or_is_not_allowed_is_left_alone(
     assert made.actions == ()
     assert reason in made.refusals[0].reason
     assert made.proposals, "a person is told where else to look"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"versions": Versions(new=40, old=2)},
+        {"changes": [changed(950)]},
+        {"changes": [changed(700)]},
+        {"changes": [changed(850, services=("billing",))]},
+        {"changes": [changed(850, namespace="other")]},
+        {"changes": [changed(850, kind="scaling")]},
+    ],
+)
+def test_what_does_not_speak_for_the_release_does_not_keep_it_either(more: dict[str, Any]) -> None:
+    assert [action.kind for action in plan(**more).actions] == [RolloutUndo.KIND]
+
+
+def test_trouble_that_stirred_before_the_release_began_before_it_although_it_passed_the_limit_afterwards() -> None:
+    """The value looks back over five minutes: trouble of half of the requests takes a minute to show 10 %."""
+    usual = [(float(at), 1.0) for at in range(0, 1000, 10)]
+    rising = [(1000.0 + 10 * step, 1 + step * 50 / 30) for step in range(1, 30)]
+    points = usual + rising
+    began = began_at(points, 10, 10)
+    assert began is not None
+    released = datetime.fromtimestamp(1040, UTC)
+
+    assert began > released
+    assert first_sign(points, 10, began, released, 300) < released
+    assert first_sign(points, 10, began, datetime.fromtimestamp(1005, UTC), 300) > datetime.fromtimestamp(1005, UTC)
+    assert first_sign(points, 10, began, None, 300) == began
+    assert first_sign(points[100:], 10, began, released, 300) == began, "what is usual is not known"
 
 
 def test_a_release_with_a_migration_takes_an_approval() -> None:

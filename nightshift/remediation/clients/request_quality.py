@@ -7,6 +7,7 @@ Names that come from an alert are values of labels here, escaped; metrics and li
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,8 @@ from nightshift.remediation.clients.prometheus import query, query_range, read, 
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.errors import NotMeasuredError
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.regression import began_at
+from nightshift.remediation.kubernetes.names import object_name
+from nightshift.remediation.kubernetes.regression import Versions, began_at, first_sign
 from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy
 from nightshift.remediation.text import printable
 
@@ -58,14 +60,17 @@ def measure_requests(service: Service, policy: ReleaseRegressionPolicy) -> tuple
 
 
 @serves("octollm.HighErrorRate: d3", "octollm.HighLatency: d4")
-def trouble_since(service: Service, policy: ReleaseRegressionPolicy, now: float, look_back: float) -> datetime | None:
-    """When the value went above its limit, to stay there; None: that is not to be seen in the time looked back over.
+def trouble_since(
+    service: Service, policy: ReleaseRegressionPolicy, now: float, look_back: float, released: datetime | None = None
+) -> datetime | None:
+    """When the trouble began that lasts; None: that is not to be seen in the time looked back over.
 
     Args:
         service: whose requests.
         policy: what is measured.
         now: by Prometheus's clock, Unix time.
         look_back: seconds.
+        released: when the newest release began to roll out; None: unknown.
 
     Raises:
         TargetUnreachableError, AuthenticationError, CommandFailedError: as :func:`prometheus.query`.
@@ -75,15 +80,50 @@ def trouble_since(service: Service, policy: ReleaseRegressionPolicy, now: float,
         service.prometheus, service.connection, expression(service, policy), now - look_back, now, step
     )
     finite = [(at, value) for at, value in points if math.isfinite(value)]
-    return began_at(finite, policy.measure.at_most, step)
+    began = began_at(finite, policy.measure.at_most, step)
+    return None if began is None else first_sign(finite, policy.measure.at_most, began, released, policy.window)
 
 
-def expression(service: Service, policy: ReleaseRegressionPolicy) -> str:
-    """What is measured, in PromQL; summed over the service's pods before anything is divided."""
-    measure, labels, window = policy.measure, service.labels(policy), f"[{math.ceil(policy.window)}s]"
-    every = f"{selector(measure.series, labels)}{window}"
+def compare_versions(service: Service, policy: ReleaseRegressionPolicy, newest: str, seconds: float) -> Versions | None:
+    """The value of the newest release beside that of all other pods; None: one of both had no requests.
+
+    Args:
+        service: whose requests.
+        policy: what is measured.
+        newest: name of the ReplicaSet of the newest release, of which the names of its pods are made.
+        seconds: so far back.
+
+    Raises:
+        TargetUnreachableError, AuthenticationError, CommandFailedError: as :func:`prometheus.query`.
+    """
+    if policy.pod_label is None:
+        return None
+    # It goes into a regular expression, and then into a text in quotes.
+    pods = re.escape(object_name(newest)).replace("\\", "\\\\")
+    found = []
+    for matches in ("=~", "!~"):
+        of = f'{policy.pod_label}!="",{policy.pod_label}{matches}"{pods}-.*"'
+        samples = query(service.prometheus, service.connection, expression(service, policy, of, seconds))
+        values = [sample.value[1] for sample in samples if math.isfinite(sample.value[1])]
+        if len(values) != 1:
+            return None
+        found += values
+    return Versions(new=found[0], old=found[1])
+
+
+def expression(service: Service, policy: ReleaseRegressionPolicy, of: str = "", seconds: float | None = None) -> str:
+    """What is measured, in PromQL; summed over the service's pods before anything is divided.
+
+    Args:
+        service: whose requests.
+        policy: what is measured.
+        of: further matchers; empty: all of its pods.
+        seconds: so far back; None: the window of the policy.
+    """
+    measure, window = policy.measure, f"[{math.ceil(policy.window if seconds is None else seconds)}s]"
+    series = selector(measure.series, service.labels(policy)).removesuffix("}") + (f",{of}" if of else "")
+    every = f"{series}}}{window}"
     if not isinstance(measure, Failing):
         return f"histogram_quantile({measure.quantile}, sum by (le) (rate({every})))"
-    series = selector(measure.series, labels).removesuffix("}")
     failed = f'{series},{measure.status_label}=~"{measure.failed}"}}{window}'
     return f"100 * (sum(rate({failed})) or vector(0)) / sum(rate({every}))"

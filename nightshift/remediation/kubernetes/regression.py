@@ -6,18 +6,20 @@ octollm.HighLatency.d3, d4) with what follows from them. Every other cause is a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from statistics import median
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import serves
+from nightshift.remediation.kubernetes.change_record import ChangeRecord
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.levels import LevelSample, judge_level
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy, Slow
 from nightshift.remediation.kubernetes.revisions import released_at
-from nightshift.remediation.kubernetes.rollback import Release, roll_back, why_not_the_release
+from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy, roll_back, why_not_the_release
 from nightshift.remediation.kubernetes.rollout_state import rollout_status
 from nightshift.remediation.models import Finding, Plan, Proposal, Refusal, Target, Verdict
 from nightshift.remediation.text import printable
@@ -26,7 +28,26 @@ NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a service that is within its limit."""
 _GAP = 1.5
 """Steps after which a point is missing."""
+_WORSE = 1.2
+"""Where old and new have the same trouble, their shares still differ a little."""
+_FIRST_SIGN = 0.25
+"""Of the way from what is usual to the limit; what is measured looks back, so that it rises for a while."""
+_LEAST_USUAL = 5
+"""Points from before the release, to say what is usual."""
 _OTHER_CAUSES = "connection pool, database, cache, dependencies, CPU and memory, external APIs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versions:
+    """The same measurement of the pods of the newest release, and of all others."""
+
+    new: float
+    old: float
+
+    @property
+    def new_is_worse(self) -> bool:
+        """By more than chance would have it."""
+        return self.new > _WORSE * self.old
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +58,11 @@ class RegressionDiagnosis:
     value: float
     """As measured now."""
     since: datetime | None
-    """When it went above its limit; None: that cannot be told."""
+    """When the trouble began; None: that cannot be told."""
+    versions: Versions | None = None
+    """The newest release beside the one before, since then; None: not both of them had requests."""
+    changes: Sequence[ChangeRecord] = ()
+    """What else of the service changed of late, as it was recorded."""
 
     @property
     def workload(self) -> Workload:
@@ -63,6 +88,59 @@ def began_at(points: Sequence[tuple[float, float]], at_most: float, step: float)
     return None
 
 
+def first_sign(
+    points: Sequence[tuple[float, float]], at_most: float, began: datetime, released: datetime | None, window: float
+) -> datetime:
+    """When the values left what was usual before the release, on their way above the limit; ``began`` where unknown.
+
+    The value looks back over ``window``: it passes the limit up to that long after the trouble began. So trouble that
+    began shortly before a release would else seem to follow it.
+
+    Args:
+        points: Unix time and value, oldest first.
+        at_most: the limit.
+        began: when the value passed it.
+        released: when the newest release began to roll out.
+        window: seconds over which a value is taken.
+    """
+    if released is None or released > began:
+        return began
+    usual = [value for at, value in points if at <= released.timestamp() - window]
+    if len(usual) < _LEAST_USUAL or (middle := median(usual)) >= at_most:
+        return began
+    sign = middle + _FIRST_SIGN * (at_most - middle)
+    found = began
+    for at, value in reversed([point for point in points if point[0] <= began.timestamp()]):
+        if value <= sign:
+            break
+        found = datetime.fromtimestamp(at, UTC)
+    return found
+
+
+def with_changes(diagnosis: RegressionDiagnosis, records: Sequence[ChangeRecord]) -> RegressionDiagnosis:
+    """The diagnosis with those of the recorded changes that may touch its service, its own releases left out."""
+    workload = diagnosis.workload
+    about = [r for r in records if r.namespace == workload.namespace and workload.name in r.services]
+    return replace(diagnosis, changes=tuple(record for record in about if record.kind != "release"))
+
+
+def _why_not_to_blame(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy, rollback: RollbackPolicy) -> str:
+    """Why the newest release is not to blame; empty when it is."""
+    if innocent := why_not_the_release(diagnosis.release, diagnosis.since, rollback):
+        return innocent
+    shown = policy.measure.shown
+    if (versions := diagnosis.versions) is not None and not versions.new_is_worse:
+        return f"its pods do no worse than the others: {shown(versions.new)}, of the others {versions.old:.3g}"
+    released = released_at(diagnosis.workload, diagnosis.release.revisions)
+    if released is None or diagnosis.since is None:
+        return ""
+    configured = [(r, r.at) for r in diagnosis.changes if r.kind == "configuration" and r.at is not None]
+    for record, at in configured:
+        if released < at <= diagnosis.since:
+            return f"another change came after it, right before the trouble: {record.said}"
+    return ""
+
+
 def plan_release_regression(target: Target, diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -> Plan:
     """Go back from the newest release where it brought the trouble; otherwise say why it did not."""
     measure, name = policy.measure, printable(diagnosis.workload.name, 100)
@@ -73,7 +151,7 @@ def plan_release_regression(target: Target, diagnosis: RegressionDiagnosis, poli
     what = f"Rolling back {name}"
     if policy.rollback is None:
         changes.refusals.append(Refusal(what=what, reason="its runbook allows none", lifted_by="rollback"))
-    elif innocent := why_not_the_release(diagnosis.release, diagnosis.since, policy.rollback):
+    elif innocent := _why_not_to_blame(diagnosis, policy, policy.rollback):
         changes.refusals.append(Refusal(what=what, reason=innocent))
     else:
         after = _after_release(diagnosis)
@@ -107,7 +185,16 @@ def findings_of(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy)
             troubling=troubling,
         ),
         Finding(title=f"Revision {workload.revision} released {made}", detail=rollout_status(workload).words),
+        *_versions(diagnosis, policy),
+        *(Finding(title=record.what, detail=f"recorded: {record.said}") for record in diagnosis.changes),
     )
+
+
+def _versions(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -> Iterator[Finding]:
+    if (versions := diagnosis.versions) is not None:
+        title = f"Of its newest release: {policy.measure.shown(versions.new)}"
+        detail = f"of all others: {policy.measure.shown(versions.old)}"
+        yield Finding(title=title, detail=detail, troubling=versions.new_is_worse)
 
 
 @serves("octollm.HighErrorRate: v1", "octollm.HighLatency: v1")

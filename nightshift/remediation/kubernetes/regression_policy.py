@@ -82,6 +82,8 @@ class ReleaseRegressionPolicy(Value):
     """The label of the metric that has the Deployment's name."""
     namespace_label: LabelName | None = "namespace"
     """The label that has its namespace; null: the metric has none."""
+    pod_label: LabelName | None = "pod"
+    """The label that has the pod's name, to compare the new version with the old one; null: the metric has none."""
     window: Annotated[Seconds, Field(ge=5, le=3600)] = 300
     """The measurement looks back so far; the alert's own window."""
     rollback: RollbackPolicy | None = None

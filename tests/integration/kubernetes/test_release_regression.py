@@ -14,8 +14,9 @@ import pytest
 
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
-from nightshift.remediation.clients.request_quality import Service, measure_requests
+from nightshift.remediation.clients.request_quality import Service, compare_versions, measure_requests
 from nightshift.remediation.connections import HttpConnection
+from nightshift.remediation.kubernetes.regression import Versions
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
@@ -43,29 +44,32 @@ HOUR = 3600.0
 class Traffic:
     """Requests to the web shop, counted as its pods would; half of them fail, and take long, while it is in trouble."""
 
-    def __init__(self, trouble: Callable[[], bool]) -> None:
-        self._trouble = trouble
-        self._good, self._bad = 0, 0
+    def __init__(self, lab: Cluster, trouble: Callable[[], bool]) -> None:
+        self._lab, self._trouble = lab, trouble
+        self._counts: dict[str, tuple[int, int]] = {}
         self._ends = threading.Event()
         self.metrics = PrometheusProcess(self._page())
 
     def _page(self) -> str:
-        def of(metric: str, count: int, label: str) -> str:
-            return f'{metric}{{namespace="shop",service="web",{label}}} {count}\n'
+        def of(metric: str, pod: str, count: int, label: str) -> str:
+            return f'{metric}{{namespace="shop",service="web",pod="{pod}",{label}}} {count}\n'
 
-        total = self._good + self._bad
-        return (
-            of("http_requests_total", self._good, 'status="200"')
-            + of("http_requests_total", self._bad, 'status="503"')
-            + of("http_request_duration_seconds_bucket", self._good, 'le="0.5"')
-            + of("http_request_duration_seconds_bucket", total, 'le="5"')
-            + of("http_request_duration_seconds_bucket", total, 'le="+Inf"')
-        )
+        page, seconds = "", "http_request_duration_seconds_bucket"
+        for pod, (good, bad) in self._counts.items():
+            page += of("http_requests_total", pod, good, 'status="200"')
+            page += of("http_requests_total", pod, bad, 'status="503"')
+            page += of(seconds, pod, good, 'le="0.5"')
+            page += of(seconds, pod, good + bad, 'le="5"')
+            page += of(seconds, pod, good + bad, 'le="+Inf"')
+        return page
 
     def _flow(self) -> None:
         while not self._ends.wait(0.1):
+            pods = [str(pod["metadata"]["name"]) for pod in self._lab.pods("web")]
             bad = 5 if self._trouble() else 0
-            self._good, self._bad = self._good + 10 - bad, self._bad + bad
+            for pod in pods[-1:]:
+                had = self._counts.get(pod, (0, 0))
+                self._counts[pod] = had[0] + 10 - bad, had[1] + bad
             self.metrics.page = self._page()
 
     @contextmanager
@@ -108,6 +112,13 @@ def seconds_taken(metrics: PrometheusProcess) -> float:
     return measure_requests(Service("metrics", connection, "shop", "web"), policy)[0]
 
 
+def compared(metrics: PrometheusProcess, newest: str) -> Versions | None:
+    """The version of the newest ReplicaSet beside the others, as far back as there were both."""
+    connection = HttpConnection.model_validate({"type": "http", "url": metrics.url})
+    policy = ReleaseRegressionPolicy.model_validate(POLICY)
+    return compare_versions(Service("metrics", connection, "shop", "web"), policy, newest, 20)
+
+
 def declare(runs: Runs, metrics: PrometheusProcess) -> None:
     runs.declare("release-regression", WEB, POLICY, connections={"metrics": {"type": "http", "url": metrics.url}})
 
@@ -116,12 +127,16 @@ def test_a_release_since_which_requests_are_in_trouble_is_taken_back(
     lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     runs = Runs(lab, prefect, database_url, tmp_path)
-    with Traffic(lambda: "web:2" in images(lab)).running() as metrics:
+    with Traffic(lab, lambda: "web:2" in images(lab)).running() as metrics:
         declare(runs, metrics)
         lab.add_deployment("web", namespace="shop", image="web:2", grace=0)
         lab.wait_until(lambda: images(lab) == {"web:2"})
         time.sleep(6)
         assert seconds_taken(metrics) > 1
+        versions = compared(metrics, str(lab.pods("web")[0]["metadata"]["name"]).rpartition("-")[0])
+        assert versions is not None
+        assert versions.new > 40
+        assert versions.old < 1
 
         assert outcome_of(runs.start(MODULE, TARGET)) == "Resolved", report_of(ledger, 1)
 
@@ -138,7 +153,7 @@ def test_trouble_without_a_release_changes_nothing_and_calls_a_person(
     lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     runs, broken = Runs(lab, prefect, database_url, tmp_path), threading.Event()
-    with Traffic(broken.is_set).running() as metrics:
+    with Traffic(lab, broken.is_set).running() as metrics:
         declare(runs, metrics)
         broken.set()
         time.sleep(6)
