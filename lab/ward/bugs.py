@@ -206,7 +206,8 @@ def _early_outcome() -> None:
 
 @_bug("what an earlier attempt left open is not looked at", _killed("after_act"))
 def _no_settling() -> None:
-    _patch(Journal, "unsettled", lambda _self, _incident: [])
+    deeds = Journal.deeds
+    _patch(Journal, "deeds", lambda self, incident: replace(deeds(self, incident), unsettled=()))
 
 
 @_bug("a look without an answer counts as not done", _killed("after_act", blind=1))
@@ -222,7 +223,8 @@ def _unknown_is_not_done() -> None:
 
 @_bug("what an earlier attempt did is not remembered", _killed("after_outcome"))
 def _no_memory() -> None:
-    _patch(Journal, "done", lambda _self, _incident: set())
+    deeds = Journal.deeds
+    _patch(Journal, "deeds", lambda self, incident: replace(deeds(self, incident), done=frozenset()))
 
 
 @_bug("the same step is another action in each attempt", _killed("after_outcome"))

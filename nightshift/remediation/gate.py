@@ -26,6 +26,7 @@ from nightshift.remediation.errors import (
     OutcomeUnknownError,
     TargetChangedError,
     TargetUnreachableError,
+    WaitsForCauseError,
 )
 from nightshift.remediation.execution import ActionResult, Execution, Status
 from nightshift.remediation.faults import point
@@ -95,12 +96,14 @@ class Gate:
         execution = Execution()
         if not plan.actions and not self.ledger.journal.unsettled(self._incident):
             return execution
-        if self.ledger.journal.judged_ineffective(self._incident):
-            return execution.stop(Outcome.ESCALATED, "The repair did not help; nothing more is done.")
         with self.ledger.reading() as connection:
-            mode = self.permission(plan.target).mode(connection)
-        if mode is Mode.OBSERVE:
+            outset = self.permission(plan.target).outset(connection)
+        if outset.did_not_help:
+            return execution.stop(Outcome.ESCALATED, "The repair did not help; nothing more is done.")
+        if outset.mode is Mode.OBSERVE:
             return self._only_observed(plan, execution)
+        if outset.cause is not None:
+            raise WaitsForCauseError(outset.cause)
         return self._with_lease(plan, execution, lambda lease: self._carry_out(plan, lease, enough, execution))
 
     def undo(self, plan: Plan) -> Execution:
@@ -112,6 +115,8 @@ class Gate:
             LeaseLostError: somebody else has taken over; nothing more was done.
         """
         execution = Execution()
+        with self.ledger.reading() as connection:
+            self.permission(plan.target).wait_for_cause(connection)
         return self._with_lease(
             plan, execution, lambda lease: self._carry_out(plan, lease, _never, execution, whole=True)
         )
@@ -157,9 +162,6 @@ class Gate:
         while True:
             point("before_lease")
             self.keeper.check()
-            with self.ledger.reading() as connection:
-                # It may be the cause's repair that holds the target.
-                self.permission(target).wait_for_cause(connection)
             lease = self.ledger.leases.acquire(self.keeper.claim, target, self.lease_margin)
             if isinstance(lease, Lease):
                 return lease
@@ -167,6 +169,9 @@ class Gate:
                 reason = f"Another repair holds {lease.target} (incident {lease.incident_id})."
                 execution.stop(Outcome.ESCALATED, reason)
                 return None
+            with self.ledger.reading() as connection:
+                # It may be the cause's repair that holds the target.
+                self.permission(target).wait_for_cause(connection)
             time.sleep(min(max(lease.seconds_left, 0.1), 2.0))
 
     @staticmethod
@@ -177,9 +182,9 @@ class Gate:
         self, plan: Plan, lease: Lease, enough: Callable[[], bool], execution: Execution, *, whole: bool = False
     ) -> Execution:
         """Action after action; a plan that makes sense only as a whole ends with the first one that is not done."""
-        if (doubt := self._settling.settle(lease)) is not None:
-            return execution.stop(Outcome.ESCALATED, doubt)
-        done = self.ledger.journal.done(self._incident)
+        done = self._settle(lease, execution)
+        if execution.ended is not None:
+            return execution
         asked_for, plan = plan, self._permitted_part(plan, done, execution)
         if whole and plan != asked_for:
             return execution.stop(Outcome.ESCALATED, "Nothing of it was done.")
@@ -203,10 +208,19 @@ class Gate:
             except _Stopped as stop:
                 return self._stop(action, stop.refused, execution)
             execution.results.append(result)
-            done |= {action.id_in(self._incident)} if result.status is Status.DONE else set()
+            done |= {action.id_in(self._incident)} if result.status is Status.DONE else frozenset()
             if result.status is Status.UNKNOWN or (whole and result.status is not Status.DONE):
                 return execution.stop(Outcome.ESCALATED, f"{action.title}: {result.reason}")
         return execution
+
+    def _settle(self, lease: Lease, execution: Execution) -> AbstractSet[UUID]:
+        """See to what earlier attempts left open; the actions that are done. Ends where that cannot be told."""
+        deeds = self.ledger.journal.deeds(self._incident)
+        if not deeds.unsettled:
+            return deeds.done
+        if (doubt := self._settling.settle(lease, deeds.unsettled)) is not None:
+            execution.stop(Outcome.ESCALATED, doubt)
+        return self.ledger.journal.deeds(self._incident).done
 
     def _permitted_part(self, plan: Plan, done: AbstractSet[UUID], execution: Execution) -> Plan:
         """The plan without what the account may not do on the target: that is refused, and nobody is asked about it."""

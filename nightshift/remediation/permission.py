@@ -7,7 +7,7 @@ again in the transaction that writes the intent, where the answer counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.fleet_rules import ASK, Doubt
 from nightshift.remediation.freezes import Freeze, frozen
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.guard_facts import Announced, GuardFacts, Question, guard_facts
+from nightshift.remediation.ledger.guard_facts import Announced, GuardFacts, Outset, Question, guard_facts, outset_of
 from nightshift.remediation.models import Action, Mode, Plan, Risk, Target
 from nightshift.remediation.text import printable
 
@@ -113,6 +113,11 @@ class Permission:
     def mode(self, connection: Connection) -> Mode:
         """How much may be done without asking, at this moment."""
         return self._mode(self.ledger.modes.of(connection, self.target.system, self.runbook))
+
+    def outset(self, connection: Connection) -> Outset:
+        """What is known before anything is planned in detail."""
+        known = outset_of(connection, self.incident_id, self.target.system, self.runbook)
+        return replace(known, mode=self._mode(known.mode))
 
     def judge(self, connection: Connection, action: Action) -> Judgement:
         """What all guards say of this action now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nightshift.remediation.actions import ActionKinds, Connections, Effect, Observation
@@ -10,7 +11,7 @@ from nightshift.remediation.errors import NightshiftError
 from nightshift.remediation.execution import ActionResult, Status
 from nightshift.remediation.faults import point
 from nightshift.remediation.holding import Holding
-from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.ledger.leases import Lease
 from nightshift.remediation.models import Action
 
@@ -23,9 +24,9 @@ class Settling:
     kinds: ActionKinds
     connections: Connections
 
-    def settle(self, lease: Lease) -> str | None:
+    def settle(self, lease: Lease, unsettled: Iterable[Row]) -> str | None:
         """Look what became of actions whose outcome was never written; a reason to stop when that cannot be told."""
-        for row in self.holding.ledger.journal.unsettled(self.holding.incident_id):
+        for row in unsettled:
             action = Action.model_validate(row.entry["action"])
             point("before_observation")
             lease = self.holding.hold(lease, self.kinds[action.kind])

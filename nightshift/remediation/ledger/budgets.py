@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text
 
 from nightshift.remediation.budgets import Budget, Per
 from nightshift.remediation.ledger import schema
@@ -18,6 +18,7 @@ from nightshift.remediation.models import Action
 
 _LOCK = 0x6E73_6275
 """First key of the advisory locks; the second is what shares the budget."""
+_LOCK_EACH = text("select pg_advisory_xact_lock(:lock, hashtext(place)) from unnest(cast(:places as text[])) as place")
 _BOUND: ColumnElement[dict[str, object]] = literal_column(
     "journal.entry #> '{action,bound}'", schema.journal.c.entry.type
 )
@@ -29,8 +30,8 @@ class Budgets:
     def lock(self, connection: Connection, budgets: Sequence[Budget], action: Action) -> None:
         """Until this transaction ends, nobody else writes an intent that shares a budget with this action."""
         # In one order for all, so that no two wait for each other.
-        for place in sorted({_place(budget, action) for budget in budgets if budget.counts(action)}):
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(place))))
+        if places := sorted({_place(budget, action) for budget in budgets if budget.counts(action)}):
+            connection.execute(_LOCK_EACH, {"lock": _LOCK, "places": places})
 
 
 def uses_of(per: Per, kind: Words | None, system: Words, key: Words, within: Length) -> Select[Any]:

@@ -31,6 +31,7 @@ from nightshift.remediation.breaker import BreakerRule, Past, Try
 from nightshift.remediation.budgets import Budget, Per, Use
 from nightshift.remediation.ledger.budgets import last_by_another, uses_of
 from nightshift.remediation.ledger.causes import cause_of
+from nightshift.remediation.ledger.journal import Kind, has_entry
 from nightshift.remediation.ledger.maintenance import announced_in
 from nightshift.remediation.ledger.modes import mode_of
 from nightshift.remediation.ledger.past import changed_something, rearmed_at, tries_of
@@ -100,6 +101,25 @@ class GuardFacts:
     """When another incident last began this kind of action here, within the cool-down."""
     uses: tuple[tuple[Use, ...], ...]
     """What each budget of the question counts."""
+
+
+@dataclass(frozen=True)
+class Outset:
+    """What decides whether the gate looks at the actions of an incident at all."""
+
+    did_not_help: bool
+    """Its repair was found not to have helped."""
+    mode: Mode | None
+    cause: int | None
+    """Both as in :class:`GuardFacts`."""
+
+
+def outset_of(connection: Connection, incident_id: int, system: str, runbook: str) -> Outset:
+    """Ask for that in one statement."""
+    did_not_help = has_entry(incident_id, Kind.JUDGED, {"healthy": False})
+    mode, cause = mode_of(system, runbook).scalar_subquery(), cause_of(incident_id).scalar_subquery()
+    row = connection.execute(select(did_not_help.label("did_not_help"), mode.label("mode"), cause.label("cause"))).one()
+    return Outset(row.did_not_help, None if row.mode is None else Mode(row.mode), row.cause)
 
 
 def guard_facts(connection: Connection, question: Question) -> GuardFacts:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, cast, func, insert, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, cast, exists, insert, select, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
@@ -21,6 +21,22 @@ from nightshift.remediation.models import Action, canonical_json
 FIRST_HASH = "0" * 64
 _CHAIN_LOCK = 0x6E73_6A6F
 """Advisory lock that makes appends one after the other."""
+_TABLE = schema.journal
+_LOCK = text(f"select pg_advisory_xact_lock({_CHAIN_LOCK})")
+_INSERT = insert(_TABLE)
+
+
+def _head() -> Select[Any]:
+    """The last row's sequence and hash, the time, and the entries as they will be read back, which is what is hashed.
+
+    jsonb spells some numbers differently (1e16, -0.0) than Python does.
+    """
+    head = select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1).subquery()
+    moment = select(NOW.label("at"), cast(bindparam("entries", type_=JSONB), JSONB).label("entries")).subquery()
+    return select(moment, head).select_from(moment.join(head, true(), isouter=True))
+
+
+_HEAD = _head()
 
 
 class Kind(StrEnum):
@@ -120,6 +136,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Deeds:
+    """The actions of an incident, by what is known of them."""
+
+    unsettled: tuple[Row, ...]
+    """Intents whose outcome is missing or unknown: their targets must be observed before anything else is done."""
+    done: frozenset[UUID]
+    """Those of which the last word is that they were done."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """What is to be appended."""
 
@@ -174,13 +200,8 @@ class Journal:
         if not entries:
             return 0
         self.hold(connection)
-        table = schema.journal
         # A statement of its own after the lock: one that began before it would not see what its holder wrote.
-        # Hashed as it will be read back: jsonb spells some numbers differently (1e16, -0.0) than Python does.
-        head = select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1).subquery()
-        written = cast(literal([each.entry for each in entries], JSONB), JSONB)
-        moment = select(NOW.label("at"), written.label("entries")).subquery()
-        last = connection.execute(select(moment, head).select_from(moment.join(head, true(), isouter=True))).one()
+        last = connection.execute(_HEAD, {"entries": [each.entry for each in entries]}).one()
         sequence, previous = last.sequence or 0, last.hash or FIRST_HASH
         rows = []
         for each, entry in zip(entries, last.entries, strict=True):
@@ -188,9 +209,9 @@ class Journal:
             about = each.incident_id, str(each.kind), each.action_id, each.fence
             digest = _hash(previous, sequence, last.at, *about, entry)
             values = (sequence, last.at, *about, entry, previous, digest)
-            rows.append(dict(zip(table.c.keys(), values, strict=True)))
+            rows.append(dict(zip(_TABLE.c.keys(), values, strict=True)))
             previous = digest
-        connection.execute(insert(table).values(rows))
+        connection.execute(_INSERT, rows)
         return int(sequence)
 
     def append_once(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
@@ -203,15 +224,11 @@ class Journal:
 
     def has(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
         """Whether the incident has a row of this kind that holds this entry."""
-        table = schema.journal
-        known = select(table.c.sequence).where(
-            table.c.incident_id == incident_id, table.c.kind == str(kind), table.c.entry.contains(entry)
-        )
-        return connection.execute(known.limit(1)).first() is not None
+        return bool(connection.scalar(select(has_entry(incident_id, kind, entry))))
 
     def hold(self, connection: Connection) -> None:
         """Take the chain's lock now: for transactions that lock other rows too, which come after it."""
-        connection.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+        connection.execute(_LOCK)
 
     def record(
         self,
@@ -231,50 +248,39 @@ class Journal:
         with reading(self._engine) as connection:
             return rows_of(connection, incident_id, after=after)
 
-    def done(self, incident_id: int) -> set[UUID]:
-        """The actions of an incident of which the last word is that they were done."""
-        table = schema.journal
-        query = (
-            select(table.c.action_id, table.c.kind)
-            .where(table.c.incident_id == incident_id, table.c.action_id.is_not(None))
-            .where(table.c.kind.in_([Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.UNKNOWN]))
-            .order_by(table.c.sequence)
-        )
+    def deeds(self, incident_id: int) -> Deeds:
+        """What became of the actions of an incident."""
+        query = select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.action_id.is_not(None))
+        open_intents: dict[UUID | None, Row] = {}
+        last: dict[UUID | None, Kind] = {}
         with reading(self._engine) as connection:
-            last = {row.action_id: row.kind for row in connection.execute(query)}
-        return {action_id for action_id, kind in last.items() if kind == Kind.DONE}
-
-    def intended(self, incident_id: int, action_id: UUID) -> Action | None:
-        """An action that was begun, as it was written down before; None when there is none."""
-        table = schema.journal
-        query = select(table.c.entry["action"]).where(
-            table.c.incident_id == incident_id, table.c.action_id == action_id, table.c.kind == str(Kind.INTENT)
-        )
-        with reading(self._engine) as connection:
-            action = connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).scalar()
-        return Action.model_validate(action) if action else None
-
-    def judged_ineffective(self, incident_id: int) -> bool:
-        """Whether the repair was already found not to have helped."""
-        with reading(self._engine) as connection:
-            return self.has(connection, incident_id, Kind.JUDGED, {"healthy": False})
-
-    def unsettled(self, incident_id: int) -> Sequence[Row]:
-        """Intents whose outcome is missing or unknown: their targets must be observed before anything else is done."""
-        open_intents: dict[UUID, Row] = {}
-        for row in self.of(incident_id):
-            if row.action_id is None:
-                continue
+            rows = [_row(record) for record in connection.execute(query.order_by(_TABLE.c.sequence))]
+        for row in rows:
+            if row.kind in (Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.UNKNOWN):
+                last[row.action_id] = row.kind
             if row.kind is Kind.INTENT:
                 open_intents[row.action_id] = row
             elif row.kind in (Kind.DONE, Kind.FAILED):
                 open_intents.pop(row.action_id, None)
-        return list(open_intents.values())
+        done = frozenset(action for action, kind in last.items() if action is not None and kind is Kind.DONE)
+        return Deeds(tuple(open_intents.values()), done)
+
+    def unsettled(self, incident_id: int) -> Sequence[Row]:
+        """Intents whose outcome is missing or unknown."""
+        return self.deeds(incident_id).unsettled
+
+    def intended(self, incident_id: int, action_id: UUID) -> Action | None:
+        """An action that was begun, as it was written down before; None when there is none."""
+        query = select(_TABLE.c.entry["action"]).where(
+            _TABLE.c.incident_id == incident_id, _TABLE.c.action_id == action_id, _TABLE.c.kind == str(Kind.INTENT)
+        )
+        with reading(self._engine) as connection:
+            action = connection.execute(query.order_by(_TABLE.c.sequence.desc()).limit(1)).scalar()
+        return Action.model_validate(action) if action else None
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last row."""
-        table = schema.journal
-        query = select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
+        query = select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
         with reading(self._engine) as connection:
             last = connection.execute(query).first()
         return (last.sequence, last.hash) if last else (0, FIRST_HASH)
@@ -283,7 +289,7 @@ class Journal:
         """Sequence of the first row that was changed, or that follows a removed one; None when the chain holds."""
         previous, expected = FIRST_HASH, 1
         with self._engine.connect().execution_options(yield_per=1000) as connection:
-            for record in connection.execute(select(schema.journal).order_by(schema.journal.c.sequence)):
+            for record in connection.execute(select(_TABLE).order_by(_TABLE.c.sequence)):
                 row = _row(record)
                 if row.sequence != expected or row.previous != previous or row.hash != row.expected_hash():
                     return row.sequence
@@ -293,6 +299,12 @@ class Journal:
 
 def rows_of(connection: Connection, incident_id: int, *, after: int = 0) -> list[Row]:
     """The rows of an incident as this connection sees them, oldest first."""
-    table = schema.journal
-    query = select(table).where(table.c.incident_id == incident_id, table.c.sequence > after)
-    return [_row(record) for record in connection.execute(query.order_by(table.c.sequence))]
+    query = select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.sequence > after)
+    return [_row(record) for record in connection.execute(query.order_by(_TABLE.c.sequence))]
+
+
+def has_entry(incident_id: int, kind: Kind, entry: dict[str, Any]) -> ColumnElement[bool]:
+    """Whether the incident has a row of this kind that holds this entry."""
+    return exists().where(
+        _TABLE.c.incident_id == incident_id, _TABLE.c.kind == str(kind), _TABLE.c.entry.contains(entry)
+    )

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.schema import NOW
-from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.sessions import each_by_itself, reading
 from nightshift.remediation.models import Target
 from nightshift.remediation.silence import Silence
 
@@ -83,13 +83,13 @@ class Leases:
         With the caller's transaction, what else is written in it is written only by the holder.
         """
         if connection is None:
-            with self._engine.begin() as own:
+            with each_by_itself(self._engine) as own:
                 return self.renew(lease, seconds, own)
         return bool(connection.execute(update(_TABLE).where(*_is(lease)).values(_promise(seconds))).rowcount)
 
     def release(self, lease: Lease) -> None:
         """Give back what the holder of this lease has on its target; what went to somebody else stays theirs."""
-        with self._engine.begin() as connection:
+        with each_by_itself(self._engine) as connection:
             connection.execute(delete(_TABLE).where(_TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token))
 
     def end_silent(self) -> int:

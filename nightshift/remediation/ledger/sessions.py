@@ -126,6 +126,11 @@ def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
 
 def reading(engine: Engine) -> AbstractContextManager[Connection]:
     """A connection for questions only, each of them by itself: without a transaction there is none to begin or end."""
+    return each_by_itself(engine)
+
+
+def each_by_itself(engine: Engine) -> AbstractContextManager[Connection]:
+    """A connection on which each statement is a transaction of its own, which the server begins and ends with it."""
     return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
 
 

@@ -64,7 +64,7 @@ def read_usage(host: Host, mount: str) -> FilesystemUsage:
 
 
 def diagnose_disk_space(
-    host: Host, mount: str, policy: DiskSpacePolicy, *, interval: float = 3.0, journal: str = JOURNAL
+    host: Host, mount: str, policy: DiskSpacePolicy, *, interval: float = 1.0, journal: str = JOURNAL
 ) -> DiskSpaceDiagnosis:
     """What fills the filesystem, and which of it the policy's rules match, in one round trip.
 
