@@ -9,11 +9,13 @@ from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe import dumps
 from nightshift.remediation.connections import HostConnection, S3Connection
+from nightshift.remediation.inventory import serves
 from nightshift.tasks.steps import diagnostic
 
 _LOOKS = 3
 
 
+@serves("bybit_strategy_tester.BackupFailed: d2 d3 r3.1")
 @diagnostic("look at the backups", of="{host} {backup}")
 def diagnose_backups(
     host: str, connection: HostConnection, bucket: S3Connection | None, backup: str, policy: BackupFailurePolicy

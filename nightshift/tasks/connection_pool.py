@@ -28,6 +28,7 @@ from nightshift.remediation.databases.pool_policy import (
 from nightshift.remediation.databases.pool_use import PoolerPool, PoolLook, Use
 from nightshift.remediation.databases.pool_verification import relieved_for
 from nightshift.remediation.errors import ConfigurationError, NotMeasuredError, TargetUnreachableError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.text import printable
 from nightshift.tasks.steps import diagnostic
@@ -44,6 +45,12 @@ def look_at_pool(database: str, connections: Connections, policy: ConnectionPool
     return _look(database, connections, policy)
 
 
+@serves(
+    "octollm.DatabaseConnectionPoolExhausted: d1 d2 d3 d4 r1.1 r2.1 r3.4 r5.1",
+    "trading_signals.DatabaseConnectionPoolExhausted: d1 d2 d3",
+    "cryptofunk.DatabaseConnectionPoolExhausted: d1 d2 d3 d4",
+    "bybit_strategy_tester.ConnectionPoolExhausted: d1 d2 d3",
+)
 @diagnostic("find what holds connections", of="{database}")
 def diagnose_pool(database: str, connections: Connections, policy: ConnectionPoolPolicy) -> PoolDiagnosis:
     """One look, what the load needs (``calculate.pool_size``), and the workloads that may be restarted."""
@@ -54,6 +61,12 @@ def diagnose_pool(database: str, connections: Connections, policy: ConnectionPoo
     )
 
 
+@serves(
+    "octollm.DatabaseConnectionPoolExhausted: r1.3 r2.3 v1",
+    "trading_signals.DatabaseConnectionPoolExhausted: v1",
+    "cryptofunk.DatabaseConnectionPoolExhausted: v1",
+    "bybit_strategy_tester.ConnectionPoolExhausted: v1",
+)
 @diagnostic("watch connections", of="{database}")
 def watch_pool(
     database: str, connections: Connections, policy: ConnectionPoolPolicy

@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.inventory import serves
 
 
+@serves("bybit_strategy_tester.BackupFailed: r1.1 r3.2")
 class MakeBackup(ActionArguments):
     """Make one backup with the tool of the policy, alone, and only with enough room on its filesystem."""
 
@@ -35,6 +37,7 @@ class ProveBackup(ActionArguments):
     """Only a backup written after this is proven."""
 
 
+@serves("bybit_strategy_tester.BackupFailed: r2.2")
 class UploadBackup(ActionArguments):
     """Copy the newest proven backup into the bucket under its own name, which nothing else may have."""
 

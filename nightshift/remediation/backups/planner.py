@@ -17,6 +17,7 @@ from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet
 from nightshift.remediation.backups.sizes import Size, room_needed, size_of_newest, usual_size
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Action, Plan, Proposal, Quantity, Refusal, Risk, Target, format_bytes
 from nightshift.remediation.text import printable
 
@@ -89,6 +90,7 @@ def _is_proven(diagnosis: BackupDiagnosis) -> bool:
     return diagnosis.newest is not None and diagnosis.newest.proven
 
 
+@serves("bybit_strategy_tester.BackupFailed: r2.1")
 def _credentials(diagnosis: BackupDiagnosis) -> Refusal | None:
     """Invalid credentials are for a person: trying on could lock the account out, and hides what was changed."""
     identity, bucket = diagnosis.identity, diagnosis.bucket

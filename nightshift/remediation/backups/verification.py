@@ -8,6 +8,7 @@ from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.planner import sizes_in_words, troubles
 from nightshift.remediation.backups.policy import BackupFailurePolicy
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Finding, Verdict
 from nightshift.remediation.text import printable
 
@@ -30,6 +31,7 @@ def in_words(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> str:
     return f"newest backup {format_duration(age)} old, {sizes_in_words(diagnosis, rule)}, {state}{far}"
 
 
+@serves("bybit_strategy_tester.BackupFailed: v1")
 def judge_backup(looks: Sequence[BackupDiagnosis], policy: BackupFailurePolicy) -> Verdict:
     """Healthy when every look over the watch time showed the same good backup.
 

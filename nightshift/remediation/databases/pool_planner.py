@@ -42,6 +42,7 @@ from nightshift.remediation.databases.session_plans import (
 )
 from nightshift.remediation.databases.sizing import size_proposal
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.restarting import restart
 from nightshift.remediation.models import Action, Plan, Proposal, Refusal, Target
@@ -176,6 +177,7 @@ def _end_open_transactions(draft: _Draft) -> None:
             )
 
 
+@serves("octollm.DatabaseConnectionPoolExhausted: r1.2", "trading_signals.DatabaseConnectionPoolExhausted: r2.1")
 def _cancel_long_statements(draft: _Draft) -> None:
     limit = format_duration(draft.policy.query_over)
     why = f"runs a statement for more than {limit}"
@@ -195,6 +197,12 @@ def _cancel_long_statements(draft: _Draft) -> None:
             )
 
 
+@serves("octollm.DatabaseConnectionPoolExhausted: r2.2")
+@proposes(
+    "octollm.DatabaseConnectionPoolExhausted: r2.4",
+    "cryptofunk.DatabaseConnectionPoolExhausted: r2.4",
+    "trading_signals.DatabaseConnectionPoolExhausted: r3.3",
+)
 def _stop_leaks(draft: _Draft) -> None:
     """A leaking application is restarted where there is room for its new pods; else its surplus is ended first."""
     for leak in leaks(draft.diagnosis.look, draft.policy):
@@ -266,6 +274,7 @@ def _resume(pool: PoolerPool) -> Proposal:
     )
 
 
+@serves("cryptofunk.DatabaseConnectionPoolExhausted: r1.1", "bybit_strategy_tester.ConnectionPoolExhausted: r1.1")
 def _end_surplus(draft: _Draft, leak: Leak) -> None:
     why = f"is idle for more than {format_duration(draft.policy.idle_over)}, beyond the pool's size"
     chosen = draft.capped(draft.free_to_take(leak.surplus, why), printable(leak.pool.application, 80))

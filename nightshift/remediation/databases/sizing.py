@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nightshift.remediation.databases.backends import ServerLook
 from nightshift.remediation.databases.pool_cause import Need
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import Proposal
 from nightshift.remediation.text import counted, printable
 
@@ -15,6 +16,13 @@ KEPT_FREE = 0.1
 """Of the server's connections, for people and for everything that has no pool."""
 
 
+@serves("octollm.DatabaseConnectionPoolExhausted: r3.2")
+@proposes(
+    "octollm.DatabaseConnectionPoolExhausted: r3.3 r3.5 r3.6 r5.2",
+    "trading_signals.DatabaseConnectionPoolExhausted: r1.1 r1.2",
+    "cryptofunk.DatabaseConnectionPoolExhausted: r2.2 r2.3",
+    "bybit_strategy_tester.ConnectionPoolExhausted: r2.1",
+)
 def size_proposal(need: Need, server: ServerLook) -> Proposal:
     """What a person should set: the pool's size where the server has room for all replicas, else what goes before."""
     pool, name = need.pool, printable(need.pool.application, 80)
