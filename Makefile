@@ -6,7 +6,7 @@ help:
 	@echo "make test          all tests, with every real part they need"
 	@echo "make bench         how fast it is and what it costs, beside Prefect's own worker   (QUICK=1 the latency alone, FLAME=1 flame graphs)"
 	@echo "make lint          ruff, mypy, import contracts"
-	@echo "make docs          docs/command-line.md from what --help says"
+	@echo "make docs          docs/command-line.md from what --help says, docs/runbooks/ from catalogue and code"
 	@echo "make lock          resolve the dependencies anew"
 
 demo:
@@ -30,6 +30,7 @@ lint:
 
 docs:
 	@.venv/bin/typer nightshift.gateway.cli utils docs --name nightshift --title "The command line" --output docs/command-line.md
+	@.venv/bin/nightshift runbooks pages
 
 lock:
 	@scripts/prepare test

@@ -123,7 +123,7 @@ class Source:
             return
         for node in ast.walk(module.definitions[place.name]):
             if isinstance(node, ast.Name):
-                found = self._resolved(module.name, node.id)
+                found = self.resolved(module.name, node.id)
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 found = self._of_module(module, node.value.id, node.attr)
             else:
@@ -135,9 +135,19 @@ class Source:
         """``edits.cordon``, where ``edits`` is an imported module."""
         origin, inner = module.imports.get(alias, ("", None))
         whole = f"{origin}.{inner}" if inner else origin
-        return self._resolved(whole, name) if self._module(whole) else None
+        return self.resolved(whole, name) if self._module(whole) else None
 
-    def _resolved(self, module: str, name: str) -> Place | None:
+    def definitions(self, module: str) -> tuple[str, ...]:
+        """Names that are defined at the top of a module."""
+        found = self._module(module)
+        return tuple(found.definitions) if found is not None else ()
+
+    def definition(self, place: Place) -> ast.stmt | None:
+        """The source of a definition; None: there is none."""
+        found = self._module(place.module)
+        return found.definitions.get(place.name) if found is not None else None
+
+    def resolved(self, module: str, name: str) -> Place | None:
         """Where what is called so in this module is defined, through any number of imports."""
         for _ in range(10):
             found = self._module(module)

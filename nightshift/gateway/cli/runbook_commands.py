@@ -145,6 +145,27 @@ def check(
         )
 
 
+@runbooks.command()
+def pages(
+    folder: Annotated[Path, typer.Argument(help="Folder of the pages, one folder per system in it.")] = Path(
+        "docs/runbooks"
+    ),
+) -> None:
+    """Write one page per alert: meaning, impact, what happens, limits, approval, escalation, how to run it by hand."""
+    from nightshift.catalogue.inventory import Inventory, coverage_of
+    from nightshift.catalogue.inventory.coverage import ROOT
+    from nightshift.catalogue.inventory.source import Source
+    from nightshift.gateway.cli import runbook_pages
+
+    catalogue, inventory, source = open_catalogue(), Inventory.read(), Source(ROOT)
+    book = runbook_pages.Book.of(catalogue, inventory, coverage_of(catalogue, inventory, source), source)
+    made = runbook_pages.pages(book)
+    for path, text in made.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    out.print(f"{counted(len(made), 'page')} written to {folder}.", markup=False, soft_wrap=True)
+
+
 def _mistake(mistake: object) -> dict[str, object]:
     names = ("line", "column", "where", "problem", "remedy")
     return {"file": str(getattr(mistake, "file", ""))} | {name: getattr(mistake, name) for name in names}

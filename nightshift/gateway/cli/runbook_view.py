@@ -22,7 +22,7 @@ from nightshift.remediation.text import age_in_words
 Entry = tuple[System, str, Runbook]
 """A runbook with its system and the name of its alert."""
 _SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
-_MODES = {
+MODES = {
     Mode.OBSERVE: "observe: it looks and reports, and changes nothing",
     Mode.PROPOSE: "propose: every change needs an approval",
     Mode.ASSIST: "assist: low risk by itself, everything else by approval",
@@ -90,12 +90,12 @@ def page(system: System, alert: str, runbook: Runbook) -> Iterator[RenderableTyp
     if runbook.policy is not None:
         yield Text("\nLimits and permissions", style="bold")
         yield _facts([(name, inert(words), inert(about)) for name, words, about in policy_in_words(runbook.policy)])
-    for severity in _severities(runbook):
+    for severity in severities(runbook):
         yield Text(f"\nWhen it is {severity}", style="bold")
-        yield _facts(list(_who_is_told(system, runbook, severity)))
+        yield _facts(list(who_is_told(system, runbook, severity)))
 
 
-def _severities(runbook: Runbook) -> list[Severity]:
+def severities(runbook: Runbook) -> list[Severity]:
     """Every severity that its alerts can have, the usual one first."""
     return list(dict.fromkeys([runbook.severity, *(override.severity for override in runbook.severity_when)]))
 
@@ -107,8 +107,8 @@ def _what_happens(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]
         yield "Answered by", f"a person, who is paged at once{planned}"
     else:
         yield "Answered by", f"the flow {runbook.flow}"
-        yield "Mode", _MODES[system.mode_of(runbook)]
-        yield from _approval(system, runbook)
+        yield "Mode", MODES[system.mode_of(runbook)]
+        yield from approval(system, runbook)
     for kind, part in runbook.target.items():
         origin = f"label {part.label}" if part.label else ""
         default = f"{', else ' if origin else ''}{inert(part.default)}" if part.default else ""
@@ -120,7 +120,7 @@ def _what_happens(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]
         yield "Read more", inert(runbook.runbook_url)
 
 
-def _approval(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]:
+def approval(system: System, runbook: Runbook) -> Iterator[tuple[str, str]]:
     """Who approves, once for all risks that have the same rule."""
     rules: dict[str, list[Risk]] = {}
     for risk in Risk:
@@ -143,7 +143,8 @@ def _rule_in_words(system: System, rule: Requirement) -> str:
     return f"by {number}{who}{others}; without an answer for {age_in_words(rule.expires_after)} the answer is no"
 
 
-def _who_is_told(system: System, runbook: Runbook, severity: Severity) -> Iterator[tuple[str, str]]:
+def who_is_told(system: System, runbook: Runbook, severity: Severity) -> Iterator[tuple[str, str]]:
+    """How fast people must answer an alert of this severity, and the ladder of who is called when."""
     rule = system.severities[severity]
     if rule.meaning:
         yield "Meaning", inert(rule.meaning)
@@ -192,8 +193,8 @@ def policy_in_words(policy: Value) -> Iterator[tuple[str, str, str]]:
 def _in_words(name: str, field: FieldInfo, value: Any) -> str:
     if isinstance(value, Value):
         return ", ".join(f"{part} {words}" for part, words, _ in policy_in_words(value) if part)
-    if isinstance(value, tuple):
-        return " ".join(str(part) for part in value)
+    if isinstance(value, tuple | frozenset):
+        return " ".join(str(part) for part in (sorted(value) if isinstance(value, frozenset) else value))
     if value is True:
         return "yes"
     if _DURATION in field.metadata:
