@@ -15,6 +15,7 @@ from nightshift.remediation.kubernetes.change_planner import (
     ChangeSeen,
     conclusion_of,
     findings_of,
+    judge_calm,
     plan_change_review,
     watched_until,
 )
@@ -52,11 +53,8 @@ def review(incident: Incident) -> Conclusion:
     policy = incident.policy(ChangeReviewPolicy)
     cluster, namespace, name = (incident.target.part(kind) for kind in policy.TARGET)
     connection = incident.connection(cluster, KubernetesConnection)
-    measured = policy.prometheus
-    metrics = (measured, incident.connection(measured, HttpConnection)) if measured is not None else None
 
-    zone = incident.system.time_zone
-    seen = look_at_change(cluster, connection, metrics, namespace, name, policy, zone)
+    seen = _look(incident, policy)
     if seen is None:
         return Conclusion(Outcome.EXPECTED, f"{printable(name, 120)} exists no more.")
     findings = findings_of(seen, policy)
@@ -65,7 +63,7 @@ def review(incident: Incident) -> Conclusion:
     plan = plan_change_review(incident.target, seen, policy)
     execution = incident.carry_out(plan, enough=lambda: False)
     if incident.changed_something:
-        return _restarted(incident, seen, policy)
+        return (_calmed if policy.change == "scaling" else _restarted)(incident, seen, policy)
     if execution.ended is not None:
         return incident.without_change()
 
@@ -77,12 +75,28 @@ def review(incident: Incident) -> Conclusion:
     return Conclusion(Outcome.EXPECTED if well else Outcome.ESCALATED, words)
 
 
+def _look(incident: Incident, policy: ChangeReviewPolicy) -> ChangeSeen | None:
+    cluster, namespace, name = (incident.target.part(kind) for kind in policy.TARGET)
+    connection, measured = incident.connection(cluster, KubernetesConnection), policy.prometheus
+    metrics = (measured, incident.connection(measured, HttpConnection)) if measured is not None else None
+    return look_at_change(cluster, connection, metrics, namespace, name, policy, incident.system.time_zone)
+
+
 def _watch(incident: Incident, seen: ChangeSeen, policy: ChangeReviewPolicy) -> tuple[AlertSeen, ...]:
     """Critical and warning alerts of the service since the change, looked for until its time is over."""
     until = watched_until(seen.record, incident.opened_at, policy)
     while (left := until - time.time()) > 0:
         time.sleep(min(_LONGEST_PAUSE, left))
     return related(seen.record, incident.alerts_since(seen.record.at))
+
+
+def _calmed(incident: Incident, seen: ChangeSeen, policy: ChangeReviewPolicy) -> Conclusion:
+    """Whether the autoscaler keeps its direction with its longer window."""
+    incident.verifying()
+    time.sleep(policy.hold)
+    again = _look(incident, policy)
+    verdict = judge_calm(again, f"{printable(seen.name, 100)} waits longer", policy.hold)
+    return incident.judged(verdict, measured=verdict.reason)
 
 
 def _restarted(incident: Incident, seen: ChangeSeen, policy: ChangeReviewPolicy) -> Conclusion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,16 +13,19 @@ from nightshift.remediation.kubernetes.arguments import RolloutRestart
 from nightshift.remediation.kubernetes.change_planner import (
     ChangeSeen,
     conclusion_of,
+    judge_calm,
     plan_change_review,
     turns,
     watched_until,
 )
 from nightshift.remediation.kubernetes.change_policy import ChangeReviewPolicy, PeakHours
 from nightshift.remediation.kubernetes.change_record import AlertSeen, ChangeRecord, concerns, related
-from nightshift.remediation.kubernetes.objects import WorkloadKind
+from nightshift.remediation.kubernetes.configuring import AutoscalerBounds, UpdateAutoscaler
+from nightshift.remediation.kubernetes.objects import Autoscaler, WorkloadKind
+from nightshift.remediation.kubernetes.ownership import ARGO_TRACKING
 from nightshift.remediation.kubernetes.rollout_state import RolloutState, RolloutStatus
 from nightshift.remediation.models import Target
-from tests.unit.kubernetes_values import NOW, ago, deployment
+from tests.unit.kubernetes_values import NOW, ago, deployment, meta
 
 TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "configmap", "web"))
 RECORD = ChangeRecord(
@@ -72,13 +76,45 @@ def test_standing_still_in_between_is_no_turn(replicas: list[int]) -> None:
 
 
 def test_an_autoscaler_that_flaps_is_to_wait_longer_than_now() -> None:
-    seen = ChangeSeen(record=RECORD, name="web", replicas=[2, 3] * 4, stabilization=400)
+    bounds = AutoscalerBounds(min_replicas=2, max_replicas=9, cpu_percent=70, stabilization_seconds=400)
+    scaler = Autoscaler(meta=meta("web"))
+    seen = ChangeSeen(record=RECORD, name="web", replicas=[2, 3] * 4, stabilization=400, scaler=scaler, bounds=bounds)
 
-    (proposal,) = plan_change_review(TARGET, seen, SCALING).proposals
+    (action,) = plan_change_review(TARGET, seen, SCALING).actions
 
-    assert '"stabilizationWindowSeconds": 800' in proposal.detail
+    assert UpdateAutoscaler.from_json(action.arguments).bounds.stabilization_seconds == 800
+    assert action.asks
     calm = ChangeSeen(record=RECORD, name="web", replicas=[2, 3] * 2)
-    assert plan_change_review(TARGET, calm, SCALING).proposals == ()
+    assert plan_change_review(TARGET, calm, SCALING).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "owner"),
+    [
+        ({"bounds": None}, "kubectl describe hpa web -n shop"),
+        ({"stabilization": 3600}, "kubectl describe hpa web -n shop"),
+        (
+            {"scaler": Autoscaler(meta=meta("web", annotations={ARGO_TRACKING: "shop:x"}))},
+            "in Argo CD application shop",
+        ),
+    ],
+)
+def test_an_autoscaler_that_is_not_ours_to_set_is_left_alone(more: dict[str, Any], owner: str) -> None:
+    bounds = AutoscalerBounds(min_replicas=2, max_replicas=9, cpu_percent=70)
+    values = {"scaler": Autoscaler(meta=meta("web")), "bounds": bounds, "replicas": [2, 3] * 4, **more}
+
+    plan = plan_change_review(TARGET, ChangeSeen(record=RECORD, name="web", **values), SCALING)
+
+    assert plan.actions == ()
+    assert owner in plan.proposals[0].title
+
+
+def test_it_calmed_down_when_it_turned_at_most_once_since() -> None:
+    flapped = ChangeSeen(record=RECORD, name="web", replicas=[2, 3] * 4 + [3] * 4)
+
+    assert judge_calm(flapped, "it waits", 120).healthy
+    assert not judge_calm(flapped, "it waits", 300).healthy
+    assert judge_calm(None, "it waits", 120).inconclusive
 
 
 def test_a_restart_for_a_new_configuration_is_asked_about_in_any_mode_and_for_each_user_alone() -> None:

@@ -8,23 +8,30 @@ wrong configuration to every pod (its hazard), so that a person decides about it
 from __future__ import annotations
 
 import itertools
-import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.change_policy import ChangeReviewPolicy
 from nightshift.remediation.kubernetes.change_record import RECORD, AlertSeen, ChangeRecord
 from nightshift.remediation.kubernetes.changes import Changes
-from nightshift.remediation.kubernetes.objects import Workload, WorkloadKind
-from nightshift.remediation.kubernetes.ownership import Ownership
+from nightshift.remediation.kubernetes.configuring import AutoscalerBounds, UpdateAutoscaler
+from nightshift.remediation.kubernetes.objects import Autoscaler, Workload, WorkloadKind
+from nightshift.remediation.kubernetes.ownership import FieldChange, Ownership
 from nightshift.remediation.kubernetes.restarting import RESTARTED_AT, restart
 from nightshift.remediation.kubernetes.rollout_state import RolloutState, RolloutStatus
-from nightshift.remediation.models import Finding, Plan, Proposal, Target
+from nightshift.remediation.models import Action, Finding, Plan, Proposal, Quantity, Risk, Target, UndoWhen, Verdict
 from nightshift.remediation.text import counted, listed, printable
 
 HOUR = 3600.0
+STEP = 30
+"""Seconds between two looks back at the replicas of an autoscaler."""
+_KUBERNETES_OWN, _LONGEST = 300, 3600
+"""Seconds of a stabilization window: what counts where none is stated, and what the API takes at most."""
+_ONE_AUTOSCALER = Quantity(amount=1, unit="autoscalers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +47,11 @@ class ChangeSeen:
     """Of a release."""
     replicas: Sequence[float] = ()
     """Of an autoscaler over the last hour, in order of time."""
+    scaler: Autoscaler | None = None
     stabilization: int | None = None
     """Seconds that the autoscaler waits before it scales down; None: Kubernetes' own 300."""
+    bounds: AutoscalerBounds | None = None
+    """Of the autoscaler; None: it does not scale by a share of CPU, so that Nightshift changes nothing of it."""
     expected: bool | None = None
     """Whether scaling is expected at this time; None: nobody said."""
     stale: Sequence[Workload] = ()
@@ -60,7 +70,7 @@ def plan_change_review(target: Target, seen: ChangeSeen, policy: ChangeReviewPol
     """What the change leaves to be done; nothing mostly."""
     changes = Changes()
     if turns(seen.replicas) > policy.most_turns:
-        changes.proposals.append(_calm_down(seen, policy))
+        _calm_down(target, seen, policy, changes)
     for workload in seen.stale:
         _restart(target, workload, seen, changes)
     if seen.stale:
@@ -76,6 +86,7 @@ def plan_change_review(target: Target, seen: ChangeSeen, policy: ChangeReviewPol
     )
 
 
+@serves("octollm.NewDeploymentDetected: r1.1")
 def findings_of(seen: ChangeSeen, policy: ChangeReviewPolicy) -> tuple[Finding, ...]:
     """The record first, then what is known about it."""
     record = seen.record
@@ -130,20 +141,62 @@ def _services(record: ChangeRecord) -> str:
     return listed([printable(name, 80) for name in record.services]) or "its service"
 
 
-def _calm_down(seen: ChangeSeen, policy: ChangeReviewPolicy) -> Proposal:
-    """octollm.HPAScaledUp.r1.1, for autoscaling/v2."""
-    name, space = printable(seen.name, 100), printable(seen.record.namespace, 63)
-    seconds = max(round(policy.stabilization), 2 * (seen.stabilization or 0))
-    patch = json.dumps({"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": min(3600, seconds)}}}})
-    where = f", in {seen.owner.where}" if seen.owner is not None else ""
-    waits = 300 if seen.stabilization is None else seen.stabilization
-    return Proposal(
-        title=f"Let {name} wait {format_duration(min(3600, seconds))} before it scales down{where}",
-        detail=f"kubectl patch hpa {name} -n {space} --type=merge -p '{patch}'; it waits {waits} s now.",
-        reason=f"It changed its direction {turns(seen.replicas)} times within an hour: pods start only to be ended.",
+@serves("octollm.HPAScaledUp: r1.1")
+def _calm_down(target: Target, seen: ChangeSeen, policy: ChangeReviewPolicy, changes: Changes) -> None:
+    """A longer stabilization window of autoscaling/v2; its other bounds stay."""
+    name, waits = printable(seen.name, 100), _KUBERNETES_OWN if seen.stabilization is None else seen.stabilization
+    seconds = min(_LONGEST, max(round(policy.stabilization), 2 * waits))
+    flaps = f"It changed its direction {turns(seen.replicas)} times within an hour: pods start only to be ended."
+    if seen.scaler is None or seen.bounds is None or seconds <= waits:
+        space = printable(seen.record.namespace, 63)
+        title = f"Find what {name} follows: kubectl describe hpa {name} -n {space}"
+        changes.proposals.append(
+            Proposal(title=title, detail=f"It waits {waits} s before it scales down.", reason=flaps)
+        )
+        return
+    arguments = UpdateAutoscaler(
+        namespace=seen.scaler.namespace,
+        name=seen.scaler.name,
+        uid=seen.scaler.uid,
+        was=seen.bounds,
+        bounds=seen.bounds.model_copy(update={"stabilization_seconds": seconds}),
+        floor=seen.bounds.min_replicas,
+        ceiling=seen.bounds.max_replicas,
     )
+    action = Action(
+        kind=arguments.KIND,
+        target=target,
+        arguments=arguments.to_json(),
+        items=(seen.scaler.uid,),
+        title=f"Let {name} wait {format_duration(seconds)} before it scales down, instead of {format_duration(waits)}",
+        reason=flaps,
+        risk=Risk.MEDIUM,
+        asks="It scales down later then: pods that nobody needs any more run, and cost, for longer.",
+        bound=_ONE_AUTOSCALER,
+        gain=_ONE_AUTOSCALER,
+        undo=f"let it wait {format_duration(waits)} again",
+        undo_when=UndoWhen.BY_HAND,
+    )
+    path = "spec.behavior.scaleDown.stabilizationWindowSeconds"
+    changes.change(action, seen.scaler, (FieldChange(path=path, before=str(waits), after=str(seconds)),))
 
 
+def judge_calm(seen: ChangeSeen | None, wanted: str, looked_for: float) -> Verdict:
+    """Whether an autoscaler turned at most once within the last so many seconds.
+
+    Args:
+        seen: after the change; None: it is gone.
+        wanted: what was done, in words.
+        looked_for: seconds.
+    """
+    if seen is None or not seen.replicas:
+        return Verdict(healthy=False, inconclusive=True, reason="How it scaled since then could not be read.")
+    number = turns(seen.replicas[-max(2, math.ceil(looked_for / STEP)) :])
+    said = f"{wanted}: {counted(number, 'turn')} within {format_duration(looked_for)}"
+    return Verdict(healthy=number <= 1, reason=f"{said}.", findings=(Finding(title=said, troubling=number > 1),))
+
+
+@serves("octollm.ConfigMapChanged: r1.1")
 def _restart(target: Target, workload: Workload, seen: ChangeSeen, changes: Changes) -> None:
     name, config = printable(workload.name, 100), printable(seen.name, 100)
     if workload.kind is not WorkloadKind.DEPLOYMENT:
@@ -156,6 +209,7 @@ def _restart(target: Target, workload: Workload, seen: ChangeSeen, changes: Chan
     changes.change(action.model_copy(update={"asks": asks}), workload, (RESTARTED_AT,))
 
 
+@proposes("octollm.ConfigMapChanged: d2")
 def _take_back(seen: ChangeSeen) -> Proposal:
     config = printable(seen.name, 100)
     where = f" in {seen.owner.where}" if seen.owner is not None else ""

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -17,6 +18,7 @@ Change = Literal["release", "scaling", "configuration"]
 _KINDS: dict[Change, str] = {"release": "deployment", "scaling": "autoscaler", "configuration": "configmap"}
 
 
+@serves("octollm.HPAScaledUp: d2")
 class PeakHours(Value):
     """When scaling is expected, in the time zone of the system."""
 
@@ -69,6 +71,13 @@ class ChangeReviewPolicy(Value):
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that what it did harmed nobody."""
         name = printable(target.part(_KINDS[self.change]))
+        if self.change == "scaling":
+            return Symptom(
+                what=f"{name} changes its direction again and again",
+                solved=f"at most one turn of {name}",
+                measured_by=f"kube-state-metrics, through {printable(self.prometheus or '')}",
+                hold=self.hold,
+            )
         return Symptom(
             what=f"{name} changed, and what uses it may not know it yet",
             solved=f"every pod that uses {name} begun after the change, ready, and no alert of its service",

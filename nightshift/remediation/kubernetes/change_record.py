@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.change_policy import Change
 from nightshift.remediation.models import Value
 from nightshift.remediation.text import listed, printable
@@ -66,6 +67,7 @@ def concerns(record: ChangeRecord, labels: Mapping[str, str]) -> bool:
     return any(service in named or pod.startswith(f"{service}-") for service in record.services)
 
 
+@serves("octollm.NewDeploymentDetected: d2")
 def related(record: ChangeRecord, alerts: Sequence[AlertSeen]) -> tuple[AlertSeen, ...]:
     """The alerts that are about its services, each name and incident once, the first to begin first."""
     found: dict[tuple[str, int], AlertSeen] = {}

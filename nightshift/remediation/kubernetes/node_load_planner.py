@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.load import Consumer, Kind, NodeLoad
 from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy
@@ -99,6 +100,7 @@ def _why_not(load: NodeLoad) -> Refusal | None:
     return Refusal(what="Any change because of its load", reason=reason, lifted_by="that incident")
 
 
+@proposes("octollm.HighNodeCPUUsage: r3.1")
 def _node_wide(load: NodeLoad, policy: NodeLoadPolicy, changes: Changes) -> None:
     """octollm.HighNodeCPUUsage.r3.1: it costs money, and pods that run already do not move."""
     what = f"no other node is below {policy.at_most_percent:g} %" if load.others else "no other node takes pods"
@@ -180,6 +182,7 @@ def _saturated(consumer: Consumer, load: NodeLoad) -> Saturated:
     )
 
 
+@proposes("octollm.HighNodeCPUUsage: r1.2")
 def _autoscale(seen: Saturated, policy: NodeLoadPolicy, changes: Changes) -> None:
     """octollm.HighNodeCPUUsage.r1.2, where nobody counts its pods yet; never fewer than there are now."""
     workload = seen.workload

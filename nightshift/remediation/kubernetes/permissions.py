@@ -141,7 +141,7 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "release-regression": ("rollout_undo", "block_deployments"),
     "node-saturation": ("rollout_restart", "scale_workload"),
     "pod-saturation": ("rollout_restart", "set_resources", "scale_workload"),
-    "change-event-review": ("rollout_restart",),
+    "change-event-review": ("rollout_restart", "update_hpa"),
     "volume-claim-pending": (),
     "database-volume-reclaim": ("expand_claim",),
     "connection-pool-exhaustion": ("rollout_restart",),

@@ -127,39 +127,69 @@ def test_what_uses_a_new_configuration_is_restarted_when_a_person_says_that_it_w
     assert planned(lab, ChangeReviewPolicy.model_validate(declared)).actions == ()
 
 
-class _Prometheus(BaseHTTPRequestHandler):
-    """Answers a range with replicas that went up and down."""
+def answers(lab: Cluster) -> type[BaseHTTPRequestHandler]:
+    """A Prometheus that says how often an autoscaler turned: at every look, until it waits for ten minutes."""
 
-    def do_POST(self) -> None:
-        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        start, step = float(asked["start"][0]), float(asked["step"][0])
-        values = [[start + at * step, str(2 + at % 2)] for at in range(8)]
-        result = [{"metric": {}, "values": values}] if 'horizontalpodautoscaler="web"' in asked["query"][0] else []
-        body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            start, step = float(asked["start"][0]), float(asked["step"][0])
+            calm = window_of(lab) == 600
+            values = [[start + at * step, str(2 if calm else 2 + at % 2)] for at in range(8)]
+            result = [{"metric": {}, "values": values}] if 'horizontalpodautoscaler="web"' in asked["query"][0] else []
+            body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Tests read the client's side."""
+        def log_message(self, *_: object) -> None:
+            """Tests read the client's side."""
+
+    return Prometheus
 
 
-def test_how_an_autoscaler_scaled_is_read_with_what_it_may_do(lab: Cluster) -> None:
+def window_of(lab: Cluster) -> int:
+    found = lab.find("horizontalpodautoscalers.autoscaling", "web", "shop")
+    assert found is not None
+    return int(found["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"])
+
+
+@pytest.fixture
+def metrics(lab: Cluster) -> Iterator[str]:
+    """Of an autoscaler of the web shop."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
-    spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 9, "behavior": behavior}
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
+    spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 9, "behavior": behavior, "metrics": [cpu]}
     meta = {"name": "web", "namespace": "shop"}
     lab.apply({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta, "spec": spec})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answers(lab))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    metrics = HttpConnection(type="http", url=f"http://127.0.0.1:{server.server_port}")
-    try:
-        with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
-            seen = look_at_scaling(cluster, "shop", "web", ("metrics", metrics))
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
+
+def test_an_autoscaler_that_flaps_waits_longer_when_a_person_allows_it(
+    lab: Cluster, metrics: str, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    runs = Runs(lab, prefect, database_url, tmp_path)
+    declared = {"change": "scaling", "prometheus": "metrics", "watch": "5s", "hold": "5s"}
+    found = {"metrics": {"type": "http", "url": metrics}}
+    place = {**PLACE, "autoscaler": {"label": "horizontalpodautoscaler"}}
+    runs.declare("change-event-review", place, declared, connections=found)
+    with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
+        seen = look_at_scaling(cluster, "shop", "web", ("metrics", HttpConnection.model_validate(found["metrics"])))
     assert seen is not None
     assert (turns(seen.replicas), seen.stabilization, seen.record.services) == (6, 60, ("web",))
+    target = Target.from_key("shop/cluster/main/namespace/shop/autoscaler/web")
+    plan = plan_change_review(target, seen, ChangeReviewPolicy.model_validate(declared))
+    incident = opened(ledger, "Trouble", target, Severity.INFO)
+    ledger.approvals.ask(incident, plan, None, 600)
+    assert ledger.approvals.decide(incident, plan.digest, Decision("ada", "login ada", approve=True)) is None
+
+    outcome = outcome_of(runs.start("change_event_review", target.key, incident))
+
+    assert outcome == "Resolved", report_of(ledger, 1)
+    assert window_of(lab) == 600

@@ -11,9 +11,12 @@ import itertools
 import time
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
-from nightshift.remediation.clients.kubernetes.parsing.common import metadata, part
+from nightshift.remediation.clients.kubernetes.parsing.common import Json, metadata, part
+from nightshift.remediation.clients.kubernetes.parsing.common import listed as listed_in
 from nightshift.remediation.clients.kubernetes.resources import (
     AUTOSCALERS,
     CONFIG_MAPS,
@@ -25,22 +28,24 @@ from nightshift.remediation.clients.kubernetes.revisions import revisions
 from nightshift.remediation.clients.kubernetes.workload_look import pods_of
 from nightshift.remediation.clients.prometheus import query_range, selector
 from nightshift.remediation.connections import HttpConnection
-from nightshift.remediation.kubernetes.change_planner import HOUR, ChangeSeen
+from nightshift.remediation.inventory import serves
+from nightshift.remediation.kubernetes.change_planner import HOUR, STEP, ChangeSeen
 from nightshift.remediation.kubernetes.change_record import ChangeRecord
-from nightshift.remediation.kubernetes.objects import KubernetesObject, Metadata, Revision, Workload
+from nightshift.remediation.kubernetes.configuring import AutoscalerBounds
+from nightshift.remediation.kubernetes.objects import Autoscaler, KubernetesObject, Metadata, Revision, Workload
 from nightshift.remediation.kubernetes.ownership import owner_of
 from nightshift.remediation.kubernetes.revisions import released_at
 from nightshift.remediation.kubernetes.rollout_state import rollout_status
 from nightshift.remediation.text import listed, printable
 
 _REPLICAS = "kube_horizontalpodautoscaler_status_current_replicas"
-_STEP = 30
 _CONTROLLERS = ("kube-controller-manager",)
 """They follow a change, they do not bring it."""
 _RECENT = 900.0
 """A release older than this is not what a change of its Deployment of this moment was: that scaled or relabelled it."""
 
 
+@serves("octollm.NewDeploymentDetected: d1")
 def look_at_release(cluster: Cluster, namespace: str, name: str) -> ChangeSeen | None:
     """The newest release of a Deployment, or that it only scaled or was relabelled; None: it exists no more.
 
@@ -69,6 +74,7 @@ def look_at_release(cluster: Cluster, namespace: str, name: str) -> ChangeSeen |
     return ChangeSeen(record=record, name=workload.name, owner=owner_of(workload), rollout=rollout_status(workload))
 
 
+@serves("octollm.HPAScaledUp: d1")
 def look_at_scaling(
     cluster: Cluster, namespace: str, name: str, metrics: tuple[str, HttpConnection]
 ) -> ChangeSeen | None:
@@ -84,7 +90,7 @@ def look_at_scaling(
     scaler = AUTOSCALERS.parse(document)
     labels = {"namespace": scaler.namespace, "horizontalpodautoscaler": scaler.name}
     now = time.time()
-    points = query_range(*metrics, f"max({selector(_REPLICAS, labels)})", now - HOUR, now, _STEP)
+    points = query_range(*metrics, f"max({selector(_REPLICAS, labels)})", now - HOUR, now, STEP)
     bounds = f"between {scaler.min_replicas} and {scaler.max_replicas}"
     service = f"{printable(scaler.target_kind, 40)} {printable(scaler.target_name, 100)}"
     steps = [(at, value) for (_, before), (at, value) in itertools.pairwise(points) if value != before]
@@ -98,9 +104,32 @@ def look_at_scaling(
     )
     waits = part(document, "spec", "behavior", "scaleDown").get("stabilizationWindowSeconds")
     values = [value for _, value in points]
-    return ChangeSeen(record=record, name=scaler.name, owner=owner_of(scaler), replicas=values, stabilization=waits)
+    return ChangeSeen(
+        record=record,
+        name=scaler.name,
+        owner=owner_of(scaler),
+        replicas=values,
+        scaler=scaler,
+        stabilization=waits,
+        bounds=_bounds(document, scaler, waits),
+    )
 
 
+def _bounds(document: Json, scaler: Autoscaler, waits: int | None) -> AutoscalerBounds | None:
+    metrics = (part(one, "resource") for one in listed_in(document, "spec", "metrics"))
+    cpu = [part(metric, "target").get("averageUtilization") for metric in metrics if metric.get("name") == "cpu"]
+    try:
+        return AutoscalerBounds(
+            min_replicas=scaler.min_replicas,
+            max_replicas=scaler.max_replicas,
+            cpu_percent=cpu[0] if cpu else None,
+            stabilization_seconds=waits,
+        )
+    except ValidationError:
+        return None  # it scales by something else, or with bounds that are not ours to set
+
+
+@serves("octollm.ConfigMapChanged: d1")
 def look_at_configuration(cluster: Cluster, namespace: str, name: str) -> ChangeSeen | None:
     """A ConfigMap, who wrote it last, and which workloads use it; None: it exists no more.
 
