@@ -77,6 +77,6 @@ def _carry_out(incident: Incident, diagnosis: PoolDiagnosis) -> Execution:
 def _cancelled(incident: Incident, execution: Execution) -> frozenset[str]:
     """Statements that were cancelled, now or by an earlier attempt."""
     actions = (one.action for one in execution.results if one.action.kind == CancelQueries.KIND)
-    done = incident.ledger.journal.done(incident.id)
+    done = incident.ledger.journal.deeds(incident.id).done
     cancels = (CancelQueries.from_json(one.arguments) for one in actions if one.id_in(incident.id) in done)
     return frozenset(one.statement for cancel in cancels for one in cancel.sessions)
