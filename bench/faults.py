@@ -36,7 +36,7 @@ def main() -> int:
     """Play everything; the exit code."""
     options = _options()
     if options.services:
-        return _services()
+        return _services([options.workers] if options.workers else [1, 2])
     print(f"seed {options.seed}")
     with PostgresServer() as server, tempfile.TemporaryDirectory(prefix="nightshift-ward-") as folder:
         url = server.create_database("matrix")
@@ -54,12 +54,12 @@ def main() -> int:
     return int(any(counted) or result["bugs"] != result["bugs_caught"])
 
 
-def _services() -> int:
-    """Kill each service at every step, with one worker and with two; the exit code."""
+def _services(workers_in_turn: list[int]) -> int:
+    """Kill each service at every step, with so many workers in turn; the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends it early leaves nothing running
     rounds = []
-    with Night(2 * len(SERVICES) * DISKS) as night:
-        for workers, service in product((1, 2), SERVICES):
+    with Night(len(workers_in_turn) * len(SERVICES) * DISKS) as night:
+        for workers, service in product(workers_in_turn, SERVICES):
             played = play(night, service, workers=workers)
             rounds.append(played)
             print(f"{service}, workers: {workers}, runs that stood: {len(played.steps)}", *played.words, sep="\n  ")
@@ -84,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--schedules", type=int, default=200, help="random ones, beside the deterministic ones")
     parser.add_argument("--only-random", action="store_true", help="neither the deterministic ones nor seeded bugs")
     parser.add_argument("--services", action="store_true", help="kill whole services instead, at every step")
+    parser.add_argument("--workers", type=int, choices=(1, 2), help="with --services: only so many workers")
     return parser.parse_args()
 
 
