@@ -249,3 +249,74 @@ def test_an_account_may_do_what_its_role_says_and_no_more(world: World) -> None:
 def test_a_selector_that_cannot_be_parsed_is_a_bad_request(world: World) -> None:
     with refused(400):
         world.core.list_namespaced_pod(world.namespace, label_selector="a in (")
+
+
+def owned(meta: client.V1ObjectMeta, manager: str, operation: str) -> dict[str, Any]:
+    """The fields of one manager; empty when it has none."""
+    entries = [one for one in meta.managed_fields or [] if (one.manager, one.operation) == (manager, operation)]
+    assert all(one.fields_type == "FieldsV1" and one.time is not None for one in entries)
+    found: dict[str, Any] = entries[0].fields_v1 if entries else {}
+    return found
+
+
+def apply_as(world: World, manager: str, values: dict[str, str], **options: Any) -> client.V1ConfigMap:
+    """Server-side apply."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "conf", "namespace": world.namespace},
+        "data": values,
+    }
+    return world.core.patch_namespaced_config_map(
+        "conf", world.namespace, body, field_manager=manager, _content_type="application/apply-patch+yaml", **options
+    )
+
+
+def test_whoever_changes_a_field_last_is_its_manager(world: World) -> None:
+    made = {"metadata": {"name": "conf", "labels": {"app": "web"}}, "data": {"a": "1", "b": "1"}}
+    world.core.create_namespaced_config_map(world.namespace, made, field_manager="first")
+    world.core.patch_namespaced_config_map("conf", world.namespace, {"data": {"a": "2"}}, field_manager="second")
+    world.core.patch_namespaced_config_map("conf", world.namespace, {"data": {"b": "1"}}, field_manager="third")
+
+    meta = world.core.read_namespaced_config_map("conf", world.namespace).metadata
+
+    assert owned(meta, "first", "Update") == {
+        "f:data": {".": {}, "f:b": {}},
+        "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+    }
+    assert owned(meta, "second", "Update") == {"f:data": {"f:a": {}}}
+    assert owned(meta, "third", "Update") == {}, "it changed nothing"
+
+
+def test_an_update_of_a_container_is_owned_by_its_key_and_a_scale_by_its_subresource(world: World) -> None:
+    world.deploy("web", 0)
+    image = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}}}
+    world.apps.patch_namespaced_deployment("web", world.namespace, image, field_manager="release")
+    world.apps.patch_namespaced_deployment_scale("web", world.namespace, {"spec": {"replicas": 1}}, field_manager="ops")
+
+    meta = world.apps.read_namespaced_deployment("web", world.namespace).metadata
+
+    containers = {'k:{"name":"app"}': {"f:image": {}}}
+    assert owned(meta, "release", "Update") == {"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}}
+    assert owned(meta, "ops", "Update") == {"f:spec": {"f:replicas": {}}}
+    assert [one.subresource for one in meta.managed_fields if one.manager == "ops"] == ["scale"]
+    assert any(one.subresource == "status" for one in meta.managed_fields)
+
+
+def test_an_apply_owns_what_it_states_and_conflicts_with_whoever_else_owns_it(world: World) -> None:
+    apply_as(world, "argocd-controller", {"a": "1", "b": "1"})
+    world.core.patch_namespaced_config_map("conf", world.namespace, {"data": {"a": "2"}}, field_manager="kubectl-edit")
+
+    with pytest.raises(client.ApiException) as caught:
+        apply_as(world, "argocd-controller", {"a": "1", "b": "1"})
+    assert caught.value.status == 409
+    assert 'Apply failed with 1 conflict: conflict with \\"kubectl-edit\\" using v1: .data.a' in caught.value.body
+    with refused(409):
+        apply_as(world, "flux", {"b": "2"})
+    apply_as(world, "flux", {"b": "1"})
+    forced = apply_as(world, "argocd-controller", {"a": "1"}, force=True)
+
+    assert forced.data == {"a": "1", "b": "1"}, "flux states b, too"
+    assert owned(forced.metadata, "argocd-controller", "Apply") == {"f:data": {"f:a": {}}}
+    assert owned(forced.metadata, "kubectl-edit", "Update") == {}
+    assert apply_as(world, "flux", {}).data == {"a": "1"}, "nobody states b any more"

@@ -10,11 +10,12 @@ from typing import Any
 
 from tests.fakes.kubernetes import discovery, errors, reviews
 from tests.fakes.kubernetes.access import Authorizer, Tokens
-from tests.fakes.kubernetes.applying import Appliers
+from tests.fakes.kubernetes.applying import applied_by, merged
 from tests.fakes.kubernetes.controllers.base import Settings
 from tests.fakes.kubernetes.eviction import evict
 from tests.fakes.kubernetes.lists import list_objects
 from tests.fakes.kubernetes.logs import Logs
+from tests.fakes.kubernetes.managed import Writer, writer_of
 from tests.fakes.kubernetes.messages import Answer, Request
 from tests.fakes.kubernetes.objects import Obj
 from tests.fakes.kubernetes.options import delete_options, dry_run
@@ -36,7 +37,6 @@ class Api:
         self._registry, self._tokens, self._logs = registry, tokens, logs
         self._settings, self._stop = settings, stop
         self._store = registry.store
-        self._appliers = Appliers()
         self._authorizer = Authorizer(self._store)
 
     def handle(self, request: Request) -> Answer:
@@ -112,14 +112,17 @@ class Api:
     def _create(self, request: Request, route: Route, resource: Resource) -> Answer:
         body, unknown = read_object(request, resource, route)
         trial = dry_run(request, "CreateOptions")
-        created = self._registry.create(resource, route.namespace, body, dry_run=trial)
+        writer = _writer(request, route)
+        created = self._registry.create(resource, route.namespace, body, dry_run=trial, writer=writer)
         return shown(request, resource, route, created, 201, warning(unknown))
 
     def _put(self, request: Request, route: Route, resource: Resource) -> Answer:
         body, unknown = read_object(request, resource, route)
         trial = dry_run(request, "UpdateOptions")
         old = self._registry.get_for_update(resource, route.namespace, route.name, body)
-        updated = self._registry.update(resource, old, body, subresource=route.subresource, dry_run=trial)
+        updated = self._registry.update(
+            resource, old, body, subresource=route.subresource, dry_run=trial, writer=_writer(request, route)
+        )
         return shown(request, resource, route, updated, headers=warning(unknown))
 
     def _patch(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -128,20 +131,22 @@ class Api:
             return self._apply(request, route, resource, trial)
         old = self._registry.get(resource, route.namespace, route.name)
         new, unknown = patched(request, resource, old)
-        updated = self._registry.update(resource, old, new, subresource=route.subresource, dry_run=trial)
+        updated = self._registry.update(
+            resource, old, new, subresource=route.subresource, dry_run=trial, writer=_writer(request, route)
+        )
         return shown(request, resource, route, updated, headers=warning(unknown))
 
     def _apply(self, request: Request, route: Route, resource: Resource, trial: bool) -> Answer:
-        manager, wanted = self._appliers.wanted(request)
+        writer, wanted = applied_by(request, route.subresource)
         old = self._store.find(resource.id, route.namespace, route.name)
         if old is None:
             wanted.setdefault("metadata", {})["name"] = route.name
-            stored = self._registry.create(resource, route.namespace, wanted, dry_run=trial)
+            stored = self._registry.create(resource, route.namespace, wanted, dry_run=trial, writer=writer)
         else:
-            new = self._appliers.merged(request, manager, old, wanted)
-            stored = self._registry.update(resource, old, new, subresource=route.subresource, dry_run=trial)
-        if not trial:
-            self._appliers.own(manager, stored, wanted)
+            new = merged(request, writer, old, wanted)
+            stored = self._registry.update(
+                resource, old, new, subresource=route.subresource, dry_run=trial, writer=writer
+            )
         return shown(request, resource, route, stored, 201 if old is None else 200)
 
     def _delete(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -207,5 +212,9 @@ class Api:
         trial = dry_run(request, "PatchOptions")
         wanted: Any = json.loads(request.body) if request.method == "PUT" else patched(request, resource, scale)[0]
         new = scaled(resource, old, wanted)
-        updated = self._registry.update(resource, old, new, dry_run=trial)
+        updated = self._registry.update(resource, old, new, dry_run=trial, writer=_writer(request, route))
         return Answer(200, scale_of(updated))
+
+
+def _writer(request: Request, route: Route) -> Writer:
+    return writer_of(request.query, request.header("user-agent"), route.subresource)

@@ -33,6 +33,7 @@ from tests.fakes.kubernetes.controllers.scheduler import Scheduler
 from tests.fakes.kubernetes.controllers.volumes import Volumes
 from tests.fakes.kubernetes.faults import Break, Fault, Faults
 from tests.fakes.kubernetes.logs import Logs
+from tests.fakes.kubernetes.managed import Writer
 from tests.fakes.kubernetes.messages import Answer, Request
 from tests.fakes.kubernetes.objects import Obj
 from tests.fakes.kubernetes.registry import DeleteOptions, Registry
@@ -180,22 +181,23 @@ class FakeCluster:
 
     # Objects
 
-    def apply(self, *objects: Obj) -> list[Obj]:
-        """Create or replace objects, whoever may; they say their apiVersion, kind and namespace."""
-        return [self._apply(obj) for obj in objects]
+    def apply(self, *objects: Obj, manager: str = "lab") -> list[Obj]:
+        """Create or replace objects, in this manager's name; they say their apiVersion, kind and namespace."""
+        return [self._apply(obj, manager) for obj in objects]
 
-    def _apply(self, obj: Obj) -> Obj:
+    def _apply(self, obj: Obj, manager: str = "lab") -> Obj:
         group = obj["apiVersion"].rpartition("/")[0]
         resource = BY_KIND[group, obj["kind"]]
         namespace = obj["metadata"].get("namespace", "default") if resource.namespaced else ""
         with self.store.lock:
             old = self.store.find(resource.id, namespace, obj["metadata"]["name"])
             if old is None:
-                made = self.registry.create(resource, namespace, obj)
+                made = self.registry.create(resource, namespace, obj, writer=Writer(manager))
             else:
-                made = self.registry.update(resource, old, obj)
+                made = self.registry.update(resource, old, obj, writer=Writer(manager))
             if "status" in obj and resource.has_status:
-                made = self.registry.update(resource, made, {**made, "status": obj["status"]}, subresource="status")
+                status, writer = {**made, "status": obj["status"]}, Writer(manager, "status")
+                made = self.registry.update(resource, made, status, subresource="status", writer=writer)
             return made
 
     def ensure_namespace(self, name: str) -> None:

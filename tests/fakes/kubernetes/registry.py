@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.fakes.kubernetes import defaults, errors
+from tests.fakes.kubernetes import defaults, errors, managed
+from tests.fakes.kubernetes.managed import Writer
 from tests.fakes.kubernetes.objects import Obj, is_finished, is_terminating, new_uid, random_suffix, timestamp
 from tests.fakes.kubernetes.resources import DEPLOYMENTS, NAMESPACES, PODS, Resource
 from tests.fakes.kubernetes.store import Store
@@ -36,6 +37,8 @@ class Registry:
     def __init__(self, store: Store, admission: Admission) -> None:
         self.store = store
         self._admission = admission
+        self.writer = Writer("kube-controller-manager")
+        """Whoever writes and does not say who it is: the controller whose turn it is."""
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj:
         """Raises: ApiError 404."""
@@ -55,7 +58,9 @@ class Registry:
             raise _other_uid(resource, namespace, name, uid, "")
         return self.get(resource, namespace, name)
 
-    def create(self, resource: Resource, namespace: str, obj: Obj, *, dry_run: bool = False) -> Obj:
+    def create(
+        self, resource: Resource, namespace: str, obj: Obj, *, dry_run: bool = False, writer: Writer | None = None
+    ) -> Obj:
         """Store a new object, with defaults and admission.
 
         Raises:
@@ -79,6 +84,7 @@ class Registry:
         self._admission(resource, obj, None)
         if self.store.find(resource.id, metadata.get("namespace", ""), metadata["name"]) is not None:
             raise errors.already_exists(resource.plural, resource.group, metadata["name"])
+        managed.created(obj, writer or self.writer)
         return obj if dry_run else self.store.put(resource.id, obj)
 
     def _reset_status(self, resource: Resource, obj: Obj) -> None:
@@ -113,6 +119,7 @@ class Registry:
         *,
         subresource: str = "",
         dry_run: bool = False,
+        writer: Writer | None = None,
     ) -> Obj:
         """Write ``new`` over ``old``; what changes nothing keeps its version.
 
@@ -123,7 +130,7 @@ class Registry:
         metadata, before = new.setdefault("metadata", {}), old["metadata"]
         self._check_version(resource, metadata, before)
         new["apiVersion"], new["kind"] = old["apiVersion"], old["kind"]
-        for field in (*_SERVER_SET, "name", "namespace", "generateName", "resourceVersion"):
+        for field in (*_SERVER_SET, "name", "namespace", "generateName", "resourceVersion", "managedFields"):
             metadata.pop(field, None)
             if field in before:
                 metadata[field] = before[field]
@@ -133,6 +140,9 @@ class Registry:
         self._check_change(resource, old, new, subresource)
         if resource.generation and _generated(resource, new, subresource) != _generated(resource, old, subresource):
             metadata["generation"] = before.get("generation", 0) + 1
+        if new == old and (writer is None or writer.applied is None):
+            return old
+        managed.updated(old, new, writer or replace(self.writer, subresource=subresource))
         if new == old:
             return old
         if dry_run:

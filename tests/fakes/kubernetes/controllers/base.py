@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from tests.fakes.kubernetes.managed import Writer
 from tests.fakes.kubernetes.objects import Obj, condition, micro_timestamp, timestamp
 from tests.fakes.kubernetes.registry import Registry
 from tests.fakes.kubernetes.resources import EVENTS, Resource
@@ -42,8 +44,15 @@ class Settings:
 class Controller:
     """One controller. ``reconcile`` is called with the store's lock held, after every change and when it asked to."""
 
+    MANAGER: ClassVar[str] = "kube-controller-manager"
+    """In whose name it writes."""
     registry: Registry
     settings: Settings
+
+    def take_turn(self, now: float) -> float | None:
+        """``reconcile`` in its own name."""
+        self.registry.writer = Writer(self.MANAGER)
+        return self.reconcile(now)
 
     @property
     def store(self) -> Store:

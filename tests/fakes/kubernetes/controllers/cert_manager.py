@@ -30,6 +30,8 @@ Raises:
 class CertManager(Controller):
     """Issues each certificate with the condition ``Issuing``, while all its Deployments have a pod."""
 
+    MANAGER = "cert-manager"
+
     issue: Issue
 
     def reconcile(self, now: float) -> float | None:  # noqa: ARG002

@@ -34,6 +34,8 @@ def _over_memory(pod: Obj, container: Obj) -> bool:
 class Kubelet(Controller):
     """Stands for the kubelets of all nodes."""
 
+    MANAGER = "kubelet"
+
     _since: dict[str, float] = field(default_factory=dict)
     _stopping: dict[str, float] = field(default_factory=dict)
     _addresses: int = 0

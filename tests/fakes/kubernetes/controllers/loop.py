@@ -57,7 +57,7 @@ class Loop:
             with self._store.lock:
                 before = self._store.version
                 now = time.monotonic()
-                due = earliest(*(c.reconcile(now) for c in self._controllers))
+                due = earliest(*(c.take_turn(now) for c in self._controllers))
                 if self._store.version == before and not self._stop.is_set():
                     self._settled = before
                     self._store.lock.notify_all()

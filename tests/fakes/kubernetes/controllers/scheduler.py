@@ -77,6 +77,8 @@ def requests(pod: Obj) -> dict[str, Decimal]:
 class Scheduler(Controller):
     """The emptiest node that fits wins."""
 
+    MANAGER = "kube-scheduler"
+
     _told: dict[str, str] = field(default_factory=dict)
 
     def reconcile(self, now: float) -> float | None:  # noqa: ARG002
