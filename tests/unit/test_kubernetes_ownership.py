@@ -97,7 +97,7 @@ def test_a_change_that_argo_cd_would_put_back_is_proposed_there_with_the_exact_d
     assert changes.proposals[0].title == f"{ACTION.title}, in Argo CD application store"
     assert changes.proposals[0].detail.splitlines() == [
         "Deployment shop/web",
-        "spec.template.spec.containers\\x5bname=app\\x5d.resources.limits.memory",
+        "spec.template.spec.containers(name=app).resources.limits.memory",
         "- 512Mi",
         "+ 1Gi",
     ]

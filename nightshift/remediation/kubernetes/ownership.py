@@ -33,6 +33,7 @@ _MANAGERS = {
 }
 _BUILT_IN = ("apps", "batch", "core", "v1", "policy", "autoscaling")
 _BUILT_IN_KINDS = ("ReplicaSet", "Deployment", "StatefulSet", "Job", "Node")
+_ROUND = str.maketrans("[]", "()")
 _PEOPLE = ("helm", "kubectl", "kustomize", "manual", "none", "nightshift")
 """Values of ``managed-by`` that nobody enforces, and field managers that act only when somebody calls them."""
 
@@ -162,7 +163,8 @@ def diff_of(kind: str, obj: KubernetesObject, changes: Sequence[FieldChange]) ->
     """The change as a person would read it in a review, one line for each side of each field."""
     lines = [f"{kind} {printable(f'{obj.namespace}/{obj.name}', 160)}"]
     for change in changes:
-        lines.append(printable(change.path, 200))
+        # Round brackets: square ones mean something to what shows it, and would be escaped.
+        lines.append(printable(change.path.translate(_ROUND), 200))
         lines += [f"- {printable(change.before, 200)}"] if change.before else []
         lines += [f"+ {printable(change.after, 200)}"] if change.after else []
     return "\n".join(lines)

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 from sqlalchemy import text
 
 from lab import preloaded
@@ -31,6 +33,10 @@ module, target, incident, attempt = sys.argv[1:]
 flow = getattr(importlib.import_module("nightshift.flows." + module), module)
 state = flow(target.partition("/")[0], target, int(incident) or None, int(attempt), return_state=True)
 print("outcome:", state.name)
+"""
+_ENGINE = """
+import runpy
+runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 """
 
 
@@ -110,7 +116,7 @@ class Runs:
     """Starts flow runs of one runbook of the shop."""
 
     def __init__(self, cluster: Cluster, prefect: PrefectServer, ledger_url: str, folder: Path) -> None:
-        self._cluster, self.runbooks = cluster, folder / "runbooks"
+        self._cluster, self._prefect, self.runbooks = cluster, prefect, folder / "runbooks"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT_", "PREFECT_"))},
             "NIGHTSHIFT_DATABASE_URL": ledger_url,
@@ -158,6 +164,28 @@ class Runs:
         place = {"namespace": self._cluster.namespace, "namespaces": namespaces}
         named = {"context": "nightshift", "kubeconfig": str(kubeconfig)}
         return {"type": "kubernetes", "timeout": 5, **named, **place}
+
+    def schedule(self, flow: str, target: str, incident: int) -> UUID:
+        """A run of a deployment for an incident, as an alert makes it: only such a one can be suspended."""
+        made = self._post("flows/", {"name": flow})
+        body = {"name": "nightshift", "flow_id": made["id"], "enforce_parameter_schema": False}
+        deployment = self._post("deployments/", body)["id"]
+        parameters = {"system": "shop", "target": target, "incident": incident}
+        return UUID(self._post(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
+
+    def work_on(self, run: UUID, module: str) -> str:
+        """Carry on with a scheduled run, as a worker does, until its process ends; name of the state it is in then."""
+        entrypoint = f"nightshift.flows.{module}.{module}"
+        told = {"PREFECT__FLOW_RUN_ID": str(run), "PREFECT__FLOW_ENTRYPOINT": entrypoint}
+        code, said = preloaded.run(_ENGINE, environment={**self._environment, **told}, seconds=120)
+        assert code == 0, said
+        found = httpx.get(f"{self._prefect.url}/flow_runs/{run}", timeout=20, trust_env=False).json()
+        return str(found["state"]["name"])
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        answer = httpx.post(f"{self._prefect.url}/{path}", json=body, timeout=20, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
 
     def start(self, module: str, target: str, incident: int = 0, attempt: int = 1) -> subprocess.Popen[str]:
         return preloaded.start(_RUN, module, target, str(incident), str(attempt), environment=self._environment)
