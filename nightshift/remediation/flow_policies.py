@@ -28,11 +28,13 @@ from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
+from nightshift.remediation.trading.policy import TradingRiskPolicy
 
 FlowPolicy = (
     DiskSpacePolicy
     | DatabaseVolumePolicy
     | BackupFailurePolicy
+    | TradingRiskPolicy
     | HostCertificatePolicy
     | CertificateExpiryPolicy
     | ClaimPendingPolicy
@@ -56,6 +58,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "disk-space-reclaim": DiskSpacePolicy,
             "database-volume-reclaim": DatabaseVolumePolicy,
             "backup-failure": BackupFailurePolicy,
+            "trading-risk-breach": TradingRiskPolicy,
             "host-certificate-renewal": HostCertificatePolicy,
             "node-not-ready": NodeNotReadyPolicy,
             "certificate-expiry": CertificateExpiryPolicy,
@@ -91,6 +94,7 @@ KIND_NAMES = (
     "evict_pods",
     "expand_claim",
     "make_backup",
+    "pause_entries",
     "prove_backup",
     "prune_docker",
     "prune_images",

@@ -9,4 +9,5 @@ import nightshift.tasks.host_certificate_actions
 import nightshift.tasks.kubernetes_actions
 import nightshift.tasks.kubernetes_configuration
 import nightshift.tasks.kubernetes_evictions
-import nightshift.tasks.redis_actions  # noqa: F401
+import nightshift.tasks.redis_actions
+import nightshift.tasks.trading_actions  # noqa: F401

@@ -72,6 +72,8 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
 
     assert answered == {
         ("cryptofunk", "DiskSpaceWarning"),
+        ("cryptofunk", "PositionLimitExceeded"),
+        ("cryptofunk", "MaxDrawdownExceeded"),
         ("test_watcher", "HighDiskUsage"),
         ("bybit_strategy_tester", "DiskSpaceCritical"),
         ("bybit_strategy_tester", "SSLCertificateExpiring"),

@@ -59,9 +59,10 @@ def _far_end(diagnosis: BackupDiagnosis) -> Iterator[Finding]:
 
 
 def evidence_markdown(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -> str:
-    """The dumps on the host, and the picture of their sizes."""
+    """What was found, the backups, and the picture of their sizes."""
     rule = policy.backups[diagnosis.name]
-    lines = ["| Backup | Written | Size | Proven |", "|---|---|---|---|"]
+    lines = [f"- {one.title}" + f" ({one.detail})" * bool(one.detail) for one in findings_of(diagnosis, policy)]
+    lines += ["", "| Backup | Written | Size | Proven |", "|---|---|---|---|"]
     for dump in diagnosis.dumps[:10]:
         at = datetime.fromtimestamp(dump.file.modified_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
         proof = printable(dump.proof, 100)

@@ -29,6 +29,7 @@ FLOWS = (
     "nightshift.flows.pod_saturation",
     "nightshift.flows.redis_unavailable",
     "nightshift.flows.release_regression",
+    "nightshift.flows.trading_risk_breach",
     "nightshift.flows.undo_changes",
     "nightshift.flows.volume_claim_pending",
 )
