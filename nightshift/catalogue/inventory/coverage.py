@@ -7,7 +7,7 @@ alert. It is a person's when there is a reason, and missing otherwise.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -114,11 +114,11 @@ def _flows(catalogue: Catalogue, inventory: Inventory) -> dict[tuple[str, str], 
     return {alert: frozenset(flows) for alert, flows in found.items()}
 
 
-def _wrong_reasons(inventory: Inventory, held: Mapping[str, object]) -> Iterator[str]:
+def _wrong_reasons(inventory: Inventory, held: Mapping[str, Sequence[Mark]]) -> Iterator[str]:
     for step_id, reason in inventory.reasons.items():
         if step_id not in inventory.steps:
             yield f"by_a_person.yaml: there is no step {step_id}"
-        elif step_id in held:
+        elif any(mark.itself for mark in held.get(step_id, ())):
             yield f"by_a_person.yaml: {step_id} is done by a flow, so that it needs no reason"
         elif len(reason) < 20:
             yield f"by_a_person.yaml: say why a person does {step_id}"

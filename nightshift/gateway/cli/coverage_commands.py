@@ -64,5 +64,5 @@ def coverage(
     if found.mistakes:
         for mistake in found.mistakes:
             err.print(mistake, markup=False, soft_wrap=True)
-        err.print(f"{counted(len(found.mistakes), 'mark')} that does not hold is not counted.", style="bold red")
+        err.print(f"{counted(len(found.mistakes), 'claim')} not counted.", style="bold red")
         raise typer.Exit(1)
