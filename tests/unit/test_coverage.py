@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from nightshift.catalogue import Catalogue
 from nightshift.catalogue.inventory import Coverage, Inventory, Status, coverage_of
 from nightshift.catalogue.inventory.coverage import ROOT
+from nightshift.catalogue.inventory.following import Tests
 from nightshift.catalogue.inventory.source import Source
+from nightshift.gateway.cli.coverage_view import step_entry
 from nightshift.gateway.cli.main import app
 
 Made = Callable[..., Coverage]
@@ -50,6 +52,11 @@ def inventory() -> Inventory:
     return Inventory.read()
 
 
+@pytest.fixture(scope="module")
+def coverage(catalogue: Catalogue, inventory: Inventory) -> Coverage:
+    return coverage_of(catalogue, inventory)
+
+
 @pytest.fixture
 def made(tmp_path: Path, catalogue: Catalogue, inventory: Inventory) -> Made:
     """Coverage of a package of two files with these marks."""
@@ -64,12 +71,11 @@ def made(tmp_path: Path, catalogue: Catalogue, inventory: Inventory) -> Made:
     return count
 
 
-def test_every_mark_and_every_reason_holds(catalogue: Catalogue, inventory: Inventory) -> None:
-    assert coverage_of(catalogue, inventory).mistakes == ()
+def test_every_mark_and_every_reason_holds(coverage: Coverage) -> None:
+    assert coverage.mistakes == ()
 
 
-def test_each_step_is_counted_once(catalogue: Catalogue, inventory: Inventory) -> None:
-    coverage = coverage_of(catalogue, inventory)
+def test_each_step_is_counted_once(catalogue: Catalogue, inventory: Inventory, coverage: Coverage) -> None:
     counted = sum(sum(coverage.of_system(system).values()) for system in catalogue.systems)
     assert counted == len(inventory.steps) == 819
     assert sum(step.stated for step in inventory.steps.values()) == 783
@@ -146,9 +152,8 @@ def test_the_command_prints_the_figures_of_a_system() -> None:
     assert sum(figures["steps"].values()) == 315
 
 
-def test_the_command_shows_where_a_step_is_done() -> None:
-    printed = CliRunner().invoke(app, ["coverage", f"{CLAIM}.d1", "--json"])
-    (step,) = json.loads(printed.output)["steps"]
+def test_a_step_is_shown_with_its_code_and_tests(coverage: Coverage) -> None:
+    step = step_entry(coverage.steps[f"{CLAIM}.d1"], coverage, Tests(ROOT))
     assert step["status"] == "automated"
     assert (ROOT / step["code"][0]["file"]).is_file()
     assert "tests/integration/kubernetes/test_claim_flow.py" in step["tests"]
