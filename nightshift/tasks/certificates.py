@@ -51,7 +51,7 @@ def certificate_lasts(
 ) -> bool:
     """Whether it is ready and has enough time left (operation ``certmanager.describe_certificate``)."""
     with open_cluster(cluster, connection) as opened:
-        return is_good(opened.get(CERTIFICATES, name, namespace), datetime.now(UTC), policy)
+        return is_good(opened.get(CERTIFICATES, name, namespace), opened.now(), policy)
 
 
 @serves("octollm.CertificateExpiringInSevenDays: r1.6")

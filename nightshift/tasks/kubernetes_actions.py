@@ -130,7 +130,12 @@ def declare_edit(
 
 cordon_node = declare_edit(of_cluster.CordonNode, "cordon a node", _cordon, undoing.uncordon_again)
 """``kubernetes.cordon_node``: octollm.NodeNotReady."""
-uncordon_node = declare_edit(of_cluster.UncordonNode, "uncordon a node", simple(edits.uncordon), undoing.cordon_again)
+uncordon_node = declare_edit(
+    of_cluster.UncordonNode,
+    "uncordon a node",
+    lambda cluster, _action, arguments: edits.uncordon(arguments, cluster.now),
+    undoing.cordon_again,
+)
 """``kubernetes.uncordon_node``: octollm.NodeNotReady."""
 rollout_restart = declare_edit(of_cluster.RolloutRestart, "restart a workload", simple(edits.restart), None)
 """``kubernetes.rollout_restart``: the most used repair of both clusters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.nodes import look_at_node_host
@@ -67,7 +67,7 @@ def wait_for_node(cluster: str, connection: KubernetesConnection, node: str, sec
     until = time.monotonic() + seconds
     while True:
         with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
-            samples = _look(opened, node, datetime.now(UTC))
+            samples = _look(opened, node, opened.now())
         if (samples and samples[-1].is_well) or time.monotonic() >= until:
             return bool(samples) and samples[-1].is_well
         time.sleep(max(0.0, min(_LONGEST_PAUSE, until - time.monotonic())))

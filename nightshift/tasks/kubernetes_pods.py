@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.clients.kubernetes.crash_look import diagnose_pod
@@ -38,7 +37,7 @@ def look_at_pod(
 def pods_are_calm(cluster: str, connection: KubernetesConnection, kept: Workload | Pod) -> bool:
     """Whether all pods are ready, and have been for long enough to be no longer between two crashes."""
     with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
-        return is_calm(sample_pods(opened, kept), datetime.now(UTC), _CALM_SECONDS)
+        return is_calm(sample_pods(opened, kept), opened.now(), _CALM_SECONDS)
 
 
 @diagnostic("wait for a service", of="{cluster} {namespace}/{service}")
@@ -79,8 +78,9 @@ def watch_pods(
     while True:
         with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
             samples += _look(opened, kept)
+            now = opened.now()
         waited = time.monotonic() - began
-        well = bool(samples) and is_calm(samples[-1], datetime.now(UTC), 0)
+        well = bool(samples) and is_calm(samples[-1], now, 0)
         if (samples and judge(samples, hold).healthy) or waited >= wait + (hold if well else 0):
             return tuple(samples)
         time.sleep(max(1.0, min(_LONGEST_PAUSE, (hold or wait) / _LOOKS)))

@@ -7,7 +7,6 @@ Operations ``certmanager.describe_certificate``, ``issuer_status``, ``kubernetes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
@@ -56,7 +55,7 @@ def diagnose_certificate(
         events=tuple(cluster.list(EVENTS, namespace, fields=about)),
         cert_manager=cert_manager(cluster, policy),
         cert_manager_pods=tuple(cluster.list(PODS, policy.cert_manager_namespace)),
-        now=datetime.now(UTC),
+        now=cluster.now(),
     )
 
 

@@ -6,8 +6,6 @@ octollm.PersistentVolumeClaimPending.d1-d4.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.resources import CLAIMS, EVENTS, PODS, STORAGE_CLASSES, VOLUMES
 from nightshift.remediation.inventory import serves
@@ -32,7 +30,7 @@ def diagnose_claim(cluster: Cluster, namespace: str, name: str) -> ClaimDiagnosi
         volumes=tuple(one for one in cluster.list(VOLUMES) if one.phase != "Bound" or one.name == claim.volume),
         consumers=tuple(pod for pod in cluster.list(PODS, namespace) if _uses(pod, claim.name)),
         events=tuple(cluster.list(EVENTS, namespace, fields=about)),
-        now=datetime.now(UTC),
+        now=cluster.now(),
     )
 
 

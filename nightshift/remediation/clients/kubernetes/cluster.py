@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -139,6 +140,10 @@ class Cluster:
         what = f"read the log of {shown(PODS, pod, namespace)}"
         path = self._path(PODS, namespace, pod, "log")
         return self.transport.text(what, path, query, MOST_LOG_BYTES).decode(errors="replace")
+
+    def now(self) -> datetime:
+        """By the cluster's own clock, once it has answered anything."""
+        return self.transport.clock.now()
 
     def version(self) -> str:
         """Of the API server: ``v1.34.1``."""

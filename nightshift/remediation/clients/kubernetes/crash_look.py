@@ -7,7 +7,6 @@ octollm.PodCrashLoopBackOff.d1-d9. Secrets are not read, not even their names: t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ForbiddenError, ObjectNotFoundError
@@ -60,7 +59,7 @@ def pod_or_its_successor(cluster: Cluster, namespace: str, name: str) -> Pod | N
 
 
 def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashDiagnosis:
-    now = datetime.now(UTC)
+    now = cluster.now()
     workload, node = workload_of(cluster, pod), node_of(cluster, pod)
     beside = list(cluster.list(PODS, fields={"spec.nodeName": pod.node})) if pod.node else []
     about = {"involvedObject.kind": "Pod", "involvedObject.name": pod.name}

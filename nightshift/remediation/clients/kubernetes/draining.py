@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from nightshift.remediation.clients.kubernetes.changing import evict, pod_now
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
@@ -99,16 +99,16 @@ def evict_all(cluster: Cluster, pods: Sequence[ListedPod], seconds: float, progr
 def _wait(cluster: Cluster, done: Drained, until: float) -> None:
     """Until what was evicted is gone, or stuck, or the time is over."""
     there = [(pod, found) for pod in done.evicted if (found := _now(cluster, pod)) is not None]
-    while _end_by_themselves(there) and time.monotonic() + _LOOK_SECONDS < until:
+    while _end_by_themselves(there, cluster.now()) and time.monotonic() + _LOOK_SECONDS < until:
         time.sleep(_LOOK_SECONDS)
         there = [(pod, found) for pod, _ in there if (found := _now(cluster, pod)) is not None]
     done.ending = [pod for pod, _ in there]
-    done.stuck = [pod for pod, found in there if is_stuck(found, datetime.now(UTC))]
+    done.stuck = [pod for pod, found in there if is_stuck(found, cluster.now())]
 
 
-def _end_by_themselves(there: Sequence[tuple[ListedPod, Pod]]) -> bool:
+def _end_by_themselves(there: Sequence[tuple[ListedPod, Pod]], now: datetime) -> bool:
     """Whether waiting may help some of them."""
-    return any(not is_stuck(found, datetime.now(UTC)) for _, found in there)
+    return any(not is_stuck(found, now) for _, found in there)
 
 
 def is_stuck(pod: Pod, now: datetime) -> bool:

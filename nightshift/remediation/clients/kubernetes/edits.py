@@ -54,13 +54,13 @@ def cordon(arguments: CordonNode, holder: str) -> Edit:
     )
 
 
-def uncordon(arguments: UncordonNode) -> Edit:
+def uncordon(arguments: UncordonNode, now: Callable[[], datetime]) -> Edit:
     """Schedulable again, without our mark; only where the mark is ours, and the node well for as long as it must."""
 
     def misfit(document: Json) -> str | None:
         if CORDONED_BY not in part(document, "metadata", "annotations"):
             return "was cordoned by somebody else"
-        if arguments.well_for and seconds_well(NODES.parse(document), datetime.now(UTC)) < arguments.well_for:
+        if arguments.well_for and seconds_well(NODES.parse(document), now()) < arguments.well_for:
             return f"is not well for {format_duration(arguments.well_for)} yet"
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.crash_look import node_of, pod_or_its_successor
@@ -123,7 +122,7 @@ def diagnose_pod_load(cluster: Cluster, namespace: str, name: str, meter: Meter,
         node=node,
         left_on_node=None if node is None else _left(cluster, node, meter.kind),
         autoscalers=tuple(cluster.list(AUTOSCALERS, pod.namespace)),
-        kills_last_hour=kills_within_an_hour(pod, datetime.now(UTC)),
+        kills_last_hour=kills_within_an_hour(pod, cluster.now()),
     )
 
 

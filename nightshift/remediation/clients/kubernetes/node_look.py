@@ -7,7 +7,7 @@ are read page by page; of the pods of other nodes only their requests are kept.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.resources import (
@@ -59,7 +59,7 @@ def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> 
         requested=requested,
         events=tuple(cluster.list(EVENTS, fields={"involvedObject.kind": "Node", "involvedObject.name": name})),
         host=host,
-        now=_now(nodes),
+        now=_now(cluster, nodes),
     )
 
 
@@ -80,7 +80,7 @@ def sample_node(cluster: Cluster, name: str, since: datetime) -> NodeSample:
     return NodeSample(
         at=time.monotonic(),
         node=node,
-        well_for=0.0 if node is None else seconds_well(node, datetime.now(UTC)),
+        well_for=0.0 if node is None else seconds_well(node, cluster.now()),
         replacements_ready=sum(_is_new(found, since) and found.is_ready for found in nodes),
         without_place=tuple(sorted(waiting)),
     )
@@ -110,7 +110,7 @@ def _plus(sum_so_far: Resources, pod: Pod) -> Resources:
     )
 
 
-def _now(nodes: list[Node]) -> datetime:
-    """The worker's clock, but never before the newest heartbeat, so that a slow clock makes no trouble look young."""
+def _now(cluster: Cluster, nodes: list[Node]) -> datetime:
+    """The cluster's clock, but never before the newest heartbeat, so that a slow clock makes no trouble look young."""
     heard = [c.heard_at for node in nodes if (c := node.condition("Ready")) is not None and c.heard_at is not None]
-    return max([datetime.now(UTC), *heard])
+    return max([cluster.now(), *heard])

@@ -6,7 +6,7 @@ Operations ``kubernetes.list_deployments``, ``list_pods``, ``describe_pod``: oct
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
@@ -35,7 +35,7 @@ def diagnose_replicas(cluster: Cluster, namespace: str, name: str, policy: Repli
         pods=pods,
         nodes=tuple(cluster.list(NODES)),
         missing_since=_missing_since(workload, pods),
-        now=datetime.now(UTC),
+        now=cluster.now(),
     )
 
 

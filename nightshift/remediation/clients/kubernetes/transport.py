@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from nightshift.remediation.clients.kubernetes.clock import Clock
 from nightshift.remediation.clients.kubernetes.errors import (
     BudgetSpentError,
     Json,
@@ -71,6 +72,7 @@ class Transport:
     """Seconds for one try."""
     until: float | None = None
     """Of the monotonic clock: no try begins after it, and none lasts longer."""
+    clock: Clock = field(default_factory=Clock, init=False)
     _configuration: Configuration | None = field(default=None, init=False)
     _rest: RESTClientObject | None = field(default=None, init=False)
 
@@ -283,6 +285,7 @@ class Transport:
             retries=False,
             redirect=False,
         )
+        self.clock.told(response.headers.get("Date"))
         whole = False
         try:
             yield response
