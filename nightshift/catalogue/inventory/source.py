@@ -72,6 +72,7 @@ class Source:
         """``root`` is the folder that holds the package."""
         self._root = root
         self._modules: dict[str, Module | None] = {}
+        self._named: dict[Place, tuple[Place, ...]] = {}
 
     def marks(self) -> tuple[Mark, ...]:
         """Every mark.
@@ -111,7 +112,10 @@ class Source:
         waiting = [Place(module, name) for name in start.definitions]
         seen = set(waiting)
         while waiting:
-            for place in self._named_by(waiting.pop()):
+            of = waiting.pop()
+            if of not in self._named:
+                self._named[of] = tuple(self._named_by(of))
+            for place in self._named[of]:
                 if place not in seen:
                     seen.add(place)
                     waiting.append(place)
