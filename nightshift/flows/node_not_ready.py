@@ -12,6 +12,7 @@ from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.kubernetes.arguments import DrainNode
+from nightshift.remediation.kubernetes.infrastructure_tree import after_cleaning_up, why_this_way
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
 from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
 from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair, seconds_to_wait
@@ -53,7 +54,8 @@ def repair(incident: Incident) -> Conclusion:
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
     judged = judge_pods(diagnosis, policy)
-    incident.diagnosed(in_words(diagnosis), findings_of(diagnosis, judged), evidence_markdown(judged))
+    findings = (*why_this_way(diagnosis, policy.tree), *findings_of(diagnosis, judged))
+    incident.diagnosed(in_words(diagnosis), findings, evidence_markdown(judged))
 
     execution = _carry_out(incident, diagnosis, policy)
     for _ in range(policy.rounds - 1):
@@ -71,7 +73,8 @@ def repair(incident: Incident) -> Conclusion:
 
     incident.verifying()
     last = measure_node(cluster, connection, name, _began(diagnosis))
-    return incident.judged(judge(diagnosis.node, (*samples, last), policy), measured=_state(last))
+    verdict = after_cleaning_up(judge(diagnosis.node, (*samples, last), policy), diagnosis, policy.tree)
+    return incident.judged(verdict, measured=_state(last))
 
 
 def _carry_out(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Execution:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.kubernetes.infrastructure_tree import walk
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
 from nightshift.remediation.kubernetes.node_diagnosis import STALE_AFTER, NodeDiagnosis
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
@@ -31,7 +32,7 @@ def control_plane_unreachable(diagnosis: NodeDiagnosis, policy: NodeNotReadyPoli
     )
 
 
-def several_nodes(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Refusal | None:  # noqa: ARG001
+def several_nodes(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Refusal | None:
     """Several nodes down have one cause elsewhere; moving pods from one to the next makes it worse."""
     others = diagnosis.others_not_ready
     if not others:
@@ -41,7 +42,8 @@ def several_nodes(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Refus
     return Refusal(
         what=_WHAT,
         reason=f"{counted(len(others), 'other node')} not ready, too ({names}): {share:.0f} % of the cluster. "
-        "That is one trouble of the cluster, its network or its control plane, not of one node",
+        "That is one trouble of the cluster, its network or its control plane, not of one node"
+        + (f". By the decision tree: {walk(diagnosis, policy.tree).then}" if policy.tree is not None else ""),
         lifted_by="a person who has found the common cause",
     )
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.kubernetes.drain import DrainOptions
+from nightshift.remediation.kubernetes.infrastructure_tree import InfrastructureTree
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -44,6 +45,9 @@ class NodeNotReadyPolicy(Value):
     """Only pods of this priority or lower are evicted to relieve a node."""
     protected_namespaces: tuple[str, ...] = ("kube-system",)
     """Pods of these namespaces are never evicted to relieve a node."""
+
+    tree: InfrastructureTree | None = None
+    """Whom the system's decision tree for infrastructure calls; null: it has none."""
 
     @property
     def drain_options(self) -> DrainOptions:

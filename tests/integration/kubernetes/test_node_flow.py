@@ -26,7 +26,8 @@ from tests.integration.kubernetes.flow_runs import Cluster, Runs, forget_the_dea
 
 TARGET = "shop/cluster/main/node/n1"
 NODE = {"cluster": {"default": "main"}, "node": {"label": "node"}}
-POLICY = {"hold": "60s", "wait": "5s", "drain_within": "60s"}
+TREE = {"several": ["engineering lead"], "many": ["VP", "GCP Support"], "replacement": ["on-call engineer"]}
+POLICY = {"hold": "60s", "wait": "5s", "drain_within": "60s", "tree": TREE}
 MODULE = "node_not_ready"
 
 
@@ -101,6 +102,7 @@ def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of
 
     assert outcome_of(run) == "Resolved", report_of(ledger, 1)
     report = report_of(ledger, 1)
+    assert "That resolved its shortage of disk." in report
     assert least >= 1, "the budget was kept"
     assert len(ledger.approvals.of(1)) == 1, "one approval covered all of it, to the end"
     assert lab.is_open("n1")
@@ -119,6 +121,8 @@ def test_several_nodes_down_are_left_alone_and_paged(lab: Cluster, runs: Runs, l
     lab.silence("n1", "n2")
 
     assert outcome_of(runs.start(MODULE, TARGET)) == "Escalated"
+    assert "Why this way, by the decision tree" in report_of(ledger, 1)
+    assert "critical: call VP and GCP Support" in report_of(ledger, 1)
 
     assert "1 other node not ready, too (n2)" in ledger.incidents.list(limit=1)[0].reason
     assert lab.changes == []
