@@ -11,6 +11,7 @@ from nightshift.flows.incident import Conclusion, Incident
 from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution
+from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.arguments import DrainNode
 from nightshift.remediation.kubernetes.infrastructure_tree import after_cleaning_up, why_this_way
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
@@ -54,8 +55,9 @@ def repair(incident: Incident) -> Conclusion:
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
     judged = judge_pods(diagnosis, policy)
-    findings = (*why_this_way(diagnosis, policy.tree), *findings_of(diagnosis, judged))
-    incident.diagnosed(in_words(diagnosis), findings, evidence_markdown(judged))
+    way, findings = why_this_way(diagnosis, policy.tree), findings_of(diagnosis, judged)
+    evidence = "\n\n".join(part for part in (as_markdown(way), evidence_markdown(judged)) if part)
+    incident.diagnosed(in_words(diagnosis), (*way, *findings), evidence)
 
     execution = _carry_out(incident, diagnosis, policy)
     for _ in range(policy.rounds - 1):

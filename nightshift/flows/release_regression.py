@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from nightshift.flows.incident import Conclusion, Incident
 from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
+from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.pods_verification import in_words as pods_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
 from nightshift.remediation.kubernetes.regression import (
@@ -57,7 +58,7 @@ def repair(incident: Incident) -> Conclusion:
         return Conclusion(Outcome.EXPECTED, f"The Deployment {printable(name, 120)} exists no more.")
     diagnosis = with_changes(diagnosis, incident.changes_since(incident.opened_at - LOOK_BACK))
     measured, findings = policy.measure.shown(diagnosis.value), findings_of(diagnosis, policy)
-    incident.diagnosed(measured, findings, "")
+    incident.diagnosed(measured, findings, as_markdown(findings))
 
     plan = plan_release_regression(incident.target, diagnosis, policy)
     incident.carry_out(plan, enough=lambda: requests_are_well(metrics, namespace, name, policy))
