@@ -24,11 +24,12 @@ from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.policy import BackupSet
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe import dumps
-from nightshift.remediation.connections import S3Connection
-from nightshift.remediation.errors import CommandFailedError, DiskFullError, TargetChangedError
+from nightshift.remediation.connections import S3Connection, SecretReference
+from nightshift.remediation.errors import AuthenticationError, CommandFailedError, DiskFullError, TargetChangedError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Action
+from nightshift.running.doctor.connections import look_at
 from nightshift.tasks.backup_actions import ONE
 from nightshift.tasks.backup_actions import upload_backup as upload_kind
 
@@ -305,6 +306,19 @@ def test_a_wrong_key_of_the_uploading_profile_is_for_a_person_and_nothing_is_don
     assert shop.objects() == {}
 
 
+def test_the_doctor_looks_at_the_bucket_with_the_account_that_reads(shop: Shop, tmp_path: Path) -> None:
+    bucket = shop.bucket()
+    (tmp_path / "wrong").write_text("not the secret")
+    wrong = bucket.model_copy(update={"secret_key": SecretReference(file=tmp_path / "wrong")})
+
+    (seen,) = look_at("bucket", {"bucket": bucket})
+
+    assert seen.what == "The bucket backups lets us look at its objects."
+    with pytest.raises(AuthenticationError) as refused:
+        list(look_at("bucket", {"bucket": wrong}))
+    assert "not the secret" not in str(refused.value)
+
+
 def test_an_identity_that_is_not_the_uploader_counts_as_wrong_credentials(shop: Shop) -> None:
     upload = {**shop.policy()["upload"], "identity": "arn:aws:iam::123456789012:user/other"}
 
@@ -437,7 +451,9 @@ def test_restic_keeps_a_proven_dump_which_is_read_back_and_compared(shop: Shop) 
     assert "donkey" not in wrong.bucket.complaint
 
 
-def test_a_server_that_does_not_answer_is_told(shop: Shop) -> None:
+def test_a_server_that_does_not_answer_is_told_with_what_the_log_says(shop: Shop) -> None:
+    shop.host.path("/home/kept/log").write_bytes(b"Backup began\nother\nbackup failed: \x1b[31m<b>\xff\n")
+    assert shop.look(log="/home/kept/log").log == ("Backup began", "backup failed: \\x1b[31m<b>\\xff")
     seen = shop.look(source={"host": "/run/pg", "port": shop.port, "database": "gone"})
 
     assert 'database "gone" does not exist' in seen.server.complaint

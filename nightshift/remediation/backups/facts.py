@@ -79,6 +79,8 @@ class BackupDiagnosis(Value):
     server: ServerFact
     running: tuple[str, ...] = ()
     """Backups that are being made at this moment."""
+    log: tuple[str, ...] = ()
+    """The last lines about backups, oldest first."""
     identity: IdentityFact | None = None
     bucket: BucketFact | None = None
 

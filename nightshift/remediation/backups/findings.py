@@ -68,4 +68,5 @@ def evidence_markdown(diagnosis: BackupDiagnosis, policy: BackupFailurePolicy) -
         proof = printable(dump.proof, 100)
         lines.append(f"| {printable(dump.file.path)} | {at} | {format_bytes(dump.file.size)} | {proof} |")
     picture = sizes_chart(diagnosis.dumps, usual_size(diagnosis.dumps, rule))
+    lines += ["", *(f"- log: {printable(line, 300)}" for line in diagnosis.log)]
     return "\n".join([*lines, "", "```", picture, "```"])

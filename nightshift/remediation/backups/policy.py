@@ -132,6 +132,8 @@ class BackupSet(Value):
     proof: Proof
     upload: BucketUpload | ResticUpload | None = Field(default=None, discriminator="tool")
     """Null: backups stay on the host alone."""
+    log: Directory | None = None
+    """The file in which whatever makes backups says how that went; its last lines about backups are evidence."""
     shrinks_to: float = Field(default=0.5, gt=0, lt=1)
     """Below this share of the usual size a backup is suspected to lack something."""
     grows_to: float = Field(default=3, gt=1)

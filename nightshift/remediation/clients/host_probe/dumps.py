@@ -44,7 +44,7 @@ def look_at_backups(
 ) -> BackupDiagnosis:
     """How the backups on the host stand, with the server, the disk and the identity that uploads.
 
-    Follows bybit_strategy_tester.BackupFailed.d3, r2.1 and r3.1 of the inventory.
+    Follows bybit_strategy_tester.BackupFailed.d1, d3, r2.1 and r3.1 of the inventory.
 
     Args:
         host: where they lie.
@@ -132,7 +132,7 @@ def upload(host: Host, arguments: UploadBackup, bucket: S3Connection | None) -> 
 
 def _rule(rule: BackupSet) -> dict[str, Any]:
     written = rule.model_dump(mode="json", exclude={"upload"})
-    return {**written, "directory": path_text(rule.directory)}
+    return {**written, "directory": path_text(rule.directory), "log": path_text(rule.log) if rule.log else None}
 
 
 def _upload(rule: BackupSet, bucket: S3Connection | None) -> dict[str, Any] | None:

@@ -13,12 +13,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from . import backups, mounts, repository, stanza, walk
 from .commands import Account, Postgres, complaint
 from .tree import OpenedFile, open_directory
-from .wire import Clock, Gone, Refused, absolute, reason_of, to_text
+from .wire import Clock, Gone, Refused, absolute, reason_of, to_bytes, to_text
 
 MOST = 31
 LOCK = b".nightshift-backup.lock"
 PART = b".part"
 _CHUNK = 1024 * 1024
+_TAIL, _LINES = 256 * 1024, 5
+"""Of a log: so many of its last bytes are searched, and so many lines are shown."""
 _ONE_REQUEST = 5 * 1024**3
 """S3 takes no more in one piece."""
 _REFUSED = (
@@ -42,6 +44,7 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
         "broken": broken,
         "server": _server(Postgres(account, rule["source"], rule["programs"]), clock),
         "running": _running(rule, directory),
+        "log": _log(rule["log"]),
     }
     upload = request["upload"]
     if upload is not None and upload["tool"] == "restic":
@@ -203,6 +206,19 @@ def _other(pid: str, rule: Dict[str, Any]) -> Optional[str]:
         is_dump = any(os.path.basename(argument) == "pg_dump" for argument in arguments[:2])
         ours = is_dump and any(rule["source"]["database"] in argument for argument in arguments)
     return "process %s (%s)" % (pid, to_text(os.path.basename(arguments[0]).encode())) if ours else None
+
+
+def _log(path: Optional[str]) -> List[str]:
+    """The last lines about backups in the tail of a log; a log that cannot be read says nothing."""
+    if path is None:
+        return []
+    try:
+        with open(to_bytes(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read(_TAIL).splitlines()
+    except OSError as error:
+        return ["the log cannot be read: %s" % reason_of(error)]
+    return [to_text(line[:400]) for line in lines if b"backup" in line.lower()][-_LINES:]
 
 
 def _identity(account: Account, upload: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
