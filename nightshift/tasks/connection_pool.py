@@ -49,6 +49,7 @@ def look_at_pool(database: str, connections: Connections, policy: ConnectionPool
     "octollm.DatabaseConnectionPoolExhausted: d1 d2 d3 d4 r1.1 r2.1 r3.4 r5.1",
     "trading_signals.DatabaseConnectionPoolExhausted: d1 d2 d3",
     "cryptofunk.DatabaseConnectionPoolExhausted: d1 d2 d3 d4",
+    "cryptofunk.DatabaseConnectionPoolCritical: d1 d2",
     "bybit_strategy_tester.ConnectionPoolExhausted: d1 d2 d3",
 )
 @diagnostic("find what holds connections", of="{database}")
@@ -65,6 +66,7 @@ def diagnose_pool(database: str, connections: Connections, policy: ConnectionPoo
     "octollm.DatabaseConnectionPoolExhausted: r1.3 r2.3 v1",
     "trading_signals.DatabaseConnectionPoolExhausted: v1",
     "cryptofunk.DatabaseConnectionPoolExhausted: v1",
+    "cryptofunk.DatabaseConnectionPoolCritical: v1",
     "bybit_strategy_tester.ConnectionPoolExhausted: v1",
 )
 @diagnostic("watch connections", of="{database}")

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import sql
 
 from nightshift.remediation.clients.postgres import Session as Connection
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.trading.facts import Loss, Position, Session, Signal, TradingDiagnosis
 from nightshift.remediation.trading.policy import TradingRiskPolicy, TradingTables
 
@@ -53,6 +54,7 @@ from {signals} where symbol::text = any(%s) order by created_at desc limit %s
 """
 
 
+@serves("cryptofunk.PositionLimitExceeded: d1 d4", "cryptofunk.MaxDrawdownExceeded: d1 d2")
 def read_portfolio(connection: Connection, portfolio: str, policy: TradingRiskPolicy) -> TradingDiagnosis:
     """Everything that the database says, as of one moment.
 

@@ -143,6 +143,7 @@ def plan_pool_relief(
     )
 
 
+@serves("cryptofunk.DatabaseConnectionPoolCritical: r1.1")
 def _relieve_blocked(draft: _Draft) -> None:
     """The root of a chain alone: cancelled first; its session is ended only when that did not help, or cannot."""
     for blocker in blockers(draft.diagnosis.look.server, draft.policy):
@@ -197,7 +198,7 @@ def _cancel_long_statements(draft: _Draft) -> None:
             )
 
 
-@serves("octollm.DatabaseConnectionPoolExhausted: r2.2")
+@serves("octollm.DatabaseConnectionPoolExhausted: r2.2", "cryptofunk.DatabaseConnectionPoolCritical: r2.1")
 @proposes(
     "octollm.DatabaseConnectionPoolExhausted: r2.4",
     "cryptofunk.DatabaseConnectionPoolExhausted: r2.4",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nightshift.remediation.actions import CANNOT_BE_UNDONE
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import Action, Plan, Proposal, Quantity, Refusal, Risk, Target
 from nightshift.remediation.text import counted, printable
 from nightshift.remediation.trading.arguments import PauseEntries
@@ -53,6 +54,7 @@ def money(amount: float) -> str:
     return f"{amount:,.2f}"
 
 
+@serves("cryptofunk.MaxDrawdownExceeded: d5")
 def one_symbol(diagnosis: TradingDiagnosis) -> str | None:
     """The symbol that lost nearly all of it; None: the losses are spread, as when the whole market moves."""
     whole = sum(loss.amount for loss in diagnosis.losses)
@@ -69,6 +71,7 @@ def _must_pause(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> bool:
     return drawn or diagnosis.above_limit >= policy.repeated
 
 
+@serves("cryptofunk.MaxDrawdownExceeded: r2.1")
 def _pause(target: Target, diagnosis: TradingDiagnosis, policy: TradingRiskPolicy, why: str) -> Iterator[Action]:
     assert policy.pause is not None  # noqa: S101 - asked before
     yield Action(
@@ -93,6 +96,7 @@ def _refusals(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterato
         yield Refusal(what=what, reason=reason, lifted_by="an API that answers; until then pause them by hand")
 
 
+@proposes("cryptofunk.PositionLimitExceeded: d3 r2.1")
 def _proposals(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterator[Proposal]:
     yield from (_reduction(position, policy) for position in _too_large(diagnosis, policy)[:_MOST])
     over = diagnosis.exposure - policy.exposure
@@ -112,6 +116,7 @@ def _proposals(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterat
     yield from _after_a_loss(diagnosis, policy)
 
 
+@proposes("cryptofunk.MaxDrawdownExceeded: r1.1 r3.1")
 def _after_a_loss(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterator[Proposal]:
     session = diagnosis.session
     if session is None or session.drawdown_percent <= policy.drawdown_percent:
@@ -140,6 +145,7 @@ def _too_large(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> list[P
     return [position for position in diagnosis.positions if position.size > policy.largest_position]
 
 
+@proposes("cryptofunk.PositionLimitExceeded: r1.1")
 def _reduction(position: Position, policy: TradingRiskPolicy) -> Proposal:
     over = (position.size - policy.largest_position) / position.price if position.price else 0.0
     return Proposal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Verdict
 from nightshift.remediation.trading.facts import TradingDiagnosis
 from nightshift.remediation.trading.planner import breaches, money
@@ -18,6 +19,7 @@ def in_words(diagnosis: TradingDiagnosis) -> str:
     return f"exposure {money(diagnosis.exposure)}, largest position {money(diagnosis.largest)}{drawn}, {state}"
 
 
+@serves("cryptofunk.PositionLimitExceeded: v1")
 def judge_trading(looks: Sequence[TradingDiagnosis], policy: TradingRiskPolicy) -> Verdict:
     """Healthy only when nothing is above its limit in any look; a pause alone is handed to a person.
 
