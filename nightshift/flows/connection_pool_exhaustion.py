@@ -14,7 +14,7 @@ from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_po
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import in_words, is_relieved
 from nightshift.remediation.databases.pool_verification import judge_relief
-from nightshift.remediation.databases.session_arguments import CancelQueries, ReconnectPooler
+from nightshift.remediation.databases.session_arguments import ReconnectPooler, statements_cancelled
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.tasks.connection_pool import diagnose_pool, look_at_pool, watch_pool
@@ -56,7 +56,10 @@ def relieve(incident: Incident) -> Conclusion:
         verdict = judge_relief(diagnosis.look, looks, policy, unknown)
         if verdict.healthy or verdict.inconclusive or execution.ended is not None:
             break
-        cancelled |= _cancelled(incident, execution)
+        done = incident.ledger.journal.deeds(incident.id).done
+        cancelled |= statements_cancelled(
+            one.action for one in execution.results if one.action.id_in(incident.id) in done
+        )
         reconnected |= any(one.action.kind == ReconnectPooler.KIND for one in execution.results)
         again = diagnose_pool(database, connections, policy)
         now = replace(again, cancelled=cancelled, reconnected=reconnected)
@@ -72,11 +75,3 @@ def _carry_out(incident: Incident, diagnosis: PoolDiagnosis) -> Execution:
     plan = plan_pool_relief(incident.target, diagnosis, policy, force=incident.changed_something)
     connections = dict(incident.connections)
     return incident.carry_out(plan, enough=lambda: is_relieved(look_at_pool(database, connections, policy), policy))
-
-
-def _cancelled(incident: Incident, execution: Execution) -> frozenset[str]:
-    """Statements that were cancelled, now or by an earlier attempt."""
-    actions = (one.action for one in execution.results if one.action.kind == CancelQueries.KIND)
-    done = incident.ledger.journal.deeds(incident.id).done
-    cancels = (CancelQueries.from_json(one.arguments) for one in actions if one.id_in(incident.id) in done)
-    return frozenset(one.statement for cancel in cancels for one in cancel.sessions)

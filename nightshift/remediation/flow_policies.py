@@ -16,6 +16,7 @@ from nightshift.remediation.backups.policy import BackupFailurePolicy
 from nightshift.remediation.caches.policy import CacheEfficiencyPolicy, RedisUnavailablePolicy
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
+from nightshift.remediation.databases.query_policy import QueryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
@@ -39,6 +40,7 @@ FlowPolicy = (
     | CertificateExpiryPolicy
     | ClaimPendingPolicy
     | ConnectionPoolPolicy
+    | QueryPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
     | PodMemoryPolicy
@@ -65,6 +67,8 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "pod-crash-loop": PodCrashLoopPolicy,
             "pod-memory-exhaustion": PodMemoryPolicy,
             "connection-pool-exhaustion": ConnectionPoolPolicy,
+            "database-query-performance": QueryPolicy,
+            "vector-search-errors": QueryPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,
             "release-regression": ReleaseRegressionPolicy,
@@ -90,6 +94,7 @@ KIND_NAMES = (
     "delete_files",
     "delete_pod",
     "drain_node",
+    "drop_invalid_index",
     "end_sessions",
     "evict_pods",
     "expand_claim",
@@ -98,8 +103,9 @@ KIND_NAMES = (
     "prove_backup",
     "prune_docker",
     "prune_images",
-    "recreate_container",
     "reconnect_pooler",
+    "recreate_container",
+    "reindex_index",
     "release_deleted_file",
     "reload_service",
     "renew_certificate",
@@ -113,6 +119,7 @@ KIND_NAMES = (
     "scale_workload",
     "set_redis_memory",
     "set_resources",
+    "swap_vector_index",
     "uncordon_node",
     "upload_backup",
     "vacuum_journal",

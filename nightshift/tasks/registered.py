@@ -6,6 +6,7 @@ import nightshift.tasks.database_session_actions
 import nightshift.tasks.database_volume_actions
 import nightshift.tasks.disk_space_actions
 import nightshift.tasks.host_certificate_actions
+import nightshift.tasks.index_actions
 import nightshift.tasks.kubernetes_actions
 import nightshift.tasks.kubernetes_configuration
 import nightshift.tasks.kubernetes_evictions

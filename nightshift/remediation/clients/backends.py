@@ -69,6 +69,7 @@ _FIELDS = (
     *("transaction", "query_began", "state_since", "transaction_age", "query_age", "state_age", "waits_for_lock"),
     *("blocked_by", "query"),
 )
+_VECTOR_OPERATORS = ("<=>", "<->", "<#>", "<+>")
 _LOOK_SECONDS = 0.1
 
 
@@ -152,4 +153,6 @@ def _named(one: ChosenSession, arguments: OnSessions) -> dict[str, object]:
 
 def _backend(row: Sequence[Any]) -> Backend:
     fields = dict(zip(_FIELDS, row, strict=True))
-    return Backend(**fields | {"blocked_by": tuple(fields["blocked_by"]), "query": shape_of(fields["query"])})
+    text = fields["query"]
+    read = {"blocked_by": tuple(fields["blocked_by"]), "query": shape_of(text)}
+    return Backend(**fields | read, compares_vectors=any(operator in text for operator in _VECTOR_OPERATORS))

@@ -42,6 +42,8 @@ class Backend:
     """Seconds for which it has waited for a lock; 0: it waits for none."""
     blocked_by: tuple[int, ...] = ()
     """What ``pg_blocking_pids`` says; 0 stands for a prepared transaction."""
+    compares_vectors: bool = False
+    """Whether its statement has an operator of pgvector."""
     query: str = ""
     """Its statement, or its last one, without values."""
 

@@ -153,11 +153,11 @@ def _relieve_blocked(draft: _Draft) -> None:
         why = f"keeps {counted(blocker.waiting, 'session')} waiting, for up to {format_duration(blocker.longest)}"
         for one in draft.free_to_take([blocker.backend], why):
             if one.state == ACTIVE and one.statement not in draft.diagnosis.cancelled:
-                draft.actions.append(cancel_queries(draft.target, [one], f"It {why}.", draft.policy))
+                draft.actions.append(cancel_queries(draft.target, [one], f"It {why}.", draft.policy.never))
                 continue
             over = one.is_in_transaction and one.state_age >= draft.policy.idle_in_transaction_over
             how = Ending.OPEN_TRANSACTION if over else Ending.BLOCKER
-            draft.actions.append(end_sessions(draft.target, [one], f"It {why}.", draft.policy, how))
+            draft.actions.append(end_sessions(draft.target, [one], f"It {why}.", draft.policy.never, how))
 
 
 def _end_open_transactions(draft: _Draft) -> None:
@@ -168,7 +168,9 @@ def _end_open_transactions(draft: _Draft) -> None:
         chosen = draft.capped(draft.free_to_take(group, why), group[0].name)
         if chosen:
             reason = f"Each {why}, without a statement: what it wrote is not committed, what it holds is locked."
-            draft.actions.append(end_sessions(draft.target, chosen, reason, draft.policy, Ending.OPEN_TRANSACTION))
+            draft.actions.append(
+                end_sessions(draft.target, chosen, reason, draft.policy.never, Ending.OPEN_TRANSACTION)
+            )
             draft.proposals.append(
                 Proposal(
                     title=f"Have {chosen[0].name} close its transactions",
@@ -187,14 +189,14 @@ def _cancel_long_statements(draft: _Draft) -> None:
         again = [one for one in free if one.statement in draft.diagnosis.cancelled]
         chosen = draft.capped([one for one in free if one not in again], group[0].name)
         if chosen:
-            draft.actions.append(cancel_queries(draft.target, chosen, f"Each {why}.", draft.policy))
+            draft.actions.append(cancel_queries(draft.target, chosen, f"Each {why}.", draft.policy.never))
             shape = chosen[0].query or "(not shown)"
             title = f"Look at the plan of the statement of {chosen[0].name}"
             draft.proposals.append(Proposal(title=title, detail=shape, reason="EXPLAIN without ANALYZE runs nothing."))
         if again:
             reason = f"Each {why}, and was cancelled in vain."
             draft.actions.append(
-                end_sessions(draft.target, draft.capped(again, again[0].name), reason, draft.policy, Ending.DEAF)
+                end_sessions(draft.target, draft.capped(again, again[0].name), reason, draft.policy.never, Ending.DEAF)
             )
 
 
@@ -281,7 +283,7 @@ def _end_surplus(draft: _Draft, leak: Leak) -> None:
     chosen = draft.capped(draft.free_to_take(leak.surplus, why), printable(leak.pool.application, 80))
     if chosen:
         reason = f"Each {why}. What the pool of {leak.pool.limit} may have is left."
-        draft.actions.append(end_sessions(draft.target, chosen, reason, draft.policy, Ending.SURPLUS))
+        draft.actions.append(end_sessions(draft.target, chosen, reason, draft.policy.never, Ending.SURPLUS))
 
 
 def _workload_of(rule: WorkloadRestart, workloads: Sequence[Workload]) -> Workload | None:

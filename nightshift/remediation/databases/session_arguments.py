@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
 
 from nightshift.remediation.arguments import ActionArguments
-from nightshift.remediation.models import Value
+from nightshift.remediation.models import Action, Value
 
 
 class ChosenSession(Value):
@@ -60,3 +61,9 @@ class EndSessions(OnSessions):
     """End these sessions; their transactions are rolled back."""
 
     KIND: ClassVar[str] = "end_sessions"
+
+
+def statements_cancelled(actions: Iterable[Action]) -> frozenset[str]:
+    """The statements (:attr:`ChosenSession.statement`) that these actions, those of other kinds left out, cancelled."""
+    cancels = (CancelQueries.from_json(one.arguments) for one in actions if one.kind == CancelQueries.KIND)
+    return frozenset(one.statement for cancel in cancels for one in cancel.sessions)

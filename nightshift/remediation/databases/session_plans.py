@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from nightshift.remediation.actions import CANNOT_BE_UNDONE
 from nightshift.remediation.databases.backends import Backend, in_words
-from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import PoolerPool
 from nightshift.remediation.databases.session_arguments import (
     CancelQueries,
@@ -48,13 +47,13 @@ def chosen(backend: Backend) -> ChosenSession:
     )
 
 
-def cancel_queries(target: Target, of: Sequence[Backend], reason: str, policy: ConnectionPoolPolicy) -> Action:
+def cancel_queries(target: Target, of: Sequence[Backend], reason: str, never: Collection[str]) -> Action:
     """Cancel what sessions of one application run (``postgres.terminate_slow_queries``, its first half)."""
     arguments = CancelQueries(
         application=of[0].application,
         database=of[0].database,
         sessions=tuple(map(chosen, of)),
-        never=tuple(sorted(policy.never)),
+        never=tuple(sorted(never)),
     )
     return Action(
         kind=arguments.KIND,
@@ -71,15 +70,13 @@ def cancel_queries(target: Target, of: Sequence[Backend], reason: str, policy: C
     )
 
 
-def end_sessions(
-    target: Target, of: Sequence[Backend], reason: str, policy: ConnectionPoolPolicy, how: Ending
-) -> Action:
+def end_sessions(target: Target, of: Sequence[Backend], reason: str, never: Collection[str], how: Ending) -> Action:
     """End sessions of one application (``postgres.terminate_session``, ``terminate_idle_sessions``)."""
     arguments = EndSessions(
         application=of[0].application,
         database=of[0].database,
         sessions=tuple(map(chosen, of)),
-        never=tuple(sorted(policy.never)),
+        never=tuple(sorted(never)),
     )
     lasts = max(one.transaction_age or one.state_age for one in of)
     return Action(

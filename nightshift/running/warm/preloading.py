@@ -18,6 +18,7 @@ FLOWS = (
     "nightshift.flows.certificate_expiry",
     "nightshift.flows.change_event_review",
     "nightshift.flows.connection_pool_exhaustion",
+    "nightshift.flows.database_query_performance",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
@@ -31,6 +32,7 @@ FLOWS = (
     "nightshift.flows.release_regression",
     "nightshift.flows.trading_risk_breach",
     "nightshift.flows.undo_changes",
+    "nightshift.flows.vector_search_errors",
     "nightshift.flows.volume_claim_pending",
 )
 """Modules that flow runs need, with all that these import."""
