@@ -14,7 +14,7 @@ from nightshift.remediation.kubernetes.load import Consumer, NodeLoad, consumers
 from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy, PodLoadPolicy
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis
 from nightshift.remediation.kubernetes.node_load_planner import NOTHING_TO_DO, findings_of, plan_node_relief
-from nightshift.remediation.kubernetes.objects import Autoscaler, Container, Resources, Template, WorkloadKind
+from nightshift.remediation.kubernetes.objects import Autoscaler, Container, Resources, Template, Volume, WorkloadKind
 from nightshift.remediation.kubernetes.pod_load_planner import PodLoad, plan_pod_relief
 from nightshift.remediation.kubernetes.saturation import Use
 from nightshift.remediation.models import Plan, Target
@@ -26,6 +26,7 @@ ROOM = Resources(cpu_millicores=4000, memory_bytes=8 * 2**30, pods=110)
 APP = Container(name="app", requests=Resources(cpu_millicores=500), limits=Resources(cpu_millicores=1000))
 CPU = NodeLoadPolicy(resource="cpu", prometheus="prometheus", most_replicas=5)
 MEMORY = NodeLoadPolicy(resource="memory", prometheus="prometheus", most_replicas=5, restart_leaking=True)
+CLAIM = Volume(name="data", kind="persistentVolumeClaim", source="data")
 HPA = Autoscaler(meta=meta("web"), target_kind="Deployment", target_name="web", min_replicas=2, max_replicas=9)
 LEAK = [Use(at=n * 900.0, amount=(100 + 35 * n) * 2**20) for n in range(12)]
 
@@ -98,6 +99,8 @@ def test_a_pod_that_merely_needs_memory_is_joined_by_others_elsewhere() -> None:
         (relieved([web(workload=None)]), "no workload that can be changed keeps it"),
         (relieved([web(workload=deployment(kind=WorkloadKind.DAEMON_SET))]), "one pod on every node"),
         (relieved([web(workload=deployment(replicas=5))]), "it has 5, and may have 5"),
+        (relieved([web(workload=deployment(strategy="Recreate"))]), "never to run at once"),
+        (relieved([web(workload=deployment(template=Template(volumes=(CLAIM,))))]), "would share a volume"),
         (relieved([]), "no workload takes 25 %"),
         (relieved([web(pods=(pod(node_selector={"gpu": "yes"}, containers=(APP,)),))]), "would find no place"),
     ],

@@ -195,6 +195,9 @@ def scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason:
         why = "it keeps state" if stateful else "it has one pod on every node: there are no more to have"
         changes.refusals.append(Refusal(what=what, reason=why, lifted_by="a person"))
         return False
+    if single := _runs_alone(workload):
+        changes.refusals.append(Refusal(what=what, reason=single, lifted_by="a person"))
+        return False
     if now == 0 or wanted <= now:
         why = "somebody scaled it to nothing" if now == 0 else f"it has {now}, and may have {policy.most_replicas}"
         changes.refusals.append(Refusal(what=what, reason=why, lifted_by="most_replicas"))
@@ -224,3 +227,12 @@ def scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason:
     )
     field = FieldChange(path="spec.replicas", before=str(now), after=str(wanted))
     return changes.change(action, workload, (field,), owner=owner_of_replicas(workload, seen.autoscalers))
+
+
+def _runs_alone(workload: Workload) -> str:
+    """Why two pods of a Deployment may harm each other; empty when nothing says so."""
+    if workload.strategy == "Recreate":
+        return "it is replaced by Recreate: two pods of it are never to run at once"
+    if any(volume.kind == "persistentVolumeClaim" for volume in workload.template.volumes):
+        return "its pods would share a volume"
+    return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -41,8 +41,8 @@ from nightshift.remediation.text import listed, printable
 _REPLICAS = "kube_horizontalpodautoscaler_status_current_replicas"
 _CONTROLLERS = ("kube-controller-manager",)
 """They follow a change, they do not bring it."""
-_RECENT = 900.0
-"""A release older than this is not what a change of its Deployment of this moment was: that scaled or relabelled it."""
+_RECENT = timedelta(minutes=30)
+"""A release that is older is not what the alert is about: the Deployment was scaled or relabelled since."""
 
 
 @serves("octollm.NewDeploymentDetected: d1")
@@ -57,9 +57,12 @@ def look_at_release(cluster: Cluster, namespace: str, name: str) -> ChangeSeen |
     except ObjectNotFoundError:
         return None
     known = revisions(cluster, workload)
-    released, who, written = released_at(workload, known), *_written(workload.meta)
-    young = released is not None and (written is None or (written - released).total_seconds() < _RECENT)
-    returned = released is None and workload.revision > 0
+    released, (who, written) = released_at(workload, known), _written(workload.meta)
+    since = datetime.now(UTC) - _RECENT
+    if written is not None and written < since:
+        who, written = (), None  # an autoscaler, whose writing is not told from that of other controllers
+    young = released is not None and released >= since
+    returned = released is None and workload.revision > 0 and written is not None
     what = f"{_named(workload)} changed without a new release"
     if young or returned:
         what = _release_in_words(workload, known)
