@@ -15,7 +15,7 @@ from nightshift.tasks.steps import diagnostic
 _LOOKS = 3
 
 
-@serves("bybit_strategy_tester.BackupFailed: d2 d3 r3.1")
+@serves("bybit_strategy_tester.BackupFailed: d1 d2 d3 r3.1")
 @diagnostic("look at the backups", of="{host} {backup}")
 def diagnose_backups(
     host: str, connection: HostConnection, bucket: S3Connection | None, backup: str, policy: BackupFailurePolicy
