@@ -2,7 +2,8 @@
 
 ``alerts.csv`` names the alerts: ``described_as`` is the alert whose text holds for it, ``body`` says whether the
 document describes it at all. ``<system>.csv`` lists the steps of an alert: diagnose, remediate or verify; whether the
-document's step can be automated; ``stated`` is ``no`` for a check that the document leaves out. ``by_a_person.yaml``
+document's step can be automated; ``stated`` is ``no`` for a check that the document leaves out. ``situations.csv``
+names scenarios of several alerts and decision trees. ``by_a_person.yaml``
 has the reasons why a step stays with a person.
 """
 

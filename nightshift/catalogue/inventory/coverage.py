@@ -55,8 +55,16 @@ class Coverage:
     """Flows that answer a described alert, under any of its names."""
 
     def of_system(self, system: str) -> dict[Status, int]:
-        """How many steps of a system are how."""
-        counted = Counter(served.status for served in self.steps.values() if served.step.system == system)
+        """How many steps of a system's alerts are how."""
+        return self._counted(system, situations=False)
+
+    def situations_of(self, system: str) -> dict[Status, int]:
+        """The same for its scenarios of several alerts and its decision trees."""
+        return self._counted(system, situations=True)
+
+    def _counted(self, system: str, *, situations: bool) -> dict[Status, int]:
+        of = (one for one in self.steps.values() if one.step.system == system)
+        counted = Counter(one.status for one in of if one.step.is_situation is situations)
         return {status: counted[status] for status in Status}
 
     def of_alert(self, system: str, described_as: str) -> tuple[Served, ...]:
@@ -111,7 +119,10 @@ def _flows(catalogue: Catalogue, inventory: Inventory) -> dict[tuple[str, str], 
         described = inventory.described(system.id, name)
         if described is not None and runbook.flow is not None:
             found.setdefault((system.id, described.described_as), set()).add(runbook.flow)
-    return {alert: frozenset(flows) for alert, flows in found.items()}
+    for step in inventory.steps.values():
+        if step.is_situation and step.system in catalogue.systems:
+            found[step.system, step.alert] = set(catalogue.systems[step.system].flows)
+    return {alert: frozenset(flows) for alert, flows in found.items() if flows}
 
 
 def _wrong_reasons(inventory: Inventory, held: Mapping[str, Sequence[Mark]]) -> Iterator[str]:

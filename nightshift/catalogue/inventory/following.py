@@ -12,7 +12,7 @@ UNIT_TESTS = "tests/unit/"
 
 
 @dataclass(frozen=True)
-class TestFile:
+class SuiteFile:
     """One file of tests."""
 
     path: str
@@ -25,7 +25,7 @@ class TestFile:
     """Test functions in it."""
 
 
-class Tests:
+class Suite:
     """The tests beside the package; none where the package is installed without them."""
 
     def __init__(self, root: Path) -> None:
@@ -33,11 +33,11 @@ class Tests:
         self._root = root
 
     @cached_property
-    def files(self) -> tuple[TestFile, ...]:
+    def files(self) -> tuple[SuiteFile, ...]:
         """Every file of tests."""
         return tuple(self._read(file) for file in sorted((self._root / "tests").rglob("test_*.py")))
 
-    def following(self, modules: Collection[str], flows: Collection[str] = ()) -> tuple[TestFile, ...]:
+    def following(self, modules: Collection[str], flows: Collection[str] = ()) -> tuple[SuiteFile, ...]:
         """Files that import one of these modules, or play one of these flows, which unit tests never do."""
         wanted, played = frozenset(modules), frozenset(flows)
         return tuple(
@@ -46,7 +46,7 @@ class Tests:
             if file.modules & wanted or (file.words & played and not file.path.startswith(UNIT_TESTS))
         )
 
-    def _read(self, file: Path) -> TestFile:
+    def _read(self, file: Path) -> SuiteFile:
         modules: set[str] = set()
         words: set[str] = set()
         tests = 0
@@ -59,4 +59,4 @@ class Tests:
                 words.add(node.value)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 tests += 1
-        return TestFile(file.relative_to(self._root).as_posix(), frozenset(modules), frozenset(words), tests)
+        return SuiteFile(file.relative_to(self._root).as_posix(), frozenset(modules), frozenset(words), tests)

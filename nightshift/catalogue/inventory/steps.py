@@ -12,6 +12,7 @@ import yaml
 
 FOLDER = Path(__file__).parent
 ALERTS_FILE = "alerts.csv"
+SITUATIONS_FILE = "situations.csv"
 REASONS_FILE = "by_a_person.yaml"
 
 
@@ -25,11 +26,16 @@ class Step:
     number: str
     """Its place there, e.g. ``r1.5``."""
     kind: str
-    """``diagnose``, ``remediate`` or ``verify``."""
+    """``diagnose``, ``remediate`` or ``verify``; of what is no alert's: ``scenario`` or ``tree``."""
     automatable: str
     """Whether the document's step can be automated: ``yes``, ``partly`` or ``no``."""
     stated: bool
     """False: the document forgets this check."""
+
+    @property
+    def is_situation(self) -> bool:
+        """Whether it is a scenario of several alerts or a decision tree, rather than a step of one alert."""
+        return self.kind == self.alert
 
     @property
     def id(self) -> str:
@@ -67,6 +73,8 @@ class Inventory:
         )
         systems = dict.fromkeys(alert.system for alert in alerts)
         steps = [step for system in systems for step in _steps_of(folder, system)]
+        for row in _rows(folder / SITUATIONS_FILE):
+            steps.append(Step(row["system"], row["kind"], row["name"], row["kind"], "partly", stated=True))
         return cls(alerts, {step.id: step for step in steps}, _reasons(folder / REASONS_FILE))
 
     @cached_property

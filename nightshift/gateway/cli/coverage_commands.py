@@ -41,10 +41,10 @@ def coverage(
     """
     from nightshift.catalogue.inventory import Inventory, coverage_of
     from nightshift.catalogue.inventory.coverage import ROOT
-    from nightshift.catalogue.inventory.following import Tests
+    from nightshift.catalogue.inventory.following import Suite
     from nightshift.gateway.cli import coverage_view
 
-    catalogue, tests = open_catalogue(), Tests(ROOT)
+    catalogue, tests = open_catalogue(), Suite(ROOT)
     systems = [system_of(catalogue, system).id] if system is not None else list(catalogue.systems)
     found = coverage_of(catalogue, Inventory.read())
     if about is not None:

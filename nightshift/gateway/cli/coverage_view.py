@@ -11,28 +11,29 @@ from rich.text import Text
 
 from nightshift.catalogue import Catalogue, System
 from nightshift.catalogue.inventory.coverage import Coverage, Served, Status, module_of
-from nightshift.catalogue.inventory.following import TestFile, Tests
+from nightshift.catalogue.inventory.following import Suite, SuiteFile
 
 _STYLES = {Status.AUTOMATED: "green", Status.PROPOSED: "cyan", Status.PERSON: "", Status.MISSING: "dim"}
 
 
-def figures(system: System, coverage: Coverage, tests: Tests) -> dict[str, Any]:
+def figures(system: System, coverage: Coverage, tests: Suite) -> dict[str, Any]:
     """The figures of one system."""
     return {
         "alerts": len(system.runbooks),
         "answered": sum(runbook.answered for runbook in system.runbooks.values()),
         "steps": {status.value: number for status, number in coverage.of_system(system.id).items()},
+        "scenarios_and_trees": {status.value: number for status, number in coverage.situations_of(system.id).items()},
         "tests": sum(file.tests for file in _tests_of(system, coverage, tests)),
     }
 
 
-def as_json(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, tests: Tests) -> dict[str, Any]:
+def as_json(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, tests: Suite) -> dict[str, Any]:
     """The figures of these systems, and the marks that do not hold."""
     found = {system: figures(catalogue.systems[system], coverage, tests) for system in systems}
     return {"systems": found, "mistakes": list(coverage.mistakes)}
 
 
-def table(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, tests: Tests) -> RenderableType:
+def table(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, tests: Suite) -> RenderableType:
     """The same for people, with a line for all together."""
     listing = Table(box=None, pad_edge=False, header_style="dim")
     listing.add_column("system")
@@ -51,7 +52,7 @@ def table(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, test
     return listing
 
 
-def step_entry(served: Served, coverage: Coverage, tests: Tests) -> dict[str, Any]:
+def step_entry(served: Served, coverage: Coverage, tests: Suite) -> dict[str, Any]:
     """One step with who does it, for programs."""
     step = served.step
     flows = coverage.flows.get((step.system, step.alert), frozenset()) if served.marks else frozenset()
@@ -87,7 +88,7 @@ def steps(entries: Iterable[dict[str, Any]]) -> RenderableType:
     return listing
 
 
-def _tests_of(system: System, coverage: Coverage, tests: Tests) -> tuple[TestFile, ...]:
+def _tests_of(system: System, coverage: Coverage, tests: Suite) -> tuple[SuiteFile, ...]:
     served = (one for one in coverage.steps.values() if one.step.system == system.id)
     modules = {mark.place.module for one in served for mark in one.marks}
     return tests.following(modules | {module_of(flow) for flow in system.flows}, system.flows)

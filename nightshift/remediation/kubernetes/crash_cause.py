@@ -136,6 +136,7 @@ def explain(diagnosis: CrashDiagnosis) -> Explanation:
     return Explanation(cause=Cause.UNKNOWN, words=how, container=_container(diagnosis))
 
 
+@serves("octollm.scenario: node_failure_with_crashing_pods")
 def _node(diagnosis: CrashDiagnosis) -> Explanation | None:
     node = diagnosis.node
     if node is not None and not node.is_ready:

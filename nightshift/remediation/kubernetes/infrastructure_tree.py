@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from nightshift.remediation.disk_space.policy import Percent
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, NodeTrouble, trouble_of
 from nightshift.remediation.models import Finding, Value, Verdict
 from nightshift.remediation.text import counted
@@ -48,6 +49,7 @@ class Way:
         return f"{'; '.join(self.answers)} → {self.then}"
 
 
+@serves("octollm.tree: infrastructure")
 def walk(diagnosis: NodeDiagnosis, tree: InfrastructureTree) -> Way:
     """The way that this diagnosis takes."""
     broken = [node for node in diagnosis.nodes if not node.is_ready]
