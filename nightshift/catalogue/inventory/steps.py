@@ -73,8 +73,10 @@ class Inventory:
         )
         systems = dict.fromkeys(alert.system for alert in alerts)
         steps = [step for system in systems for step in _steps_of(folder, system)]
-        for row in _rows(folder / SITUATIONS_FILE):
-            steps.append(Step(row["system"], row["kind"], row["name"], row["kind"], "partly", stated=True))
+        steps += [
+            Step(row["system"], row["kind"], row["name"], row["kind"], "partly", stated=True)
+            for row in _rows(folder / SITUATIONS_FILE)
+        ]
         return cls(alerts, {step.id: step for step in steps}, _reasons(folder / REASONS_FILE))
 
     @cached_property

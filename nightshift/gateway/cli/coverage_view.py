@@ -55,7 +55,11 @@ def table(catalogue: Catalogue, systems: Iterable[str], coverage: Coverage, test
 def step_entry(served: Served, coverage: Coverage, tests: Suite) -> dict[str, Any]:
     """One step with who does it, for programs."""
     step = served.step
-    flows = coverage.flows.get((step.system, step.alert), frozenset()) if served.marks else frozenset()
+    flows = (
+        coverage.flows.get((step.system, step.alert), frozenset())
+        if served.marks and not step.is_situation
+        else frozenset()
+    )
     files = tests.following({mark.place.module for mark in served.marks}, flows)
     return {
         "id": step.id,
