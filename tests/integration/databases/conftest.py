@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import preloaded
 from lab.database_sessions import DatabaseSessions
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
@@ -91,24 +90,18 @@ class FlowRuns:
         runbooks.mkdir(exist_ok=True)
         (runbooks / "shop.yaml").write_text(json.dumps(system))
         outside = {key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT_", "PREFECT_"))}
-        done = subprocess.run(
-            [sys.executable, "-c", _RUN, flow.replace("-", "_"), key],
-            env={
-                **outside,
-                "SHOP_DATABASE": url,
-                "NIGHTSHIFT_DATABASE_URL": self._ledger_url,
-                "NIGHTSHIFT_HOME": str(self._folder),
-                "NIGHTSHIFT_RUNBOOKS": str(runbooks),
-                "PREFECT_API_URL": self._prefect.url,
-                "PREFECT_HOME": str(self._folder / "prefect"),
-                **(environment or {}),
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.stdout.rpartition("outcome: ")[2].strip() if done.returncode == 0 else done.stdout + done.stderr
+        inside = {
+            **outside,
+            "SHOP_DATABASE": url,
+            "NIGHTSHIFT_DATABASE_URL": self._ledger_url,
+            "NIGHTSHIFT_HOME": str(self._folder),
+            "NIGHTSHIFT_RUNBOOKS": str(runbooks),
+            "PREFECT_API_URL": self._prefect.url,
+            "PREFECT_HOME": str(self._folder / "prefect"),
+            **(environment or {}),
+        }
+        code, said = preloaded.run(_RUN, flow.replace("-", "_"), key, environment=inside, seconds=120)
+        return said.rpartition("outcome: ")[2].strip() if code == 0 else said
 
 
 @pytest.fixture
