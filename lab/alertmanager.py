@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -27,16 +28,17 @@ class AlertmanagerProcess:
     Args:
         webhook_url: where it delivers, e.g. ``http://127.0.0.1:8420/alerts``.
         token: bearer token that it sends.
+        configuration: its file; without one, the lab's own.
     """
 
-    def __init__(self, webhook_url: str, token: str) -> None:
+    def __init__(self, webhook_url: str, token: str, configuration: Mapping[str, Any] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="nightshift-am-"))
         self._running: subprocess.Popen[bytes] | None = None
         self._fired: dict[str, tuple[dict[str, str], datetime]] = {}
         # JSON is YAML, and needs no quoting rules of our own.
-        (self._folder / "alertmanager.yml").write_text(json.dumps(_configuration(webhook_url, token)))
+        (self._folder / "alertmanager.yml").write_text(json.dumps(configuration or _configuration(webhook_url, token)))
 
     def __enter__(self) -> Self:
         self.start()

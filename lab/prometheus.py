@@ -9,10 +9,12 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -20,11 +22,22 @@ from lab.ports import free_port
 
 
 class PrometheusProcess:
-    """Starts on a free port of 127.0.0.1 and scrapes ``page`` again and again; its folder is removed at the end."""
+    """Starts on a free port of 127.0.0.1 and scrapes ``page`` again and again; its folder is removed at the end.
 
-    def __init__(self, page: str, *, every_ms: int = 1000) -> None:
+    Args:
+        page: the metrics, in Prometheus' text format.
+        every_ms: how often it scrapes, and evaluates its rules.
+        rules: files of alert rules.
+        alertmanager: the address of the Alertmanager that gets the alerts.
+    """
+
+    def __init__(
+        self, page: str, *, every_ms: int = 1000, rules: Sequence[Path] = (), alertmanager: str | None = None
+    ) -> None:
         self.page = page
         self._every_ms = every_ms
+        self._rules = [str(file) for file in rules]
+        self._alertmanager = alertmanager
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="nightshift-prometheus-"))
@@ -40,8 +53,16 @@ class PrometheusProcess:
             "honor_labels": True,
             "static_configs": [{"targets": [f"127.0.0.1:{self._exporter.server_port}"]}],
         }
+        every = f"{self._every_ms}ms"
+        configuration: dict[str, Any] = {
+            "global": {"scrape_interval": every, "evaluation_interval": every},
+            "rule_files": self._rules,
+            "scrape_configs": [scrape],
+        }
+        if self._alertmanager is not None:
+            address = urlsplit(self._alertmanager).netloc
+            configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]}
         # JSON is YAML, and needs no quoting rules of our own.
-        configuration = {"global": {"scrape_interval": f"{self._every_ms}ms"}, "scrape_configs": [scrape]}
         (self._folder / "prometheus.yml").write_text(json.dumps(configuration))
         self._start()
         return self
@@ -83,6 +104,7 @@ class PrometheusProcess:
             f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'series'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--rules.alert.resend-delay=1s",
         ]
         with (self._folder / "log").open("ab") as log:
             self._running = subprocess.Popen(command, stdout=log, stderr=log)

@@ -1,0 +1,133 @@
+"""The alert rules and the catalogue agree: each alert has a rule, which names what its runbook needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from lab.alert_rules import ROOT, RULES, firings_of, rules_of
+from nightshift.catalogue import Catalogue, Match, Runbook
+from nightshift.remediation.models import Alert, Severity
+
+SYSTEMS = ["bybit_strategy_tester", "cryptofunk", "octollm", "test_watcher", "trading_signals"]
+ALERTMANAGER = ROOT / "deployments" / "alertmanager" / "alertmanager.yaml"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue.load(ROOT / "runbooks")
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def alert_of(labels: dict[str, str]) -> Alert:
+    return Alert(source="alertmanager", fingerprint="1", status="firing", labels=labels, starts_at=datetime.now(UTC))
+
+
+def needed_by(runbook: Runbook) -> set[str]:
+    """The labels that name the target of a runbook."""
+    return {part.label for part in (runbook.target or {}).values() if part.label}
+
+
+def test_each_alert_of_the_catalogue_has_a_rule_and_each_rule_a_runbook(system: str, catalogue: Catalogue) -> None:
+    assert {rule.alert for rule in rules_of(system)} == set(catalogue.systems[system].runbooks)
+    assert all(rule.labels["system"] == system for rule in rules_of(system))
+
+
+def test_every_system_has_its_file() -> None:
+    assert {file.stem for file in RULES.glob("*.yaml")} == {*SYSTEMS, "nightshift"}
+    assert sum(len({rule.alert for rule in rules_of(system)}) for system in SYSTEMS) == 78
+
+
+def test_the_severity_of_a_rule_is_that_of_its_runbook(system: str, catalogue: Catalogue) -> None:
+    for rule in rules_of(system):
+        runbook = catalogue.systems[system].runbooks[rule.alert]
+        assert runbook.severity_of(rule.labels) is Severity(rule.labels["severity"]), rule.alert
+    for name, runbook in catalogue.systems[system].runbooks.items():
+        raised = {override.severity for override in runbook.severity_when}
+        severities = {rule.labels["severity"] for rule in rules_of(system) if rule.alert == name}
+        assert severities == {runbook.severity, *raised}, f"{name}: no rule sets the label that raises its severity"
+
+
+def test_a_rule_says_what_is_wrong_and_where_to_read_about_it(system: str) -> None:
+    for rule in rules_of(system):
+        assert set(rule.annotations) == {"summary", "description", "runbook_url"}, rule.alert
+        link = urlsplit(rule.annotations["runbook_url"])
+        assert (link.scheme, link.path) == ("https", f"/docs/runbooks/{system}/{rule.alert}.md")
+
+
+def test_each_rule_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(system: str) -> None:
+    every = {(rule.alert, rule.labels["severity"]) for rule in rules_of(system)}
+    firings = list(firings_of(system))
+
+    assert {(f.alert, f.labels["severity"]) for f in firings if f.labels} == every
+    assert {f.alert for f in firings if f.labels is None} >= {alert for alert, _ in every}
+
+
+def test_what_a_rule_fires_is_matched_to_its_runbook_and_names_its_target(system: str, catalogue: Catalogue) -> None:
+    """The labels are those that promtool saw the rule put out (tests/integration/test_alert_rules.py)."""
+    matched: set[tuple[str, str]] = set()
+    for firing in firings_of(system):
+        if firing.labels is None:
+            continue
+        found = catalogue.match(alert_of(firing.labels))
+        assert found.system is not None
+        assert (found.system.id, found.alert_name or firing.alert) == (system, firing.alert)
+        if isinstance(found, Match) and needed_by(found.runbook) <= set(firing.labels):
+            matched.add((found.alert_name, firing.labels["severity"]))
+
+    for rule in rules_of(system):
+        needed = needed_by(catalogue.systems[system].runbooks[rule.alert])
+        assert (rule.alert, rule.labels["severity"]) in matched, (
+            f"{rule.alert}: no case in tests/rules/ fires with the labels {sorted(needed)}, the target of its "
+            "runbook, and with a value that the catalogue knows: keep them in the rule, and expect them in a case"
+        )
+
+
+def test_no_alert_is_hidden_that_nightshift_must_account_for() -> None:
+    rules: list[dict[str, Any]] = yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]
+
+    for rule in rules:
+        target = " ".join(rule["target_matchers"])
+        if "Nightshift" in target:  # only people get these
+            continue
+        assert {"system", "alertname"} <= set(rule["equal"]), "one alert hides another"
+        assert 'severity="warning"' in target
+    doubled = {
+        rule.alert
+        for system in SYSTEMS
+        for rule in rules_of(system)
+        if sum(other.alert == rule.alert for other in rules_of(system)) > 1
+    }
+    assert doubled == {"CircuitBreakerOpen", "PositionLimitExceeded", "HighDiskUsage"}
+    labels = {
+        label
+        for system in SYSTEMS
+        for firing in firings_of(system)
+        if firing.alert in doubled and firing.labels
+        for label in firing.labels
+    }
+    assert labels - {"severity"} <= set(rules[0]["equal"]), "two of its alerts could be taken for one"
+
+
+def test_each_silent_alert_says_that_the_document_is_silent() -> None:
+    text = (RULES / "bybit_strategy_tester.yaml").read_text()
+    silent = {block.split("- alert: ")[1].split()[0] for block in text.split("# Silent: ")[1:]}
+
+    assert silent == {
+        "BackupSizeAnomaly",
+        "BackupUploadFailed",
+        "DatabaseHighConnections",
+        "HighMemoryUsage",
+        "HighTaskQueueLength",
+        "SSLCertificateExpiring",
+        "SlowQueries",
+        "TaskFailureRateHigh",
+    }
