@@ -13,12 +13,20 @@ from nightshift.remediation.connections import HttpConnection, PostgresConnectio
 from nightshift.remediation.databases.query_planner import QueryLook, trouble, well_for
 from nightshift.remediation.databases.query_policy import Measure, QueryPolicy
 from nightshift.remediation.errors import TargetUnreachableError
+from nightshift.remediation.inventory import serves
 from nightshift.tasks.steps import diagnostic
 
 _LOOKS = 20
 _LONGEST_PAUSE = 15.0
 
 
+@serves(
+    "cryptofunk.VectorSearchHighLatency: d1 d3 r3.1",
+    "cryptofunk.VectorSearchCriticalLatency: d2",
+    "cryptofunk.VectorSearchHighErrorRate: d2 d5",
+    "cryptofunk.VectorSearchCriticalErrorRate: d2 d3",
+    "cryptofunk.VectorSearchSlowWithHighConnections: d4",
+)
 @diagnostic("look at statements and indexes", of="{database}")
 def look_at_queries(
     database: str,

@@ -15,6 +15,7 @@ from nightshift.remediation.databases.indexes import IndexState, drop_leftover, 
 from nightshift.remediation.databases.query_policy import IndexRule, QueryPolicy
 from nightshift.remediation.databases.session_plans import Ending, cancel_queries, end_sessions
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import Action, Finding, Plan, Proposal, Refusal, Target, Verdict, format_bytes
 from nightshift.remediation.text import counted, printable
 
@@ -140,6 +141,8 @@ def plan_queries(
     )
 
 
+@serves("cryptofunk.VectorSearchHighErrorRate: d3 r2.1")
+@proposes("cryptofunk.VectorSearchHighErrorRate: r1.1", "cryptofunk.VectorSearchCriticalErrorRate: r1.1")
 def _need_extension(draft: _Draft) -> None:
     """An extension that is gone took its columns with it: making it again brings no data back."""
     found, rule = draft.look.embedding, draft.policy.embedding
@@ -168,6 +171,7 @@ def _need_extension(draft: _Draft) -> None:
         draft.proposals.append(Proposal(title=title, reason="Searches do not find those rows."))
 
 
+@serves("cryptofunk.VectorSearchCriticalLatency: r1.1")
 def _cancel(draft: _Draft) -> None:
     why = f"runs a statement for more than {format_duration(draft.policy.query_over)}"
     for group in in_groups(slow(draft.look, draft.policy)).values():
@@ -189,6 +193,11 @@ def _drop(draft: _Draft, leftover: IndexState) -> None:
         draft.actions.append(drop_leftover(draft.target, leftover))
 
 
+@serves(
+    "cryptofunk.VectorSearchHighLatency: r2.1",
+    "cryptofunk.VectorSearchCriticalErrorRate: r2.1",
+    "cryptofunk.VectorSearchSlowWithHighConnections: r1.1",
+)
 def _rebuild(draft: _Draft, rule: IndexRule) -> None:
     name = printable(f"{rule.table_schema}.{rule.index}", 127)
     index = next((one for one in draft.look.indexes if (one.schema, one.name) == (rule.table_schema, rule.index)), None)
@@ -221,6 +230,7 @@ def _why_not(index: IndexState, rule: IndexRule) -> str | None:
     return None
 
 
+@serves("cryptofunk.VectorSearchHighLatency: r4.1")
 def _other_lists(draft: _Draft, rule: IndexRule, index: IndexState) -> None:
     """Only where the index is as it should be and the measure is not, and nothing else is to blame."""
     measure, value = draft.policy.measure, draft.look.value
@@ -233,6 +243,11 @@ def _other_lists(draft: _Draft, rule: IndexRule, index: IndexState) -> None:
     draft.actions.append(swap(draft.target, index, rule.lists, "It is valid and used, and searches are slow."))
 
 
+@proposes(
+    "cryptofunk.VectorSearchCriticalLatency: r2.1",
+    "cryptofunk.VectorSearchCriticalErrorRate: r3.1",
+    "cryptofunk.VectorSearchSlowWithHighConnections: r3.1",
+)
 def _for_people(draft: _Draft) -> None:
     look, policy = draft.look, draft.policy
     for statement in look.statements[:3]:
@@ -286,6 +301,12 @@ def well_for(looks: Sequence[QueryLook], policy: QueryPolicy) -> float:
     return looks[-1].at - since if since is not None else 0.0
 
 
+@serves(
+    "cryptofunk.VectorSearchHighLatency: v1",
+    "cryptofunk.VectorSearchCriticalLatency: v1",
+    "cryptofunk.VectorSearchHighErrorRate: v1",
+    "cryptofunk.VectorSearchCriticalErrorRate: v1",
+)
 def judge_queries(before: QueryLook, looks: Sequence[QueryLook], policy: QueryPolicy, unknown: str) -> Verdict:
     """Healthy when nothing was wrong in the last ``hold`` seconds."""
     unknown = unknown or (looks[-1].unknown if looks else "no look")
