@@ -30,6 +30,7 @@ from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressio
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
 from nightshift.remediation.trading.policy import TradingRiskPolicy
+from nightshift.remediation.workers.policy import QueueBacklogPolicy, WorkerUnavailablePolicy
 
 FlowPolicy = (
     DiskSpacePolicy
@@ -51,6 +52,8 @@ FlowPolicy = (
     | ChangeReviewPolicy
     | RedisUnavailablePolicy
     | CacheEfficiencyPolicy
+    | WorkerUnavailablePolicy
+    | QueueBacklogPolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -77,6 +80,8 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "node-saturation": NodeLoadPolicy,
             "redis-unavailable": RedisUnavailablePolicy,
             "cache-efficiency": CacheEfficiencyPolicy,
+            "worker-unavailable": WorkerUnavailablePolicy,
+            "queue-backlog": QueueBacklogPolicy,
         }
     )
 )
@@ -117,6 +122,7 @@ KIND_NAMES = (
     "rollout_undo",
     "scale_service",
     "scale_workload",
+    "set_messages_aside",
     "set_redis_memory",
     "set_resources",
     "swap_vector_index",

@@ -1,6 +1,7 @@
 """Importing this registers every action kind."""
 
 import nightshift.tasks.backup_actions
+import nightshift.tasks.celery_actions
 import nightshift.tasks.compose_actions
 import nightshift.tasks.database_session_actions
 import nightshift.tasks.database_volume_actions

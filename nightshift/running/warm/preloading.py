@@ -28,12 +28,14 @@ FLOWS = (
     "nightshift.flows.pod_crash_loop",
     "nightshift.flows.pod_memory_exhaustion",
     "nightshift.flows.pod_saturation",
+    "nightshift.flows.queue_backlog",
     "nightshift.flows.redis_unavailable",
     "nightshift.flows.release_regression",
     "nightshift.flows.trading_risk_breach",
     "nightshift.flows.undo_changes",
     "nightshift.flows.vector_search_errors",
     "nightshift.flows.volume_claim_pending",
+    "nightshift.flows.worker_unavailable",
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (

@@ -1,0 +1,1 @@
+"""Celery workers that are services of Docker Compose, and the queues they work off. Pure."""
