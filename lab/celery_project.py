@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lab.redis_server import wait_for
 
 _TASKS = """
 import os, signal, time
+import redis
 from celery import Celery
 app = Celery("lab", broker="redis+socket:///run/redis/socket?virtual_host=0")
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1, task_acks_late=True)
@@ -22,7 +24,7 @@ app.conf.task_reject_on_worker_lost = True
 
 @app.task(name="lab.quick", ignore_result=True)
 def quick():
-    pass
+    redis.Redis(unix_socket_path="/run/redis/socket").incr("done")
 
 @app.task(name="lab.slow", ignore_result=True)
 def slow(seconds):
@@ -71,11 +73,13 @@ class CeleryProject:
 
     def send(self, task: str, *arguments: Any, many: int = 1) -> None:
         """Put tasks into the queue; all but the first are copies of it with ids of their own."""
-        identity = self.app.send_task(task, args=arguments).id
-        first: Any = self.client.lindex("celery", 0)
+        # By a queue that nobody works off: else a worker could take the first one before it is copied.
+        identity = self.app.send_task(task, args=arguments, queue="template").id
+        found: Any = self.client.lpop("template")
+        first = found.replace('"template"', '"celery"')
         pipeline = self.client.pipeline(transaction=False)
-        for _ in range(many - 1):
-            pipeline.lpush("celery", first.replace(identity, str(uuid4())))
+        for number in range(many):
+            pipeline.lpush("celery", first if number == 0 else first.replace(identity, str(uuid4())))
         pipeline.execute()
 
     @property
@@ -83,6 +87,18 @@ class CeleryProject:
         """Tasks in the queue."""
         found: Any = self.client.llen("celery")
         return int(found)
+
+    @property
+    def left(self) -> int:
+        """Tasks that wait, or were taken and not finished."""
+        taken: Any = self.client.hlen("unacked")
+        return self.waiting + int(taken)
+
+    @property
+    def log(self) -> str:
+        """What the first worker said."""
+        command = ["docker", "--host", self.project.engine.address, "logs", "shop-celery-1"]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
 
     def close(self) -> None:
         """End our own connections."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import redis
 from celery import Celery  # type: ignore[import-untyped]
-from kombu.exceptions import KombuError, OperationalError  # type: ignore[import-untyped]
+from kombu.exceptions import KombuError, OperationalError
 
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.connections import Connection, RedisConnection, resolve_secret
