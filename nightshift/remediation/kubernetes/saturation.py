@@ -159,7 +159,7 @@ def _is_high(seen: Saturated, limit: int | None, policy: SaturationPolicy) -> bo
     return limit is None or seen.uses[-1].amount > limit * policy.high_percent / 100
 
 
-@serves("octollm.HighNodeMemoryUsage: r1.2")
+@serves("octollm.HighNodeMemoryUsage: r1.1 r1.2")
 def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: float, changes: Changes) -> bool:
     """A restart where the policy allows it, and a heap profile in any case; True when it is restarted."""
     workload, name = seen.workload, printable(seen.workload.name, 100)
