@@ -6,7 +6,6 @@ import time
 
 from nightshift.remediation.connections import HttpConnection, PostgresConnection
 from nightshift.remediation.errors import NightshiftError
-from nightshift.remediation.inventory import serves
 from nightshift.remediation.trading.facts import TradingDiagnosis
 from nightshift.remediation.trading.policy import TradingRiskPolicy
 from nightshift.tasks.steps import diagnostic
@@ -14,7 +13,6 @@ from nightshift.tasks.steps import diagnostic
 _LOOKS = 4
 
 
-@serves("cryptofunk.PositionLimitExceeded: d1 d4", "cryptofunk.MaxDrawdownExceeded: d1 d2")
 @diagnostic("look at the portfolio", of="{portfolio}")
 def diagnose_portfolio(
     name: str, database: PostgresConnection, api: HttpConnection | None, portfolio: str, policy: TradingRiskPolicy

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from nightshift.remediation.arguments import ActionArguments
-from nightshift.remediation.inventory import serves
 from nightshift.remediation.trading.policy import PauseRule
 
 
-@serves("cryptofunk.MaxDrawdownExceeded: r2.1")
 class PauseEntries(ActionArguments):
     """Let no new positions be opened. Open ones stay as they are, and are closed as before."""
 
