@@ -180,7 +180,7 @@ def policy_in_words(policy: Value) -> Iterator[tuple[str, str, str]]:
     """Each field of a policy that says something, with its value as people say it, and what it is about."""
     for name, field in type(policy).model_fields.items():
         value = getattr(policy, name)
-        if value in (None, (), False):
+        if value in (None, (), {}, "", False):
             continue
         label = name.removesuffix("_percent").removesuffix("_seconds").replace("_", " ")
         about = (field.description or "").split("\n")[0].replace("``", "")
@@ -193,6 +193,8 @@ def policy_in_words(policy: Value) -> Iterator[tuple[str, str, str]]:
 def _in_words(name: str, field: FieldInfo, value: Any) -> str:
     if isinstance(value, Value):
         return ", ".join(f"{part} {words}" for part, words, _ in policy_in_words(value) if part)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_in_words(name, field, one)}" for key, one in value.items())
     if isinstance(value, tuple | frozenset):
         return " ".join(str(part) for part in (sorted(value) if isinstance(value, frozenset) else value))
     if value is True:
