@@ -122,6 +122,13 @@ def test_no_mark_holds_for_an_alert_that_no_flow_answers(
     assert "no flow answers octollm.PersistentVolumeClaimPending" in coverage.mistakes[0]
 
 
+def test_a_system_of_ones_own_needs_none_of_the_documents(catalogue: Catalogue, inventory: Inventory) -> None:
+    shop = catalogue.systems["octollm"].model_copy(update={"id": "shop"})
+    coverage = coverage_of(Catalogue({"shop": shop}), inventory)
+    assert coverage.mistakes == ()
+    assert sum(coverage.of_system("shop").values()) == 0
+
+
 def test_a_comment_or_docstring_claims_nothing(made: Made) -> None:
     text = LOOKS.format(marks=f"# serves {CLAIM}.d1").replace("return deeper()", f'"""{CLAIM}.d1"""')
     assert made(instead=text).steps[f"{CLAIM}.d1"].status is Status.MISSING

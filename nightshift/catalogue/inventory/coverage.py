@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nightshift
 from nightshift.catalogue.catalogue import Catalogue
-from nightshift.catalogue.inventory.source import Mark, Source
+from nightshift.catalogue.inventory.source import Mark, Place, Source
 from nightshift.catalogue.inventory.steps import Inventory, Step, step_ids
 
 ROOT = Path(nightshift.__file__).parents[1]
@@ -88,24 +88,32 @@ def coverage_of(catalogue: Catalogue, inventory: Inventory, source: Source | Non
     for mark in source.marks():
         for step_id in step_ids(mark.text):
             step = inventory.steps.get(step_id)
-            answering = flows.get((step.system, step.alert), frozenset()) if step else frozenset()
-            problem = ""
-            if step is None:
-                problem = f"there is no step {step_id}"
-            elif not answering:
-                problem = f"no flow answers {step.system}.{step.alert}, so that nothing does {step_id}"
-            elif not any(mark.place in reached[flow] for flow in answering):
-                problem = f"{' and '.join(sorted(answering))} never gets to {mark.place.name}, which is to do {step_id}"
-            if problem:
-                mistakes.append(f"{mark.file}:{mark.line}: {problem}")
-            else:
+            if step is not None and step.system not in catalogue.systems:
+                continue  # a catalogue of one's own need not have the five systems
+            answering = flows.get((step.system, step.alert), frozenset()) if step is not None else frozenset()
+            if (problem := _problem(mark, step_id, step, answering, reached)) is None:
                 held.setdefault(step_id, []).append(mark)
+            else:
+                mistakes.append(f"{mark.file}:{mark.line}: {problem}")
     mistakes += _wrong_reasons(inventory, held)
     served = {
         step_id: _served(step, tuple(held.get(step_id, ())), inventory.reasons.get(step_id, ""))
         for step_id, step in inventory.steps.items()
     }
     return Coverage(served, tuple(mistakes), flows)
+
+
+def _problem(
+    mark: Mark, step_id: str, step: Step | None, answering: frozenset[str], reached: Mapping[str, frozenset[Place]]
+) -> str | None:
+    """Why a mark does not hold; None: it does."""
+    if step is None:
+        return f"there is no step {step_id}"
+    if not answering:
+        return f"no flow answers {step.system}.{step.alert}, so that nothing does {step_id}"
+    if not any(mark.place in reached[flow] for flow in answering):
+        return f"{' and '.join(sorted(answering))} never gets to {mark.place.name}, which is to do {step_id}"
+    return None
 
 
 def module_of(flow: str) -> str:
