@@ -40,6 +40,10 @@ class NoConnectionLeftError(TargetUnreachableError):
     """The server takes no further connection."""
 
 
+class NotReadyError(TargetUnreachableError):
+    """The server is starting up, shutting down or in recovery."""
+
+
 class NotMeasuredError(TargetUnreachableError):
     """What was asked cannot be measured now: neither "healthy" nor "in trouble" may be said."""
 

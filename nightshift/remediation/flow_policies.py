@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from nightshift.remediation.backups.policy import BackupFailurePolicy
 from nightshift.remediation.caches.policy import CacheEfficiencyPolicy, RedisUnavailablePolicy
 from nightshift.remediation.certificates.policy import CertificateExpiryPolicy
+from nightshift.remediation.databases.down_policy import DatabaseUnavailablePolicy
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.query_policy import QueryPolicy
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
@@ -41,6 +42,7 @@ FlowPolicy = (
     | CertificateExpiryPolicy
     | ClaimPendingPolicy
     | ConnectionPoolPolicy
+    | DatabaseUnavailablePolicy
     | QueryPolicy
     | NodeNotReadyPolicy
     | PodCrashLoopPolicy
@@ -71,6 +73,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "pod-memory-exhaustion": PodMemoryPolicy,
             "connection-pool-exhaustion": ConnectionPoolPolicy,
             "database-query-performance": QueryPolicy,
+            "database-unavailable": DatabaseUnavailablePolicy,
             "vector-search-errors": QueryPolicy,
             "volume-claim-pending": ClaimPendingPolicy,
             "deployment-replicas-mismatch": ReplicasPolicy,

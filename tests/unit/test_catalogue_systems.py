@@ -109,6 +109,7 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("cryptofunk", "VectorSearchHighErrorRate"),
         ("cryptofunk", "VectorSearchCriticalErrorRate"),
         ("bybit_strategy_tester", "SlowQueries"),
+        ("bybit_strategy_tester", "DatabaseDown"),
         ("trading_signals", "DatabaseConnectionPoolExhausted"),
         ("bybit_strategy_tester", "ConnectionPoolExhausted"),
         ("bybit_strategy_tester", "DatabaseHighConnections"),

@@ -24,6 +24,7 @@ from nightshift.remediation.errors import (
     DiskFullError,
     NightshiftError,
     NoConnectionLeftError,
+    NotReadyError,
     PermanentError,
     TargetUnreachableError,
     TemporaryError,
@@ -121,7 +122,7 @@ def _not_opened(name: str, error: psycopg.Error) -> NightshiftError:
     if says(_NO_ROOM):
         return _no_room(name)
     if says(_NOT_READY):
-        return TargetUnreachableError(f"{name} is starting up, shutting down or in recovery: it takes no connections.")
+        return NotReadyError(f"{name} is starting up, shutting down or in recovery: it takes no connections.")
     if says(_POOLER):
         remedy = "Connect to PostgreSQL itself, not through a pooler such as PgBouncer."
         return ConfigurationError(f"{name} does not take the settings of a session.", remedy=remedy)

@@ -19,6 +19,7 @@ FLOWS = (
     "nightshift.flows.change_event_review",
     "nightshift.flows.connection_pool_exhaustion",
     "nightshift.flows.database_query_performance",
+    "nightshift.flows.database_unavailable",
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
