@@ -63,7 +63,11 @@ class S3Server:
                     self.stop()
                     raise RuntimeError(f"the S3 server did not start: {said}") from None
                 time.sleep(0.05)
-        self._make_account()
+        try:
+            self._make_account()
+        except BaseException:  # whoever interrupts the start leaves no server behind
+            self.stop()
+            raise
         return self
 
     def __exit__(
