@@ -62,6 +62,16 @@ def test_the_page_of_an_answered_alert_says_everything_that_is_needed(made: dict
     assert "nightshift run node-not-ready --system octollm --target cluster:NODE --dry-run" in page
 
 
+def test_every_flow_is_told_step_by_step(book: Book, made: dict[Path, str]) -> None:
+    for system, alert, runbook in book.catalogue.runbooks():
+        page = made[Path(system.id) / f"{alert}.md"]
+        if runbook.flow is not None:
+            assert "**Plan**" in page, alert
+            assert "**Approve and remediate**" in page, alert
+            first, plan, changes = map(page.index, ("\n1. **", "**Plan**", "**Approve and remediate**"))
+            assert first < plan < changes, alert
+
+
 def test_an_alert_without_a_flow_pages_a_person_and_says_so(book: Book, made: dict[Path, str]) -> None:
     for system, alert, runbook in book.catalogue.runbooks():
         page = made[Path(system.id) / f"{alert}.md"]

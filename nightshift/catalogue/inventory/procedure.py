@@ -20,7 +20,7 @@ _INCIDENT = {
 
 def steps_of(source: Source, module: str) -> tuple[str, ...]:
     """The steps of the flow in this module, in the order of its source, as Markdown."""
-    return tuple(dict.fromkeys(_steps(source, Place(module, _entry(source, module)), set())))
+    return tuple(dict.fromkeys(_steps(source, _entry(source, module), set())))
 
 
 def effects_of(source: Source, module: str) -> tuple[str, ...]:
@@ -33,28 +33,37 @@ def effects_of(source: Source, module: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _entry(source: Source, module: str) -> str:
-    """The function that the flow hands to ``answer``."""
+def _entry(source: Source, module: str) -> Place:
+    """The function that the flow hands to ``answer``, which may be another flow's."""
     for name in source.definitions(module):
         node = source.definition(Place(module, name))
         for call in ast.walk(node) if isinstance(node, ast.FunctionDef) else ():
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "answer":
                 function = call.args[1]
-                if isinstance(function, ast.Name):
-                    return function.id
+                if isinstance(function, ast.Name) and (found := source.resolved(module, function.id)) is not None:
+                    return found
     raise ValueError(f"{module}: a flow returns answer(request, function)")
 
 
 def _steps(source: Source, place: Place, seen: set[Place]) -> Iterator[str]:
     seen.add(place)
     node = source.definition(place)
-    for call in _calls(node) if node is not None else ():
+    if node is not None:
+        yield from _steps_in(source, place.module, node, seen)
+
+
+def _steps_in(source: Source, module: str, node: ast.AST, seen: set[Place]) -> Iterator[str]:
+    """Of one function; those defined inside it are told where they are called."""
+    inner = {one.name: one for one in ast.walk(node) if isinstance(one, ast.FunctionDef) and one is not node}
+    for call in _calls(node):
         if isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "incident":
             if call.func.attr in _INCIDENT:
                 yield _INCIDENT[call.func.attr]
+        elif isinstance(call.func, ast.Name) and call.func.id in inner:
+            yield from _steps_in(source, module, inner[call.func.id], seen)
         elif isinstance(call.func, ast.Name):
-            called = source.resolved(place.module, call.func.id)
-            if called is not None and called.module == place.module and called not in seen:
+            called = source.resolved(module, call.func.id)
+            if called is not None and called.module == module and called not in seen:
                 yield from _steps(source, called, seen)
             elif called is not None and (step := _step(source, called)):
                 yield step
