@@ -37,7 +37,7 @@ from nightshift.remediation.kubernetes.room import requests_of
 _LINES = 300
 
 
-@serves("octollm.PodCrashLoopBackOff: d1 d4 d5 d6 d7")
+@serves("octollm.PodCrashLoopBackOff: d1 d4 d5 d6")
 def diagnose_pod(cluster: Cluster, namespace: str, name: str, policy: PodCrashLoopPolicy) -> CrashDiagnosis | None:
     """The pod of this name, or, where it was replaced meanwhile, one of the same workload, a crashing one first.
 
