@@ -36,6 +36,7 @@ from nightshift.remediation.errors import (
     CommandFailedError,
     ConfigurationError,
     NightshiftError,
+    NoConnectionLeftError,
     NotMeasuredError,
     PermanentError,
     TargetUnreachableError,
@@ -484,7 +485,7 @@ def test_every_way_of_not_connecting_is_told_apart(monkeypatch: pytest.MonkeyPat
         expect("mysql://root:hunter2@localhost/x", ConfigurationError, "is not valid")
         for _ in range(6):
             held.enter_context(psycopg.connect(server.url()))
-        expect(f"postgresql://postgres:hunter2@{address}/postgres", TargetUnreachableError, "too many clients")
+        expect(f"postgresql://postgres:hunter2@{address}/postgres", NoConnectionLeftError, "too many clients")
 
 
 def test_a_session_has_its_limits_and_its_name(trading_database: TradingDatabase) -> None:
