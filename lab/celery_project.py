@@ -30,6 +30,15 @@ def quick():
 def slow(seconds):
     time.sleep(seconds)
 
+STALE = os.path.exists("/run/redis/stale")
+
+def fresh():
+    if STALE:
+        raise KeyError("what was read at the start")
+
+app.task(name="lab.left", ignore_result=True)(fresh)
+app.task(name="lab.right", ignore_result=True)(lambda: fresh())
+
 @app.task(name="lab.deadly", ignore_result=True)
 def deadly(secret):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -31,7 +31,7 @@ from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressio
 from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.symptom import flows_with
 from nightshift.remediation.trading.policy import TradingRiskPolicy
-from nightshift.remediation.workers.policy import QueueBacklogPolicy, WorkerUnavailablePolicy
+from nightshift.remediation.workers.policy import JobFailurePolicy, QueueBacklogPolicy, WorkerUnavailablePolicy
 
 FlowPolicy = (
     DiskSpacePolicy
@@ -56,6 +56,7 @@ FlowPolicy = (
     | CacheEfficiencyPolicy
     | WorkerUnavailablePolicy
     | QueueBacklogPolicy
+    | JobFailurePolicy
 )
 """Any policy. Each type names in ``TARGET`` the kinds of the target's path that its flow needs."""
 
@@ -85,6 +86,7 @@ FLOW_POLICIES: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
             "cache-efficiency": CacheEfficiencyPolicy,
             "worker-unavailable": WorkerUnavailablePolicy,
             "queue-backlog": QueueBacklogPolicy,
+            "job-failure-rate": JobFailurePolicy,
         }
     )
 )

@@ -14,6 +14,7 @@ from nightshift.remediation.compose.objects import Usage
 from nightshift.remediation.connections import Connection
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import last_lines, shown
+from nightshift.remediation.workers.failures import Failures, failures_in
 from nightshift.remediation.workers.objects import WorkersDiagnosis
 from nightshift.remediation.workers.policy import Workers
 from nightshift.tasks.steps import diagnostic
@@ -21,6 +22,7 @@ from nightshift.tasks.steps import diagnostic
 _LOOKS = 8
 _LINES = 8
 _LOG_LINES = 400
+_MANY_LINES = 5000
 
 
 def _diagnose(
@@ -83,3 +85,22 @@ def watch_workers(
         time.sleep(max(0.0, begun + number * policy.watch / (_LOOKS - 1) - time.monotonic()))
         looks.append(_diagnose(engine, connections, service, policy, whole=False))
     return tuple(looks)
+
+
+@diagnostic("count tasks that fail", of="{engine} {service}")
+def count_failures(
+    engine: str, connections: Mapping[str, Connection], service: str, since: float, after: float = 0
+) -> Failures:
+    """How tasks ended since a moment, by the logs of the workers; looked at after so many seconds.
+
+    Args:
+        engine: name of the connection.
+        connections: of the system.
+        service: of the workers.
+        since: seconds since 1970.
+        after: seconds to wait first.
+    """
+    time.sleep(after)
+    with open_engine(engine, connections) as opened:
+        said = [logs(opened, one.id, lines=_MANY_LINES, since=since) for one in containers_of(opened, service)]
+    return failures_in("\n".join(said))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,35 @@ def test_a_task_over_which_workers_die_is_set_aside_and_kept(celery: CeleryProje
     assert "hunter2" not in report
     assert celery.client.llen("nightshift:set-aside:celery") == 1
     until(lambda: celery.waiting == 0)
+
+
+def test_workers_that_fail_at_everything_are_started_anew(celery: CeleryProject, run: Run, ledger: Ledger) -> None:
+    celery.start_broker("--save", "")
+    (celery.folder / "stale").touch()
+    celery.start_worker()
+    celery.send("lab.left", many=10)
+    celery.send("lab.right", many=10)
+    until(lambda: celery.log.count("raised unexpected: KeyError") == 20)
+    (celery.folder / "stale").unlink()
+    ended = threading.Event()
+
+    def customers() -> None:
+        while not ended.wait(0.2):
+            celery.send("lab.left")
+
+    sending = threading.Thread(target=customers)
+    sending.start()
+    try:
+        outcome = run("job-failure-rate", celery, {"watch": "12s", "least": 5})
+    finally:
+        ended.set()
+        sending.join()
+
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    assert "lab.right: KeyError, 10 times" in report
+    assert "what was read at the start" not in report.partition("Last words")[0]
+    assert "Restart the container shop-celery-1" in report
 
 
 def test_a_task_that_was_set_aside_returns_whole(celery: CeleryProject) -> None:

@@ -81,6 +81,7 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("octollm", "LowCacheHitRate"),
         ("bybit_strategy_tester", "CeleryWorkersDown"),
         ("bybit_strategy_tester", "HighTaskQueueLength"),
+        ("bybit_strategy_tester", "TaskFailureRateHigh"),
         ("bybit_strategy_tester", "BackupFailed"),
         ("bybit_strategy_tester", "BackupSizeAnomaly"),
         ("bybit_strategy_tester", "BackupUploadFailed"),

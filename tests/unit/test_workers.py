@@ -14,8 +14,9 @@ from nightshift.remediation.clients.celery_workers import broker_url, taken_in
 from nightshift.remediation.compose.objects import Container, Image, ServiceLook, Usage
 from nightshift.remediation.models import Plan, Risk, Target
 from nightshift.remediation.workers.backlog import plan_backlog
+from nightshift.remediation.workers.failures import failures_in, findings_of, judge_failures, plan_failures
 from nightshift.remediation.workers.objects import Message, Worker, WorkersDiagnosis
-from nightshift.remediation.workers.policy import QueueBacklogPolicy, WorkerUnavailablePolicy
+from nightshift.remediation.workers.policy import JobFailurePolicy, QueueBacklogPolicy, WorkerUnavailablePolicy
 from nightshift.remediation.workers.repairing import NOTHING_TO_DO, plan_workers
 from nightshift.remediation.workers.verification import judge_workers
 
@@ -211,3 +212,65 @@ def test_how_often_a_task_was_taken_is_read_from_the_log() -> None:
 def test_a_socket_is_written_as_celery_writes_it() -> None:
     assert broker_url("unix:///run/redis?db=3") == "redis+socket:///run/redis?virtual_host=3"
     assert broker_url("rediss://u:p@host/1") == "rediss://u:p@host/1"
+
+
+def ended(succeeded: int, *failed: tuple[str, str, int]) -> str:
+    good = ["[INFO/X] Task shop.good[a-1] succeeded in 0.1s: None"] * succeeded
+    bad = [
+        f"[ERROR/X] Task {task}[b-2] raised unexpected: {error}" for task, error, many in failed for _ in range(many)
+    ]
+    return "\n".join([*good, *bad])
+
+
+FAILING = JobFailurePolicy.model_validate({"broker": "redis"})
+
+
+@pytest.mark.parametrize(
+    ("log", "changes", "actions", "said"),
+    [
+        (ended(99, ("shop.a", "ValueError('x')", 1)), {}, [], "1% of the tasks fail now"),
+        (ended(2, ("shop.a", "ValueError('x')", 2)), {}, [], "that says nothing"),
+        (ended(5, ("shop.a", "OSError(28, 'No space left on device')", 9)), {}, [], "disk-space-reclaim"),
+        (ended(5, ("a", "ConnectionError('x')", 5), ("b", "OperationalError('x')", 5)), {}, [], "connect to"),
+        (ended(50, ("shop.a", "KeyError('x')", 20)), {}, [], "Show the errors of shop.a"),
+        (ended(5, ("shop.a", "ImportError('x')", 20)), {}, ["roll_back_container"], "Tasks succeed"),
+        ("Received unregistered task of type 'shop.new'.\n" * 12, {}, ["roll_back_container"], "Tasks succeed"),
+        (
+            ended(5, ("shop.a", "ImportError('x')", 20)),
+            {"service": service(CONTAINER, tagged="i3")},
+            ["recreate_container"],
+            "Tasks succeed",
+        ),
+        (ended(5, ("a", "KeyError('x')", 9), ("b", "ValueError('x')", 9)), {}, ["restart_container"], "Tasks succeed"),
+        (ended(0, ("a", "KeyError('x')", 20)), {"workers": ()}, ["restart_container"], "Tasks succeed"),
+    ],
+)
+def test_a_restart_is_the_last_choice_for_tasks_that_fail(
+    log: str, changes: dict[str, Any], actions: list[str], said: str
+) -> None:
+    found = plan_failures(TARGET, diagnosis(**changes), failures_in(log), FAILING)
+
+    assert kinds(found) == actions
+    told = [found.expected, *(p.title for p in found.proposals), *(r.reason for r in found.refusals)]
+    assert any(said in text for text in told)
+    assert all(action.asks for action in found.actions if action.kind == "roll_back_container")
+
+
+def test_messages_of_errors_are_not_shown() -> None:
+    failures = failures_in(ended(0, ("shop.a", "KeyError('hunter2')", 3)))
+
+    assert "hunter2" not in str(list(findings_of(failures)))
+
+
+@pytest.mark.parametrize(
+    ("after", "healthy", "inconclusive"),
+    [
+        (ended(99, ("a", "KeyError()", 1)), True, False),
+        (ended(5, ("a", "KeyError()", 9)), False, False),
+        ("", False, True),
+    ],
+)
+def test_the_repair_helped_when_tasks_succeed(after: str, healthy: bool, inconclusive: bool) -> None:
+    verdict = judge_failures(failures_in(ended(0, ("a", "KeyError()", 9))), failures_in(after), FAILING)
+
+    assert (verdict.healthy, verdict.inconclusive) == (healthy, inconclusive)

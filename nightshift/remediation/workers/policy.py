@@ -73,3 +73,24 @@ class QueueBacklogPolicy(Workers):
             hold=self.watch,
             allowances=("a queue that shrinks steadily",),
         )
+
+
+class JobFailurePolicy(Workers):
+    """Limits of the flow ``job-failure-rate``."""
+
+    most_failing: float = Field(default=0.1, gt=0, lt=1)
+    """The symptom: a larger share of the tasks fails."""
+    measure: Annotated[Seconds, Field(ge=1, le=3600)] = 600
+    """How far back in the log tasks are counted."""
+    least: int = Field(default=10, ge=1)
+    """Fewer tasks than these say nothing."""
+
+    def symptom(self, target: Target) -> Symptom:
+        """How the flow tells that its repair helped."""
+        service = printable(target.part("service"))
+        return Symptom(
+            what=f"more than {self.most_failing:.0%} of the tasks of {service} fail",
+            solved=f"at most {self.most_failing:.0%} of those that end since the repair",
+            measured_by="the log of the workers",
+            hold=self.watch,
+        )

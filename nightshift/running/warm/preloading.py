@@ -24,6 +24,7 @@ FLOWS = (
     "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
     "nightshift.flows.host_certificate_renewal",
+    "nightshift.flows.job_failure_rate",
     "nightshift.flows.node_not_ready",
     "nightshift.flows.node_saturation",
     "nightshift.flows.pod_crash_loop",
