@@ -100,7 +100,7 @@ def run(prefect: PrefectServer, database_url: str, tmp_path: Path) -> Run:
     return play
 
 
-def until(what: Callable[[], bool], seconds: float = 30) -> None:
+def until(what: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something to be so."""
     end = time.monotonic() + seconds
     while not what():
