@@ -6,7 +6,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +298,24 @@ def test_too_many_clients_and_a_closed_port_are_told_apart(server: RedisServer, 
     assert full.too_many_clients
     assert away is not None
     assert not away.too_many_clients
+
+
+def test_the_doctor_tells_what_our_account_lacks(
+    nightshift: Callable[..., Any], runbooks: Path, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = ("on", ">hunter2", "allkeys", "+@read", "+ping", "+info", "+config|get", "+slowlog|get", "+acl|whoami")
+    server.client.execute_command("ACL", "SETUSER", "reader", *reads, "+acl|dryrun", "+client|setname")
+    monkeypatch.setenv("CACHE", server.url)
+    monkeypatch.setenv("POOR", server.url.replace("redis://", "redis://reader:hunter2@"))
+    monkeypatch.setenv("AWAY", "redis://:hunter2@127.0.0.1:1/0")
+    entries = {name.lower(): {"type": "redis", "url": {"env": name}} for name in ("CACHE", "POOR", "AWAY")}
+    lines = "".join(f"  {name}: {json.dumps(entry)}\n" for name, entry in entries.items())
+    text = (runbooks / "shop.yaml").read_text()
+    (runbooks / "shop.yaml").write_text(text.replace("connections:\n", f"connections:\n{lines}"))
+
+    said = nightshift("doctor", "--system", "shop", "--json").out
+
+    assert "works as master, with allkeys-lru." in said
+    assert "works, but we may not set its memory." in said
+    assert "The Redis server away does not answer." in said
+    assert "hunter2" not in said
