@@ -1,7 +1,8 @@
-"""Keep pods off a node of a Kubernetes cluster that is in trouble, move them, and open it again when it is well."""
+"""Bring a node of a Kubernetes cluster back, or keep pods off it and move them, and open it again when it is well."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from prefect import flow
@@ -16,7 +17,7 @@ from nightshift.remediation.kubernetes.arguments import DrainNode
 from nightshift.remediation.kubernetes.infrastructure_tree import after_cleaning_up, why_this_way
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
 from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
-from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair, seconds_to_wait
+from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair, plan_restart, seconds_to_wait
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
 from nightshift.remediation.models import Outcome
@@ -30,7 +31,7 @@ NAME = "node-not-ready"
 def node_not_ready(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
-    """Cordon and drain one node in trouble, wait for it, uncordon it when it is well; several nodes: page only.
+    """Restart a stopped kubelet, else cordon, drain and wait; uncordon when it is well. Several nodes: page only.
 
     Args:
         system: A system of the catalogue, e.g. `shop`.
@@ -59,6 +60,8 @@ def repair(incident: Incident) -> Conclusion:
     evidence = "\n\n".join(part for part in (as_markdown(way), evidence_markdown(judged)) if part)
     incident.diagnosed(in_words(diagnosis), (*way, *findings), evidence)
 
+    if (after := _restart(incident, diagnosis, policy)) is not None:
+        diagnosis = after
     execution = _carry_out(incident, diagnosis, policy)
     for _ in range(policy.rounds - 1):
         if execution.ended is not None or not _left_something(execution):
@@ -79,17 +82,38 @@ def repair(incident: Incident) -> Conclusion:
     return incident.judged(verdict, measured=_state(last))
 
 
+def _restart(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> NodeDiagnosis | None:
+    """Start again, once, what stopped on the host; the node after it had time to come back, None: not done."""
+    cluster, name = incident.target.part("cluster"), diagnosis.node.name
+    connection, host = incident.connection(cluster, KubernetesConnection), incident.host_called(name)
+    plan = None if incident.changed_something else plan_restart(incident.target, diagnosis, policy)
+    if plan is None:
+        return None
+    incident.carry_out(plan, enough=lambda: _is_open_and_well(incident, diagnosis))
+    if not incident.changed_something:
+        return None
+    wait_for_node(cluster, connection, name, policy.restart_wait)
+    after = look_at_node(cluster, connection, name, host)
+    if after is None:
+        return None
+    after = replace(after, was_restarted=True)
+    if seconds := seconds_to_wait(after, policy):
+        wait_for_node(cluster, connection, name, seconds)
+        after = replace(look_at_node(cluster, connection, name, host) or after, was_restarted=True)
+    return after
+
+
+def _is_open_and_well(incident: Incident, diagnosis: NodeDiagnosis) -> bool:
+    cluster = incident.target.part("cluster")
+    connection = incident.connection(cluster, KubernetesConnection)
+    node = measure_node(cluster, connection, diagnosis.node.name, diagnosis.now).node
+    return node is not None and is_well(node) and not node.unschedulable
+
+
 def _carry_out(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Execution:
     """Plan and put it through the gate; a repair that was begun is brought to its end."""
-    cluster, name = incident.target.part("cluster"), diagnosis.node.name
-    connection = incident.connection(cluster, KubernetesConnection)
-
-    def enough() -> bool:
-        node = measure_node(cluster, connection, name, diagnosis.now).node
-        return node is not None and is_well(node) and not node.unschedulable
-
     plan = plan_node_repair(incident.target, diagnosis, policy, force=incident.changed_something)
-    return incident.carry_out(plan, enough=enough)
+    return incident.carry_out(plan, enough=lambda: _is_open_and_well(incident, diagnosis))
 
 
 def _left_something(execution: Execution) -> bool:

@@ -121,6 +121,7 @@ KIND_NAMES = (
     "renew_certificate",
     "renew_host_certificate",
     "restart_container",
+    "restart_node_service",
     "restore_rows",
     "roll_back_container",
     "rollout_restart",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 
 from nightshift.remediation.clients.host import open_host
@@ -49,9 +50,9 @@ def _look_at_host(name: str, connection: HostConnection) -> HostLook:
     """What the host says; that it says nothing is a finding, too."""
     try:
         with open_host(name, connection) as opened:
-            return look_at_node_host(opened)
+            return replace(look_at_node_host(opened), connection=name)
     except NightshiftError as error:
-        return HostLook(reachable=False, why_not=str(error).rstrip("."))
+        return HostLook(reachable=False, connection=name, why_not=str(error).rstrip("."))
 
 
 @diagnostic("measure a node", of="{cluster} {node}")

@@ -11,5 +11,6 @@ import nightshift.tasks.index_actions
 import nightshift.tasks.kubernetes_actions
 import nightshift.tasks.kubernetes_configuration
 import nightshift.tasks.kubernetes_evictions
+import nightshift.tasks.kubernetes_node_actions
 import nightshift.tasks.redis_actions
 import nightshift.tasks.trading_actions  # noqa: F401

@@ -11,7 +11,7 @@ from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.nodes import look_at_node_host
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook
 
-UNIT = "[Service]\nExecStart=/bin/sh -c 'echo cannot read its configuration; exit 1'\n"
+UNIT = "[Service]\nExecStart=/bin/sh -c 'seq 30; echo cannot read its configuration; exit 1'\n"
 RUNS = "[Service]\nExecStart=/bin/sleep infinity\n"
 
 

@@ -9,11 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, EvictPods, UncordonNode
+from nightshift.remediation.kubernetes.arguments import (
+    CordonNode,
+    DrainNode,
+    EvictPods,
+    RestartNodeService,
+    UncordonNode,
+)
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, NodeTrouble, is_well, trouble_of
 from nightshift.remediation.kubernetes.node_findings import findings_of, in_words
-from nightshift.remediation.kubernetes.node_planner import NOTHING_TO_DO, judge_pods, plan_node_repair, seconds_to_wait
+from nightshift.remediation.kubernetes.node_planner import (
+    NOTHING_TO_DO,
+    judge_pods,
+    plan_node_repair,
+    plan_restart,
+    seconds_to_wait,
+)
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
 from nightshift.remediation.kubernetes.objects import Condition, Container, Node, Resources, Taint
@@ -133,6 +145,53 @@ def test_a_stopped_kubelet_is_named_with_the_command_and_its_last_words() -> Non
 
     assert "systemctl restart kubelet" in made.proposals[0].title
     assert "bad \\x60config\\x60" in made.proposals[0].detail
+
+
+KUBELET = HostLook(reachable=True, connection="machine", kubelet="failed", kubelet_run="7f")
+
+
+def test_a_stopped_kubelet_is_started_again_first_and_exactly_that_run_of_it() -> None:
+    made = plan_restart(TARGET, seen(silent(200), host=KUBELET), POLICY)
+
+    assert made is not None
+    (action,) = made.actions
+    assert (action.kind, action.risk) == (RestartNodeService.KIND, Risk.MEDIUM)
+    assert RestartNodeService.from_json(action.arguments).run == "7f"
+    assert seconds_to_wait(seen(silent(10), host=KUBELET), POLICY) == POLICY.settle - 10, "a drain is not waited for"
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "policy"),
+    [
+        (seen(silent(200), host=KUBELET, was_restarted=True), POLICY),
+        (seen(silent(200), host=replace(KUBELET, connection="")), POLICY),
+        (seen(silent(200), host=replace(KUBELET, reachable=False)), POLICY),
+        (seen(silent(200), host=KUBELET), NodeNotReadyPolicy(restart_services=False)),
+        (seen(silent(50), host=KUBELET), POLICY),
+        (seen(silent(200), node("n2", ready="False"), *OTHERS[1:], host=KUBELET), POLICY),
+        (
+            seen(silent(200), host=replace(KUBELET, kubelet="active", runtime="failed", runtime_unit="docker")),
+            POLICY,
+        ),
+    ],
+)
+def test_what_is_not_started_again(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> None:
+    assert plan_restart(TARGET, diagnosis, policy) is None
+
+
+def test_a_container_runtime_that_stopped_is_started_again() -> None:
+    host = replace(KUBELET, kubelet="active", runtime="failed", runtime_unit="containerd", runtime_run="a1")
+    made = plan_restart(TARGET, seen(silent(200), host=host), POLICY)
+
+    assert made is not None
+    assert made.actions[0].title == "Restart containerd on n1"
+
+
+def test_a_kubelet_that_did_not_start_is_for_a_person_and_its_pods_move() -> None:
+    made = plan(seen(silent(), host=KUBELET, was_restarted=True))
+
+    assert kinds(made) == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
+    assert "Mend the kubelet on n1" in [proposal.title for proposal in made.proposals]
 
 
 def test_failing_hardware_is_emptied_at_once_though_the_node_is_ready() -> None:

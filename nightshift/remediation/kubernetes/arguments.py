@@ -7,7 +7,7 @@ inventory (``kubernetes.cordon_node``, ``kubernetes.rollout_undo``, ``certmanage
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,19 @@ class UncordonNode(ActionArguments):
     uid: str
     well_for: float = Field(default=0, ge=0)
     """Seconds for which it must be ready and without pressure; 0: whatever its state, as an undo."""
+
+
+class RestartNodeService(ActionArguments):
+    """Start a service on the host of a node again, exactly the run of it that was seen to have ended."""
+
+    KIND: ClassVar[str] = "restart_node_service"
+    node: str
+    uid: str
+    host: str
+    """The connection to the host."""
+    unit: Literal["kubelet", "containerd", "crio"]
+    run: str
+    """systemd's InvocationID of the run that ended."""
 
 
 class ListedPod(Value):

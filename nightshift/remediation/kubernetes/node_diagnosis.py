@@ -70,10 +70,15 @@ class HostLook:
     """What the host itself says, where a connection to it is configured. All texts are of strangers."""
 
     reachable: bool
+    connection: str = ""
+    """Its name in the catalogue."""
     why_not: str = ""
     kubelet: str = ""
     """Its unit's ActiveState: ``active``, ``failed``, ``inactive``; empty: not known."""
+    kubelet_run: str = ""
+    """systemd's name of this run of it, or of its last one."""
     runtime: str = ""
+    runtime_run: str = ""
     runtime_unit: str = "containerd"
     kernel: tuple[str, ...] = ()
     """Newest lines of the kernel log of warning level or worse."""
@@ -106,6 +111,8 @@ class NodeDiagnosis:
     events: Sequence[Event] = ()
     """About the node."""
     host: HostLook | None = None
+    was_restarted: bool = False
+    """Its kubelet or its container runtime was started again for this incident: that is tried once."""
     repair_under_way: str = ""
     """Who else repairs it at this moment, in words; empty: nobody that is known."""
     now: datetime

@@ -3,16 +3,17 @@
 A pure function of what was seen and what is allowed. Covers the automatable steps of octollm.NodeNotReady (r1.5, r1.6,
 r2.4-r2.7, r3.5, r3.6, r4.4, r4.6, r4.7, r5.3, r5.4), octollm.scenario.node_failure_with_crashing_pods and
 octollm.tree.infrastructure, and avoids their hazards: no ``--force``, a drain that ends, budgets kept, nothing forced.
-Restarting what runs on the host and replacing the machine are proposed.
+A kubelet or a container runtime that has stopped is started again first, once; replacing the machine is proposed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.arguments import CordonNode, UncordonNode
+from nightshift.remediation.kubernetes.arguments import CordonNode, RestartNodeService, UncordonNode
 from nightshift.remediation.kubernetes.drain import PodVerdict, Scene, verdicts
 from nightshift.remediation.kubernetes.drain_plan import drain_action, eviction_action, refusals_of
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, NodeTrouble, trouble_of
@@ -26,7 +27,14 @@ from nightshift.remediation.text import counted, printable
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a node without trouble."""
+_RESTARTED: dict[str, Literal["kubelet", "containerd", "crio"]] = {
+    "kubelet": "kubelet",
+    "containerd": "containerd",
+    "crio": "crio",
+}
+"""What may be started again while containers run on; Docker's may end with its engine."""
 _ONE_NODE = Quantity(amount=1, unit="nodes")
+_ONE_SERVICE = Quantity(amount=1, unit="services")
 _NO_RELIEF = Refusal(
     what="Evicting pods to relieve the node",
     reason="no pod of low priority may be evicted now",
@@ -84,6 +92,45 @@ def plan_node_repair(
     )
 
 
+@serves("octollm.NodeNotReady: r4.2")
+def plan_restart(target: Target, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> Plan | None:
+    """Start again what its host says has stopped; None where that is not it, was tried, or nothing may be done."""
+    stopped = _stopped(diagnosis, policy)
+    if stopped is None or objection(diagnosis, policy) is not None or not_settled(diagnosis, policy) is not None:
+        return None
+    name, unit = printable(diagnosis.node.name), stopped.unit
+    action = Action(
+        kind=stopped.KIND,
+        target=target,
+        arguments=stopped.to_json(),
+        items=(f"{stopped.unit}/{stopped.run}",),
+        title=f"Restart {unit} on {name}",
+        reason=f"Its host says that it does not run. Containers on {name} go on meanwhile.",
+        risk=Risk.MEDIUM,
+        bound=_ONE_SERVICE,
+        gain=_ONE_NODE,
+        undo="cannot be undone",
+    )
+    ready = f"{name} is ready within {format_duration(policy.restart_wait)}"
+    expected = f"{ready}; else it is closed and its pods move."
+    return Plan(goal=f"Bring {name} back: {unit} has stopped", target=target, actions=(action,), expected=expected)
+
+
+def _stopped(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> RestartNodeService | None:
+    """The service of the node that may be started again."""
+    host, node = diagnosis.host, diagnosis.node
+    if host is None or not host.connection or diagnosis.was_restarted or not policy.restart_services:
+        return None
+    units = {
+        NodeTrouble.KUBELET: ("kubelet", host.kubelet_run),
+        NodeTrouble.RUNTIME: (host.runtime_unit, host.runtime_run),
+    }
+    unit, run = units.get(trouble_of(diagnosis), ("", ""))
+    if unit not in _RESTARTED:
+        return None
+    return RestartNodeService(node=node.name, uid=node.uid, host=host.connection, unit=_RESTARTED[unit], run=run)
+
+
 def seconds_to_wait(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> float:
     """How long to see whether young trouble passes by itself, before anything is planned: then it is planned whole.
 
@@ -92,7 +139,7 @@ def seconds_to_wait(diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> flo
     trouble = trouble_of(diagnosis)
     if trouble in (NodeTrouble.NONE, NodeTrouble.HARDWARE) or objection(diagnosis, policy) is not None:
         return 0.0
-    drains = trouble not in (NodeTrouble.MEMORY, NodeTrouble.PIDS)
+    drains = trouble not in (NodeTrouble.MEMORY, NodeTrouble.PIDS) and _stopped(diagnosis, policy) is None
     wanted = max(policy.settle, policy.drain_after) if drains else policy.settle
     return max(0.0, wanted - diagnosis.seconds_in_trouble)
 

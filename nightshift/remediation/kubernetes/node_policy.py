@@ -29,6 +29,10 @@ class NodeNotReadyPolicy(Value):
     """A node must be ready for so long on end before it counts as repaired and is uncordoned."""
     wait: Annotated[Seconds, Field(ge=5, le=3600)] = 900
     """So long the flow waits for the node to become well; then a person is called. The node stays cordoned."""
+    restart_services: bool = True
+    """Start a kubelet, containerd or CRI-O again, once, that its host says has stopped; containers run on meanwhile."""
+    restart_wait: Annotated[Seconds, Field(ge=5, le=900)] = 120
+    """So long a node gets to be ready after that."""
     rounds: Annotated[int, Field(ge=1, le=6)] = 3
     """At most so many rounds of evictions."""
     drain_within: Annotated[Seconds, Field(ge=60, le=420)] = 420

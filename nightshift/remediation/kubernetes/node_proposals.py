@@ -27,14 +27,18 @@ def proposals_for(
     )
 
 
-@proposes("octollm.NodeNotReady: r1.4 r3.2 r3.4 r4.2")
+@proposes("octollm.NodeNotReady: r1.4 r3.2 r3.4")
 def _on_the_host(diagnosis: NodeDiagnosis, trouble: NodeTrouble, name: str) -> Iterator[Proposal]:
     host = diagnosis.host
     if trouble is NodeTrouble.KUBELET and host is not None:
         yield Proposal(
-            title=f"Restart the kubelet on {name}: systemctl restart kubelet",
+            title=f"Mend the kubelet on {name}"
+            if diagnosis.was_restarted
+            else f"Restart the kubelet on {name}: systemctl restart kubelet",
             detail=_last_words(host.kubelet_log),
-            reason=f"Its unit is {printable(host.kubelet, 40)}. The node should be ready two minutes later.",
+            reason="It was restarted, and does not run."
+            if diagnosis.was_restarted
+            else f"Its unit is {printable(host.kubelet, 40)}. The node should be ready two minutes later.",
         )
     if trouble is NodeTrouble.RUNTIME:
         unit = printable(host.runtime_unit, 60) if host is not None else "containerd"

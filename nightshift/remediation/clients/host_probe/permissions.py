@@ -10,6 +10,7 @@ from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, path_text
 from nightshift.remediation.disk_space import arguments as disk
 from nightshift.remediation.host_certificates.arguments import ReloadService, RenewCertificate
+from nightshift.remediation.kubernetes.arguments import RestartNodeService
 from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import printable
 
@@ -106,6 +107,11 @@ def to_renew(arguments: RenewCertificate) -> Iterator[Need]:
 def to_reload(arguments: ReloadService) -> Iterator[Need]:
     """Reloading a service of systemd."""
     yield "service", arguments.unit
+
+
+def to_restart(arguments: RestartNodeService) -> Iterator[Need]:
+    """Restarting a service of systemd."""
+    yield "service", f"{arguments.unit}.service"
 
 
 def to_back_up(rule: BackupSet) -> Iterator[Need]:

@@ -52,6 +52,8 @@ OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
     "reload_service": renewing.reload_service,
     "service": renewing.service,
     "node_state": nodes.node_state,
+    "node_service": nodes.node_service,
+    "restart_node_service": nodes.restart_node_service,
     "backups": dumping.backups_now,
     "make_backup": dumping.make_backup,
     "upload_backup": dumping.upload_backup,

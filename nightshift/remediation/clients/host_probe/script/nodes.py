@@ -1,13 +1,16 @@
-"""The host behind a node of a cluster: its kubelet, its container runtime, and what its kernel complains about."""
+"""The host behind a node of a cluster: its kubelet and container runtime, started again; its kernel's complaints."""
 
 import os
 import subprocess
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
-from .wire import to_text
+from .wire import Refused, to_text
 
 _KUBELET = "kubelet.service"
 _RUNTIMES = ("containerd.service", "crio.service", "docker.service")
+_RESTARTED = ("kubelet", "containerd", "crio")
+"""What may be restarted while its containers run on; Docker's may end with it."""
+_MOST_WORDS = 600
 _ROOTS = (b"/var/lib/containerd", b"/var/lib/containers", b"/var/lib/docker", b"/var/lib/kubelet", b"/")
 """Where images and logs of containers are kept, the first that is there."""
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -19,14 +22,18 @@ _MOST_OF_A_LINE = 600
 def node_state(request: Dict[str, Any]) -> Dict[str, Any]:
     """All of it, as far as this account may see it; reads only."""
     seconds = request["seconds"] / 4
-    runtimes = [(unit, _state(unit, seconds)) for unit in _RUNTIMES]
+    runtimes = [(unit, *_state(unit, seconds)) for unit in _RUNTIMES]
     # One that is only installed says nothing: the kubelet may use another.
-    told = [(unit, state) for wanted in ("active", "failed") for unit, state in runtimes if state == wanted]
-    unit, runtime = told[0] if told else ("", "")
-    log = ["--output=cat", "--no-pager", "--quiet", _SINCE]
+    told = [found for wanted in ("active", "failed") for found in runtimes if found[1] == wanted]
+    unit, runtime, runtime_run = told[0] if told else ("", "", "")
+    kubelet, kubelet_run = _state(_KUBELET, seconds)
+    # Backwards, since with --since alone it is the oldest lines that --lines is about.
+    log = ["--reverse", "--output=cat", "--no-pager", "--quiet", _SINCE]
     return {
-        "kubelet": _state(_KUBELET, seconds),
+        "kubelet": kubelet,
+        "kubelet_run": kubelet_run,
         "runtime": runtime,
+        "runtime_run": runtime_run,
         "runtime_unit": unit,
         "kernel": _lines(["journalctl", "--dmesg", "--priority=warning", "--lines=%d" % _MOST_LINES, *log], seconds),
         "kubelet_log": _lines(["journalctl", "--unit=" + _KUBELET, "--lines=20", *log], seconds),
@@ -34,15 +41,54 @@ def node_state(request: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _state(unit: str, seconds: float) -> str:
-    """Its ActiveState; empty when there is no such unit."""
-    shown = _run(["systemctl", "show", "--property=LoadState,ActiveState", unit], seconds)
+def node_service(request: Dict[str, Any]) -> Dict[str, Any]:
+    """Whether a service of the node runs, and which run of it this is."""
+    state, run = _state(_unit(request), request["seconds"])
+    return {"state": state, "run": run}
+
+
+def restart_node_service(request: Dict[str, Any]) -> Dict[str, Any]:
+    """Start a service again that was seen not to run; one that somebody started meanwhile is left alone."""
+    unit, seconds = _unit(request), request["seconds"]
+    state, run = _state(unit, seconds)
+    if run != request["run"] or state == "active":
+        raise Refused("changed", "%s was started by somebody else meanwhile" % unit)
+    # After many failures systemd starts a unit no more until it is told to forget them.
+    _run(["systemctl", "reset-failed", unit], seconds)
+    try:
+        ended = subprocess.run(
+            ["systemctl", "restart", "--no-ask-password", unit],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=seconds,
+            env=_ENVIRONMENT,
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused("failed", "%s did not start in time" % unit) from None
+    if ended.returncode:
+        raise Refused("failed", "systemctl said: %s" % ended.stderr.decode("utf-8", "replace").strip()[:_MOST_WORDS])
+    return {}
+
+
+def _unit(request: Dict[str, Any]) -> str:
+    unit = request["unit"]
+    if unit not in _RESTARTED:
+        raise Refused("failed", "it is no service of a node that may be restarted")
+    return "%s.service" % unit
+
+
+def _state(unit: str, seconds: float) -> Tuple[str, str]:
+    """Its ActiveState, and systemd's name of this run or of the last one; empty when there is no such unit."""
+    shown = _run(["systemctl", "show", "--property=LoadState,ActiveState,InvocationID", unit], seconds)
     values = dict(line.partition("=")[::2] for line in shown.decode("ascii", "replace").splitlines())
-    return values.get("ActiveState", "") if values.get("LoadState") == "loaded" else ""
+    if values.get("LoadState") != "loaded":
+        return "", ""
+    return values.get("ActiveState", ""), values.get("InvocationID", "")
 
 
 def _lines(command: List[str], seconds: float) -> List[str]:
-    lines = _run(command, seconds).splitlines()[-_MOST_LINES:]
+    lines = _run(command, seconds).splitlines()[:_MOST_LINES][::-1]
     return [to_text(line[:_MOST_OF_A_LINE]) for line in lines if line.strip()]
 
 
