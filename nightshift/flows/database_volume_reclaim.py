@@ -15,7 +15,7 @@ from nightshift.remediation.disk_space.database_findings import evidence_markdow
 from nightshift.remediation.disk_space.database_planner import plan_database_volume
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
 from nightshift.remediation.disk_space.database_verification import judge_volume
-from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.models import format_bytes
 from nightshift.tasks.claims import look_at_claim_of_volume, wait_until_grown

@@ -32,7 +32,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, form_key
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.undo_request import UndoRequest
-from nightshift.remediation.models import Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
+from nightshift.remediation.models import Action, Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
 from nightshift.remediation.permission import Limits
 from nightshift.remediation.symptom import Declares
 from nightshift.remediation.text import counted, printable
@@ -203,6 +203,14 @@ class Incident:
         """Whether this run or an earlier attempt began to change the target, however that ended."""
         # The intent alone counts: an attempt that was killed may have acted without writing the outcome.
         return any(row.kind is Kind.INTENT for row in self.ledger.journal.of(self.id))
+
+    def unfinished(self, kind: str) -> Action | None:
+        """The newest action of this kind that this run or an earlier attempt began, unless it was done."""
+        rows = self.ledger.journal.of(self.id)
+        begun = [row for row in rows if row.kind is Kind.INTENT and row.entry["action"]["kind"] == kind]
+        if not begun or any(row.kind is Kind.DONE and row.action_id == begun[-1].action_id for row in rows):
+            return None
+        return Action.model_validate(begun[-1].entry["action"])
 
     def without_change(self) -> Conclusion:
         """How it ends when nothing was changed."""

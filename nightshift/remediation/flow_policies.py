@@ -115,6 +115,7 @@ KIND_NAMES = (
     "prune_docker",
     "prune_images",
     "reconnect_pooler",
+    "recreate_claim",
     "recreate_container",
     "reindex_index",
     "release_deleted_file",

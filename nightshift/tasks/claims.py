@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from nightshift.remediation.clients.kubernetes.claim_look import diagnose_claim
 from nightshift.remediation.clients.kubernetes.cluster import open_cluster
+from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import CLAIMS
 from nightshift.remediation.clients.kubernetes.watching import watch
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.disk_space.diagnosis import Blindness
 from nightshift.remediation.errors import NightshiftError
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion
 from nightshift.remediation.text import printable
 from nightshift.tasks.steps import diagnostic
@@ -32,6 +33,34 @@ def wait_until_bound(
     cluster: str, connection: KubernetesConnection, namespace: str, name: str, seconds: float
 ) -> ClaimDiagnosis:
     """What is seen once it is bound, or the time is over: what is young is still being worked on."""
+    return _watched(cluster, connection, namespace, name, seconds)
+
+
+@diagnostic("wait for a claim that was made anew", of="{cluster} {namespace}/{name}")
+def wait_for_new_claim(
+    cluster: str, connection: KubernetesConnection, namespace: str, name: str, seconds: float
+) -> ClaimDiagnosis | None:
+    """What is seen once it is bound, or the time is over; nothing where the claim is gone."""
+    try:
+        return _watched(cluster, connection, namespace, name, seconds)
+    except ObjectNotFoundError:
+        return None
+
+
+@diagnostic("look whether a claim is there", of="{cluster} {namespace}/{name}")
+def is_gone(cluster: str, connection: KubernetesConnection, namespace: str, name: str) -> bool:
+    """Whether there is no claim of this name."""
+    with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
+        try:
+            opened.get(CLAIMS, name, namespace)
+        except ObjectNotFoundError:
+            return True
+    return False
+
+
+def _watched(
+    cluster: str, connection: KubernetesConnection, namespace: str, name: str, seconds: float
+) -> ClaimDiagnosis:
     with open_cluster(cluster, connection, within=seconds + 60) as opened:
         for change in watch(opened, CLAIMS, namespace, seconds=seconds, fields={"metadata.name": name}):
             if change.object.phase == "Bound":

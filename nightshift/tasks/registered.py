@@ -2,6 +2,7 @@
 
 import nightshift.tasks.backup_actions
 import nightshift.tasks.celery_actions
+import nightshift.tasks.claim_actions
 import nightshift.tasks.compose_actions
 import nightshift.tasks.database_session_actions
 import nightshift.tasks.database_volume_actions

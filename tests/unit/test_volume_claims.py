@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,15 +15,18 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.remediation.disk_space.diagnosis import Blindness
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.claim_planner import (
     NOTHING_TO_DO,
-    ClaimDiagnosis,
     expand,
     findings_of,
+    judge_bound,
     plan_pending_claim,
 )
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
+from nightshift.remediation.kubernetes.claim_replacement import plan_again
 from nightshift.remediation.kubernetes.objects import Claim, Condition, Event, PersistentVolume, StorageClass
+from nightshift.remediation.kubernetes.recreating import RecreateClaim
 from nightshift.remediation.models import Plan, Risk, Target
 from tests.unit.kubernetes_values import NOW, ago, meta, owned_by, pod
 
@@ -200,3 +204,85 @@ def test_a_cluster_that_does_not_answer_is_told_and_the_rest_goes_on() -> None:
 
     assert unseen.claim is None
     assert unseen.blind[0].why == "no answer"
+
+
+DEFINITION: dict[str, Any] = {
+    "labels": {},
+    "annotations": {},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
+}
+
+
+def orphan(**more: Any) -> Claim:
+    """A claim of a missing class."""
+    return claim(**{"storage_class": "gone", "definition": DEFINITION, **more})
+
+
+def anew(diagnosis: ClaimDiagnosis, instead: str = "fast") -> Plan:
+    return plan_pending_claim(TARGET, diagnosis, ClaimPendingPolicy(replace_class={"gone": instead}))
+
+
+def test_a_claim_that_was_never_bound_is_made_anew_on_a_persons_word() -> None:
+    (action,) = anew(seen(orphan())).actions
+
+    arguments = RecreateClaim.from_json(action.arguments)
+    assert (arguments.from_class, arguments.to_class, arguments.definition) == ("gone", "fast", DEFINITION)
+    assert (action.risk, bool(action.asks), action.items) == (Risk.HIGH, True, (arguments.uid,))
+
+
+def test_a_claim_that_was_deleted_for_it_is_made_again_under_the_same_approval() -> None:
+    (begun,) = anew(seen(orphan())).actions
+
+    (again,) = plan_again(TARGET, begun).actions
+
+    assert again.within(begun)
+    assert RecreateClaim.from_json(again.arguments).definition == DEFINITION
+
+
+KEPT = PersistentVolume(meta=meta("pv", ""), phase="Available", claim="shop/data")
+SNAPSHOT = {**DEFINITION, "spec": {**DEFINITION["spec"], "dataSource": {"kind": "VolumeSnapshot", "name": "s"}}}
+BY_HAND = StorageClass(meta=meta("fast", ""), provisioner="kubernetes.io/no-provisioner")
+WITH_HELM = replace(orphan(), meta=meta("data", created_at=ago(900), annotations={"meta.helm.sh/release-name": "db"}))
+WITH_MARK = replace(
+    orphan(), meta=meta("data", created_at=ago(900), annotations={"pv.kubernetes.io/bind-completed": "yes"})
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (anew(seen(orphan(volume="pv-1"))), "it names a volume: only a claim that was never bound"),
+        (anew(seen(WITH_MARK)), "it names a volume: only a claim that was never bound"),
+        (anew(seen(orphan(phase="Lost"))), "it is lost: only a claim that was never bound"),
+        (anew(seen(orphan(), volumes=[KEPT])), "a volume is kept for it"),
+        (anew(seen(orphan(owners=owned_by("Postgresql", "db")))), "Postgresql db owns it"),
+        (anew(seen(orphan(), stateful_set="db")), "the template of StatefulSet db names the missing class"),
+        (anew(seen(orphan(), consumers=[pod("db-0", node="n1")])), "shop/db-0 on a node would keep it"),
+        (anew(seen(orphan(definition=SNAPSHOT))), "it asks for dataSource"),
+        (anew(seen(orphan(definition={}))), "its definition is not known"),
+        (anew(seen(orphan()), "nowhere"), "the class nowhere that the runbook names does not exist either"),
+        (anew(seen(orphan(), BY_HAND)), "the class fast makes no volumes by itself"),
+        (anew(seen(WITH_HELM)), "Helm release db in shop owns it"),
+    ],
+)
+def test_when_a_claim_is_not_made_anew(made: Plan, reason: str) -> None:
+    assert made.actions == ()
+    assert made.refusals[0].reason.startswith(reason)
+
+
+def test_what_an_owner_would_overwrite_is_proposed_there_with_the_difference() -> None:
+    assert "- gone\n+ fast" in anew(seen(WITH_HELM)).proposals[0].detail
+
+
+@pytest.mark.parametrize("this", [claim(), claim("Bound"), orphan(storage_class="other"), orphan(storage_class=None)])
+def test_only_a_missing_class_that_the_policy_names_is_replaced(this: Claim) -> None:
+    assert anew(seen(this)).actions == ()
+    assert anew(seen(this)).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "healthy"),
+    [(seen(claim("Bound")), True), (seen(claim(storage_class="lazy")), True), (seen(claim()), False), (None, False)],
+)
+def test_a_new_claim_helps_when_it_is_bound(after: ClaimDiagnosis | None, healthy: bool) -> None:
+    assert judge_bound("data", after).healthy is healthy

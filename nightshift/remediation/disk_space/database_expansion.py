@@ -10,7 +10,8 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.remediation.disk_space.database_proposals import expansion
 from nightshift.remediation.disk_space.diagnosis import Blindness
 from nightshift.remediation.kubernetes.changes import Changes
-from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis, expand
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_planner import expand
 from nightshift.remediation.models import Proposal, Refusal, Target, format_bytes
 from nightshift.remediation.text import printable
 

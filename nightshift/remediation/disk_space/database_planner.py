@@ -18,7 +18,7 @@ from nightshift.remediation.disk_space.database_policy import DatabaseVolumePoli
 from nightshift.remediation.disk_space.database_proposals import compression, vacuum, write_ahead_log
 from nightshift.remediation.disk_space.planner import NOTHING_TO_DO
 from nightshift.remediation.disk_space.proposals import blindness
-from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.models import Action, Impact, Plan, Quantity, Refusal, Risk, Target, UndoWhen, format_bytes
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 

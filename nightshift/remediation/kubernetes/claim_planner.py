@@ -1,24 +1,24 @@
 """Why a claim is not bound, and a larger claim where its storage class can do it.
 
-Covers octollm.PersistentVolumeClaimPending.d1-d4, r1.1-r3.3: everything there is proposed, because each of it creates
-or re-creates what holds data; and cryptofunk.DiskSpaceWarning.r3.1 without its hazard: the new size is computed from
-the present one, so that it never shrinks.
+Covers octollm.PersistentVolumeClaimPending.d1-d4, r1.1-r3.3: what is there is proposed, because it creates or
+re-creates what holds data, but for :mod:`.claim_replacement`; and cryptofunk.DiskSpaceWarning.r3.1 without its hazard:
+the new size is computed from the present one, so that it never shrinks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
 
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.arguments import ExpandClaim
 from nightshift.remediation.kubernetes.changes import Changes
+from nightshift.remediation.kubernetes.claim_diagnosis import NO_PROVISIONER, ClaimDiagnosis
 from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, ClaimPendingPolicy
+from nightshift.remediation.kubernetes.claim_replacement import replace_class
 from nightshift.remediation.kubernetes.drain_plan import pod_name
-from nightshift.remediation.kubernetes.objects import Claim, Event, PersistentVolume, Pod, StorageClass
+from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume
 from nightshift.remediation.kubernetes.ownership import FieldChange
 from nightshift.remediation.models import (
     Action,
@@ -30,6 +30,7 @@ from nightshift.remediation.models import (
     Refusal,
     Risk,
     Target,
+    Verdict,
     format_bytes,
 )
 from nightshift.remediation.text import counted, listed, printable
@@ -38,34 +39,6 @@ NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a claim without trouble."""
 _MIB, _GIB = 2**20, 2**30
 _MOST = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimDiagnosis:
-    """Everything the planner gets to know."""
-
-    claim: Claim
-    classes: Sequence[StorageClass] = ()
-    volumes: Sequence[PersistentVolume] = ()
-    consumers: Sequence[Pod] = ()
-    """Pods that name the claim."""
-    events: Sequence[Event] = ()
-    """About the claim."""
-    now: datetime
-
-    @property
-    def storage_class(self) -> StorageClass | None:
-        """The class that serves it: the named one, else the newest default; None when there is none."""
-        if self.claim.storage_class is not None:
-            return next((c for c in self.classes if c.name == self.claim.storage_class), None)
-        defaults = [c for c in self.classes if c.is_default]
-        return max(defaults, key=lambda c: (c.meta.created_at or self.now, c.name), default=None)
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was made; 0 where that is not known."""
-        made = self.claim.meta.created_at
-        return max(0.0, (self.now - made).total_seconds()) if made is not None else 0.0
 
 
 def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimPendingPolicy) -> Plan:
@@ -84,6 +57,8 @@ def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimP
             what=f"Looking further into {name}", reason=reason, lifted_by=format_duration(policy.patience)
         )
         return Plan(goal=goal, target=target, refusals=(refusal,))
+    changes = Changes()
+    replace_class(target, diagnosis, policy, changes)
     looks: tuple[Callable[[ClaimDiagnosis], Proposal | None], ...] = (_lost, _no_class, _refused, _no_volume, _no_node)
     found = [proposal for look in looks if (proposal := look(diagnosis)) is not None]
     if not found:
@@ -93,7 +68,14 @@ def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimP
             Proposal(title=f"Look at the pods of {who}", reason="Nobody says why the claim waits: no event at all.")
         ]
     goal = f"{goal}. {found[0].title}"
-    return Plan(goal=goal, target=target, proposals=tuple(found), expected=f"{name} bound, and its pods scheduled.")
+    return Plan(
+        goal=goal,
+        target=target,
+        actions=tuple(changes.actions),
+        refusals=tuple(changes.refusals),
+        proposals=(*changes.proposals, *found),
+        expected=f"{name} bound, and its pods scheduled.",
+    )
 
 
 def is_young(diagnosis: ClaimDiagnosis, policy: ClaimPendingPolicy) -> bool:
@@ -187,6 +169,19 @@ def expand(
     changes.change(action, claim, (field,))
 
 
+@serves("octollm.PersistentVolumeClaimPending: v1")
+def judge_bound(name: str, after: ClaimDiagnosis | None) -> Verdict:
+    """Whether the claim that was made anew got its volume, or gets it with its first pod."""
+    name = printable(name, 120)
+    if after is None:
+        return Verdict(healthy=False, reason=f"The claim {name} is gone.")
+    if after.claim.phase == "Bound":
+        return Verdict(healthy=True, reason=f"The claim {name} is bound.")
+    if _waits_for_first_consumer(after) and not after.consumers:
+        return Verdict(healthy=True, reason=f"The claim {name} is bound as soon as a pod uses it.")
+    return Verdict(healthy=False, reason=f"The claim {name} is {in_words(after)}.")
+
+
 def _can_grow(diagnosis: ClaimDiagnosis) -> bool:
     served = diagnosis.storage_class
     return served is not None and served.allow_expansion
@@ -239,7 +234,7 @@ def _lost(diagnosis: ClaimDiagnosis) -> Proposal | None:
     )
 
 
-@proposes("octollm.PersistentVolumeClaimPending: r1.1 r1.2")
+@proposes("octollm.PersistentVolumeClaimPending: r1.1")
 def _no_class(diagnosis: ClaimDiagnosis) -> Proposal | None:
     claim = diagnosis.claim
     if claim.storage_class == "" or diagnosis.storage_class is not None or claim.phase == "Lost":
@@ -277,7 +272,7 @@ def _no_volume(diagnosis: ClaimDiagnosis) -> Proposal | None:
     """A claim for a hand-made volume: why each volume that is there does not fit."""
     claim = diagnosis.claim
     served = diagnosis.storage_class
-    by_hand = claim.storage_class == "" or (served is not None and served.provisioner == "kubernetes.io/no-provisioner")
+    by_hand = claim.storage_class == "" or (served is not None and served.provisioner == NO_PROVISIONER)
     if not by_hand or claim.phase == "Lost":
         return None
     why = [f"{printable(v.name, 60)}: {_misfit(v, claim)}" for v in diagnosis.volumes[:50]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -9,19 +10,23 @@ from pydantic import Field
 from nightshift.remediation.connections import ConnectionOf, NamespaceOfCluster
 from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
-from nightshift.remediation.kubernetes.names import Namespace
+from nightshift.remediation.kubernetes.names import Namespace, ObjectName
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
 
 class ClaimPendingPolicy(Value):
-    """Limits of the flow ``volume-claim-pending``: it changes nothing, it says why a claim is not bound."""
+    """Limits of the flow ``volume-claim-pending``: why a claim is not bound, and what it may become."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("cluster", "namespace", "claim")
     """Kinds of the target's path, outermost first."""
 
     patience: Annotated[Seconds, Field(ge=0, le=3600)] = 120
     """A claim that is younger is being worked on."""
+    replace_class: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
+    """Missing storage classes, each with the one that a claim which was never bound is made anew with instead."""
+    bound_within: Annotated[Seconds, Field(ge=1, le=3600)] = 300
+    """How long the storage may take for a claim that was made anew."""
 
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that it is over."""

@@ -12,3 +12,5 @@ RESTARTED_FROM = "nightshift.dev/restarted-from"
 """On a pod template: digest of the template that our restart replaced."""
 MADE_FOR = "nightshift.dev/made-for"
 """On an object that Nightshift made: the action that made it."""
+OF_CONTROLLERS = ("pv.kubernetes.io", "volume.kubernetes.io", "volume.beta.kubernetes.io")
+"""Prefixes of the annotations that the controllers of volumes write on a claim."""

@@ -105,6 +105,10 @@ OPERATIONS: Mapping[str, tuple[Need, ...]] = {
     "block_deployments": _TEMPLATES,
     "scale_workload": _SCALES,
     "expand_claim": (*_all("get patch", "persistentvolumeclaims"),),
+    "recreate_claim": (
+        *_all("get create delete", "persistentvolumeclaims"),
+        *_all("get", "storageclasses", "storage.k8s.io", everywhere=True),
+    ),
     "renew_certificate": (
         *_all("get", "certificates", "cert-manager.io"),
         *_all("patch", "certificates", "cert-manager.io", "status"),
@@ -142,7 +146,7 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "node-saturation": ("rollout_restart", "scale_workload"),
     "pod-saturation": ("rollout_restart", "set_resources", "scale_workload"),
     "change-event-review": ("rollout_restart", "update_hpa"),
-    "volume-claim-pending": (),
+    "volume-claim-pending": ("recreate_claim",),
     "database-volume-reclaim": ("expand_claim",),
     "connection-pool-exhaustion": ("rollout_restart",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),

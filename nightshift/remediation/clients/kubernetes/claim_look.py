@@ -6,10 +6,19 @@ octollm.PersistentVolumeClaimPending.d1-d4.
 
 from __future__ import annotations
 
+import re
+
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
-from nightshift.remediation.clients.kubernetes.resources import CLAIMS, EVENTS, PODS, STORAGE_CLASSES, VOLUMES
+from nightshift.remediation.clients.kubernetes.resources import (
+    CLAIMS,
+    EVENTS,
+    PODS,
+    STATEFUL_SETS,
+    STORAGE_CLASSES,
+    VOLUMES,
+)
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.claim_planner import ClaimDiagnosis
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.objects import Pod
 
 
@@ -30,8 +39,15 @@ def diagnose_claim(cluster: Cluster, namespace: str, name: str) -> ClaimDiagnosi
         volumes=tuple(one for one in cluster.list(VOLUMES) if one.phase != "Bound" or one.name == claim.volume),
         consumers=tuple(pod for pod in cluster.list(PODS, namespace) if _uses(pod, claim.name)),
         events=tuple(cluster.list(EVENTS, namespace, fields=about)),
+        stateful_set=_template_of(cluster, namespace, claim.name),
         now=cluster.now(),
     )
+
+
+def _template_of(cluster: Cluster, namespace: str, claim: str) -> str:
+    """The StatefulSet that names its claims so: ``<template>-<set>-<number>``."""
+    names = (found.name for found in cluster.list(STATEFUL_SETS, namespace))
+    return next((name for name in names if re.fullmatch(rf".+-{re.escape(name)}-\d+", claim)), "")
 
 
 def _uses(pod: Pod, claim: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nightshift.remediation.kubernetes.objects.common import Conditioned, KubernetesObject, Selector
 
@@ -23,6 +24,8 @@ class Claim(Conditioned):
     access_modes: tuple[str, ...] = ()
     volume_mode: str = "Filesystem"
     selector: Selector | None = None
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """What whoever made it wrote: ``labels``, ``annotations`` and ``spec``, without what controllers add."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from nightshift.remediation.clients.kubernetes.parsing.common import (
     selector,
     text,
 )
+from nightshift.remediation.kubernetes.marks import OF_CONTROLLERS
 from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume, Quota, StorageClass
 
 _DEFAULT_CLASS = (
@@ -35,7 +36,14 @@ def claim(document: Json) -> Claim:
         access_modes=tuple(listed(spec, "accessModes")),
         volume_mode=text(spec, "volumeMode") or "Filesystem",
         selector=selector(spec.get("selector")),
+        definition=_definition(document),
     )
+
+
+def _definition(document: Json) -> Json:
+    annotations = part(document, "metadata", "annotations")
+    kept = {key: value for key, value in annotations.items() if key.partition("/")[0] not in OF_CONTROLLERS}
+    return {"labels": part(document, "metadata", "labels"), "annotations": kept, "spec": part(document, "spec")}
 
 
 def volume(document: Json) -> PersistentVolume:
