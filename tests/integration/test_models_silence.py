@@ -23,7 +23,7 @@ from nightshift.remediation.ledger.approvals import Approvals, Notice
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.switches import Scope
 from nightshift.remediation.models import Mode
-from nightshift.remediation.permission import Counting, Permission
+from nightshift.remediation.permission import Counting, Judgement, Permission
 
 LINES = ("one", "two")
 PLANS = tuple(plan(line(text)) for text in LINES)
@@ -272,12 +272,15 @@ def _a_no_is_silence(self: Approvals, connection: Any, row: Any, status: str) ->
     _closed(self, connection, row, "approved" if status == "denied" and row.unless_denied else status)
 
 
+_CERTAIN = property(lambda _self: Counting(None, True))
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "wrong"),
     [
         pytest.param(Deliveries, "told_of_approval", lambda *_: True, id="who was not told is taken to agree"),
         pytest.param(Approvals, "_close", _a_no_is_silence, id="a no counts as silence"),
-        pytest.param(Permission, "counting", lambda *_: Counting(None, True), id="it acts though it became doubtful"),
+        pytest.param(Judgement, "counting", _CERTAIN, id="it acts though it became doubtful"),
         pytest.param(Permission, "_noes", lambda *_: iter(()), id="it acts though it was stopped"),
     ],
 )

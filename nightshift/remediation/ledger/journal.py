@@ -265,9 +265,9 @@ class Journal:
         done = frozenset(action for action, kind in last.items() if action is not None and kind is Kind.DONE)
         return Deeds(tuple(open_intents.values()), done)
 
-    def unsettled(self, incident_id: int) -> Sequence[Row]:
+    def unsettled(self, incident_id: int) -> list[Row]:
         """Intents whose outcome is missing or unknown."""
-        return self.deeds(incident_id).unsettled
+        return list(self.deeds(incident_id).unsettled)
 
     def intended(self, incident_id: int, action_id: UUID) -> Action | None:
         """An action that was begun, as it was written down before; None when there is none."""
