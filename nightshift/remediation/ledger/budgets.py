@@ -7,6 +7,7 @@ both fit in, the second counts the first. What was begun counts, also by a proce
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text
@@ -22,6 +23,7 @@ _LOCK_EACH = text("select pg_advisory_xact_lock(:lock, hashtext(place)) from unn
 _BOUND: ColumnElement[dict[str, object]] = literal_column(
     "journal.entry #> '{action,bound}'", schema.journal.c.entry.type
 )
+_NEVER: ColumnElement[datetime] = literal_column("'infinity'::timestamptz", schema.Moment)
 
 
 class Budgets:
@@ -37,10 +39,12 @@ class Budgets:
 def uses_of(per: Per, kind: Words | None, system: Words, key: Words, within: Length) -> Select[Any]:
     """The intents that a budget counts for a target, as ``at`` and ``bound``.
 
-    The time is asked for once: no index would be searched for what a clock says row by row.
+    The time is asked for once: no index would be searched for what a clock says row by row. And it ends, though never:
+    where only the beginning is not known yet, PostgreSQL expects a third of all rows and reads all intents there are.
     """
     table = schema.journal
-    query = select(table.c.at, _BOUND.label("bound")).where(IS_INTENT, table.c.at > ONCE - within)
+    some_time = table.c.at > ONCE - within, table.c.at < _NEVER
+    query = select(table.c.at, _BOUND.label("bound")).where(IS_INTENT, *some_time)
     if kind is not None:
         query = query.where(intent_kind == kind)
     if per is Per.TARGET:
