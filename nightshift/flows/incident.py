@@ -204,6 +204,11 @@ class Incident:
         # The intent alone counts: an attempt that was killed may have acted without writing the outcome.
         return any(row.kind is Kind.INTENT for row in self.ledger.journal.of(self.id))
 
+    def began(self, kind: str) -> bool:
+        """Whether this run or an earlier attempt began an action of this kind, however that ended."""
+        rows = self.ledger.journal.of(self.id)
+        return any(row.kind is Kind.INTENT and row.entry["action"]["kind"] == kind for row in rows)
+
     def unfinished(self, kind: str) -> Action | None:
         """The newest action of this kind that this run or an earlier attempt began, unless it was done."""
         rows = self.ledger.journal.of(self.id)

@@ -13,7 +13,7 @@ from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.finding_list import as_markdown
-from nightshift.remediation.kubernetes.arguments import DrainNode
+from nightshift.remediation.kubernetes.arguments import DrainNode, RestartNodeService
 from nightshift.remediation.kubernetes.infrastructure_tree import after_cleaning_up, why_this_way
 from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_well
 from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
@@ -55,6 +55,7 @@ def repair(incident: Incident) -> Conclusion:
         diagnosis = look_at_node(cluster, connection, name, host)
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The node {printable(name)} exists no more.")
+    diagnosis = replace(diagnosis, was_restarted=incident.began(RestartNodeService.KIND))
     judged = judge_pods(diagnosis, policy)
     way, findings = why_this_way(diagnosis, policy.tree), findings_of(diagnosis, judged)
     evidence = "\n\n".join(part for part in (as_markdown(way), evidence_markdown(judged)) if part)
@@ -86,11 +87,11 @@ def _restart(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyP
     """Start again, once, what stopped on the host; the node after it had time to come back, None: not done."""
     cluster, name = incident.target.part("cluster"), diagnosis.node.name
     connection, host = incident.connection(cluster, KubernetesConnection), incident.host_called(name)
-    plan = None if incident.changed_something else plan_restart(incident.target, diagnosis, policy)
+    plan = plan_restart(incident.target, diagnosis, policy)
     if plan is None:
         return None
     incident.carry_out(plan, enough=lambda: _is_open_and_well(incident, diagnosis))
-    if not incident.changed_something:
+    if not incident.began(RestartNodeService.KIND):
         return None
     wait_for_node(cluster, connection, name, policy.restart_wait)
     after = look_at_node(cluster, connection, name, host)

@@ -64,8 +64,7 @@ class Loop:
         except (SQLAlchemyError, psycopg.Error, TemporaryError) as error:
             cause = str(error) if isinstance(error, TemporaryError) else type(error).__name__
             return self._failed(cause)
-        except Exception:
-            # A mistake of ours: the other rounds, and the other loops, must go on.
+        except Exception:  # a mistake of ours: the other rounds, and the other loops, must go on
             if self._failures == 0:
                 log.exception("background work failed", extra={"work": self.name})
             return self._failed("unexpected error")

@@ -158,8 +158,7 @@ class RunFolder:
                 checksum = _compare(partial, written.hexdigest(), rows)
                 partial.rename(self.path / name)
                 _sync_folder(self.path)
-        except BaseException:
-            # Whatever went wrong, the space goes back at once; after a SIGKILL the next run sees to it.
+        except BaseException:  # whatever it was, the space goes back at once; after a SIGKILL the next run sees to it
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise

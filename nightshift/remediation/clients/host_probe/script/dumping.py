@@ -301,7 +301,7 @@ def _dump_to(here: int, request: Dict[str, Any], clock: Clock, lock: int) -> Non
         os.fsync(part)
         os.rename(name + PART, name, src_dir_fd=here, dst_dir_fd=here)
         os.fsync(here)
-    except BaseException:
+    except BaseException:  # also of a signal: half a dump would take the space that the next one needs
         os.unlink(name + PART, dir_fd=here)
         raise
     finally:
