@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from lab import troubles
+from lab.folders import temporary_folder
 from lab.patient_host import MIB, PatientHost
 from nightshift.remediation.models import Target
 
@@ -47,7 +47,7 @@ class Floor:
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
             raise PermissionError("The bench mounts small filesystems: run it as root.")
-        self.folder = Path(tempfile.mkdtemp(prefix="nightshift-floor-"))
+        self.folder = temporary_folder("nightshift-floor-")
         self.folder.chmod(0o755)
         return self
 

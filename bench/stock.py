@@ -1,4 +1,4 @@
-"""Prefect's own process worker beside ours: on the same server, for the same flow, started by the same automation."""
+"""Prefect's own process worker beside ours: on the same server, for the same flow, by the same gateway."""
 
 from __future__ import annotations
 

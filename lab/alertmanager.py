@@ -6,17 +6,16 @@ import json
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 
 _PROGRAMS = ("prometheus-alertmanager", "alertmanager")
@@ -34,7 +33,7 @@ class AlertmanagerProcess:
     def __init__(self, webhook_url: str, token: str, configuration: Mapping[str, Any] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-am-"))
+        self._folder = temporary_folder("nightshift-am-")
         self._running: subprocess.Popen[bytes] | None = None
         self._fired: dict[str, tuple[dict[str, str], datetime]] = {}
         # JSON is YAML, and needs no quoting rules of our own.

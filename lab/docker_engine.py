@@ -11,21 +11,24 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lab.folders import temporary_folder
+
 _READY_SECONDS = 30.0
 _NAMESPACE = """
 set -e
 ip link set lo up
+if [ -n "$4" ]; then mount -t tmpfs tmpfs /run && mkdir /run/sshd; fi
 exec dockerd --config-file "$1/daemon.json" --data-root "$2" --exec-root "$1/exec" --pidfile "$1/pid" \
-  --host "unix://$1/docker.sock" --exec-opt native.cgroupdriver=cgroupfs --bridge=none --iptables=false \
-  --ip-forward=false --ip-masq=false --userland-proxy=false --log-level=error $3
+  --host "unix://$1/docker.sock" --exec-opt native.cgroupdriver=cgroupfs ${4:-$5} --userland-proxy=false \
+  --log-level=error $3
 """
+_APART = "--bridge=none --iptables=false --ip-forward=false --ip-masq=false"
 
 
 class DockerEngine:
@@ -34,11 +37,16 @@ class DockerEngine:
     Args:
         data_root: an empty folder for images and containers; None: a temporary one.
         tcp: more of its command line, to listen on a port of this machine's own loopback interface.
+        bridge: address of its bridge, ``10.231.0.1/24``: then it has a network, rules of iptables and published ports,
+            all within its own namespace; None: containers have no network.
     """
 
-    def __init__(self, data_root: Path | None = None, tcp: Sequence[str] = ()) -> None:
+    def __init__(self, data_root: Path | None = None, tcp: Sequence[str] = (), bridge: str | None = None) -> None:
+        if tcp and bridge:
+            raise ValueError("an engine that listens on this machine's loopback has no network namespace of its own")
+        self._bridge = f"--bip {bridge}" if bridge else ""
         self._tcp = " ".join(tcp)
-        self.folder = Path(tempfile.mkdtemp(prefix="nightshift-docker-"))
+        self.folder = temporary_folder("nightshift-docker-")
         self.data_root = data_root or self.folder / "data"
         self._dockerd: subprocess.Popen[bytes] | None = None
 
@@ -47,13 +55,23 @@ class DockerEngine:
         """As ``DOCKER_HOST``."""
         return f"unix://{self.folder}/docker.sock"
 
+    @property
+    def pid(self) -> int:
+        """Of dockerd, whose namespaces are the engine's."""
+        if self._dockerd is None:
+            raise RuntimeError("the engine does not run")
+        return self._dockerd.pid
+
     def __enter__(self) -> Self:
         (self.folder / "daemon.json").write_text("{}")
         apart = ["unshare", "--mount", *(() if self._tcp else ("--net",))]
         command = [*apart, "sh", "-c", _NAMESPACE, "dockerd", str(self.folder)]
         with (self.folder / "log").open("wb") as log:
             self._dockerd = subprocess.Popen(
-                [*command, str(self.data_root), self._tcp], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, str(self.data_root), self._tcp, self._bridge, _APART],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         until = time.monotonic() + _READY_SECONDS
         while self._docker("version").returncode != 0:

@@ -8,10 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,10 @@ from uuid import uuid4
 import httpx
 import psutil
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
+from nightshift.gateway.dispatch import new_run
+from nightshift.gateway.prefect_api import PrefectApi
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
@@ -45,7 +48,7 @@ class Installation:
     """
 
     def __init__(self, prefix: str, **environment: str) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix=prefix))
+        self.home = temporary_folder(prefix)
         self.home.chmod(0o755)  # the embedded PostgreSQL runs as another user when we are root
         self.catalogue = self.home / "runbooks"
         self.catalogue.mkdir()
@@ -211,6 +214,15 @@ class Installation:
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
         url = f"{self.settings.gateway_url}/alerts"
         return httpx.post(url, json={**body, "externalURL": "", "alerts": alerts}, headers=headers, trust_env=False)
+
+    def start_again(self, number: int) -> None:
+        """Have a second run made for an incident, as when the first is believed lost and is not."""
+        row = self.ledger.incidents.get(number)
+        with PrefectApi(str(self.settings.prefect_api_url)) as prefect:
+            deployment = None if row is None else prefect.deployment(row.flow)
+            if row is None or deployment is None:
+                raise KeyError(number)
+            prefect.make_run(deployment.id, replace(new_run(row), key=str(uuid4())))
 
     def incident(self, runbook: str, target: str, *, timeout: float = 60) -> Any:
         """The newest incident of a runbook on a target whose key ends like this, as soon as it is there."""

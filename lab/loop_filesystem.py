@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from lab.folders import temporary_folder
 
 
 class LoopFilesystem:
@@ -20,7 +21,7 @@ class LoopFilesystem:
     """
 
     def __init__(self, size: int = 32 * 1024 * 1024, inodes: int | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="nightshift-filesystem-"))
+        self.folder = temporary_folder("nightshift-filesystem-")
         self.mount = self.folder / "mounted"
         self._size, self._inodes = size, inodes
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Self
 
 import psutil
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 from nightshift.remediation.connections import SecretReference, SshConnection
 
@@ -218,7 +218,7 @@ class PatientHost:
             time.sleep(0.02)
 
     def _prepare(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="nightshift-patient-"))
+        self.folder = temporary_folder("nightshift-patient-")
         groups = _control_groups()
         assert groups is not None  # noqa: S101  # missing_parts looked
         self.cgroup = groups / self.folder.name

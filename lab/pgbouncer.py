@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 from lab.postgres import PostgresServer
 
@@ -25,7 +24,7 @@ class PgBouncer:
     def __init__(self, server: PostgresServer, database: str, *, server_port: int | None = None, size: int = 2) -> None:
         self.port = free_port()
         self.database = database
-        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-pgbouncer-"))
+        self._folder = temporary_folder("nightshift-pgbouncer-")
         (self._folder / "pgbouncer.ini").write_text(f"""
 [databases]
 {database} = host=127.0.0.1 port={server_port or server.port} dbname={database} user=postgres
@@ -39,6 +38,7 @@ pool_mode = transaction
 default_pool_size = {size}
 query_wait_timeout = 0
 server_login_retry = 1
+stats_period = 1
 logfile = {self._folder}/log
 """)
         self._running: subprocess.Popen[bytes] | None = None

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 
 _NOBODY = 65534
@@ -38,7 +38,7 @@ class PostgresServer:
 
     def __init__(self, options: dict[str, str] | None = None) -> None:
         self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-pg-"))
+        self._folder = temporary_folder("nightshift-pg-")
         self._options = {"fsync": "off", "max_connections": "200", **(options or {})}
         self._postmaster: subprocess.Popen[bytes] | None = None
 

@@ -1,7 +1,7 @@
 """The part of Prefect's HTTP API that the gateway talks to, for cases where the real server is too slow or too whole.
 
-It answers as Prefect 3.8 was seen to: an event id counts once, resuming says ACCEPT with 201 and REJECT or ABORT
-with 200, a run that was deleted is 404.
+It answers as Prefect 3.8 was seen to: one run is made of a deployment per idempotency key, resuming says ACCEPT with
+201 and REJECT or ABORT with 200, a run that was deleted is 404.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
+_DEPLOYMENT = re.compile(r"/api/deployments/name/([^/]+)/nightshift")
+_MAKING = re.compile(r"/api/deployments/([0-9a-f-]{36})/create_flow_run")
 _RUN = re.compile(r"/api/flow_runs/([0-9a-f-]{36})(/resume|/set_state)?")
 
 
@@ -22,13 +24,17 @@ class PrefectDouble:
     """Listens on a free port of 127.0.0.1."""
 
     def __init__(self) -> None:
-        self.events: dict[str, dict[str, Any]] = {}
-        """By id, as the server keeps them."""
+        self.made: dict[str, dict[str, Any]] = {}
+        """What was asked for with each idempotency key, the first time; and ``flow``."""
+        self.paused: set[str] = set()
+        """Flows whose deployment is paused; every flow has one, but those called ``missing-…``."""
         self.runs: dict[UUID, dict[str, Any]] = {}
         """State of each flow run: ``type``, ``message``, ``digest`` of the plan that it waits with, ``answer``;
         and where it matters ``parameters``, and ``since`` when it is in its state (if left out: for an hour)."""
         self.down = False
         """Answer 503 to everything."""
+        self._flows: dict[str, str] = {}
+        """By the number of their deployment."""
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._requests())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -53,10 +59,12 @@ class PrefectDouble:
         with self._lock:
             if self.down:
                 return 503, None
-            if (method, path) == ("POST", "/api/events"):
-                for event in body:
-                    self.events.setdefault(event["id"], event)
-                return 204, None
+            if named := _DEPLOYMENT.fullmatch(path):
+                return self._deployment(named[1])
+            if made := _MAKING.fullmatch(path):
+                new = body["idempotency_key"] not in self.made
+                self.made.setdefault(body["idempotency_key"], body | {"flow": self._flows[made[1]]})
+                return 201 if new else 200, {"id": str(uuid5(NAMESPACE_URL, body["idempotency_key"]))}
             if (method, path) == ("POST", "/api/flow_runs/filter"):
                 found = self._in_states(body["flow_runs"]["state"]["type"]["any_"])
                 return 200, found[body["offset"] : body["offset"] + body["limit"]]
@@ -64,6 +72,13 @@ class PrefectDouble:
             if one is None or UUID(one[1]) not in self.runs:
                 return 404, {"detail": "Not found"}
             return self._run(self.runs[UUID(one[1])], one[2], body)
+
+    def _deployment(self, flow: str) -> tuple[int, Any]:
+        if flow.startswith("missing-"):
+            return 404, {"detail": "Deployment not found"}
+        number = str(uuid5(NAMESPACE_URL, flow))
+        self._flows[number] = flow
+        return 200, {"id": number, "paused": flow in self.paused}
 
     def _in_states(self, states: list[str]) -> list[dict[str, Any]]:
         return [

@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 from nightshift.running.prefect_server import api_url, server_command, server_environment
 
@@ -24,7 +23,7 @@ class PrefectServer:
     def __init__(self, database_url: str) -> None:
         self.port = free_port()
         self.url = api_url(self.port)
-        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-prefect-"))
+        self._folder = temporary_folder("nightshift-prefect-")
         self._environment = server_environment(self._folder, database_url, self.port)
         self._running: subprocess.Popen[bytes] | None = None
 

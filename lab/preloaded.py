@@ -14,13 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from lab.folders import temporary_folder
 from nightshift.running.warm import launcher
 from nightshift.running.warm.forkserver import ForkServer, Request, leave, take_over
 
@@ -55,7 +55,7 @@ def run(program: str, *arguments: str, environment: Mapping[str, str], seconds: 
 @cache
 def _server() -> str:
     """Where the forkserver listens; it and its folder are there until this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="nightshift-forks-"))
+    folder = temporary_folder("nightshift-forks-")
     path = str(folder / "socket")
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT_", "PREFECT_"))}
     server = subprocess.Popen(

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lab.folders import temporary_folder
 from lab.ports import free_port
 
 
@@ -40,7 +40,7 @@ class PrometheusProcess:
         self._alertmanager = alertmanager
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = Path(tempfile.mkdtemp(prefix="nightshift-prometheus-"))
+        self._folder = temporary_folder("nightshift-prometheus-")
         self._exporter = ThreadingHTTPServer(("127.0.0.1", 0), self._answering())
         self._thread = threading.Thread(target=self._exporter.serve_forever, daemon=True)
         self._running: subprocess.Popen[bytes] | None = None

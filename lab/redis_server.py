@@ -6,15 +6,14 @@ import io
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 
 from lab.compose_project import ComposeProject
+from lab.folders import temporary_folder
 from lab.ports import free_port
 
 PROGRAM = "/usr/bin/redis-server"
@@ -26,7 +25,7 @@ class RedisServer:
 
     def __init__(self, *options: str) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="nightshift-redis-"))
+        self.folder = temporary_folder("nightshift-redis-")
         self._options = options
         self._running: subprocess.Popen[bytes] | None = None
 

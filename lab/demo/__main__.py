@@ -199,7 +199,7 @@ def _links(installation: Installation, incident: int) -> list[tuple[str, str]]:
     return [
         ("flow run", f"{ui}/runs/flow-run/{run}"),
         ("report", f"{ui}/artifacts/key/incident-{incident}"),
-        ("automations", f"{ui}/automations"),
+        ("deployments", f"{ui}/deployments"),
     ]
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import troubles
+from lab.folders import temporary_folder
 from lab.patient_host import MIB, PatientHost, missing_parts
 
 DAY = 86400.0
@@ -118,7 +118,7 @@ def _host() -> Iterator[Patient]:
 @contextmanager
 def _folder(missing: list[str]) -> Iterator[Patient]:
     """A folder of this machine through the local shell, its ceiling just below what the filesystem has in use."""
-    folder = Path(tempfile.mkdtemp(prefix="nightshift-demo-patient-")).resolve()
+    folder = temporary_folder("nightshift-demo-patient-")
     writer = None
     try:
         used_before = _used_percent(folder)

@@ -12,9 +12,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from nightshift.remediation.journal_in_words import describe
 from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.models import Plan, format_bytes
-from nightshift.remediation.report import describe, render_plan
+from nightshift.remediation.report import render_plan
 
 STAGES: dict[Kind, tuple[str, str]] = {
     Kind.ALERT: ("🔔", "alert"),

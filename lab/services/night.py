@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import psutil
@@ -20,7 +20,6 @@ from lab.installation import Installation
 from lab.patient_host import PatientHost
 from lab.services.shop import ALONE, SIZE, Count, Disk, count, witness_of, write_catalogue
 from lab.witness import Witness
-from nightshift.gateway.dispatch import event
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.models import Outcome
 
@@ -97,13 +96,10 @@ class Night:
         """Wait until an alert has an incident."""
         case.incidents[alert] = int(self.installation.incident(alert, f"%2F{case.disk.mount.strip('/')}").id)
 
-    def send_events_again(self, cases: Sequence[Case]) -> None:
-        """Under another id, as when the server answered and the answer was lost: every run is started twice."""
-        ledger = self.installation.ledger
-        again = [event(ledger.incidents.get(case.incident)) | {"id": str(uuid4())} for case in cases]  # type: ignore[arg-type]
-        httpx.post(
-            f"{self.installation.settings.prefect_api_url}/events", json=again, trust_env=False
-        ).raise_for_status()
+    def start_again(self, cases: Sequence[Case]) -> None:
+        """Have a second run made for each, as when the first is believed lost and is not."""
+        for case in cases:
+            self.installation.start_again(case.incident)
 
     def standing(self, cases: Sequence[Case], point: str, alert: str | None = None) -> dict[Case, Standing]:
         """Wait until the runs that claimed these cases stand at this point."""

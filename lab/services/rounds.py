@@ -98,7 +98,7 @@ class _Standing:
         with night.arrests.everybody(_GATHERED):
             night.report([*first, self._waiting])
             if twice:
-                night.send_events_again(first)
+                night.start_again(first)
                 night.report(self._contested, TWIN)
             gathered = night.standing([*first, self._waiting], _GATHERED)
             if twice:

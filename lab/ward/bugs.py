@@ -32,9 +32,9 @@ from nightshift.remediation.errors import CommandTimeoutError
 from nightshift.remediation.execution import ActionResult, Status
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.holding import Holding
-from nightshift.remediation.ledger import schema
+from nightshift.remediation.ledger import leases, schema
 from nightshift.remediation.ledger.guard_facts import GuardFacts, Stop
-from nightshift.remediation.ledger.incidents import Claim, Incidents
+from nightshift.remediation.ledger.incidents import Claim, Incidents, claim_for
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.leases import Lease, Leases
 from nightshift.remediation.models import Action, Mode, Target
@@ -104,13 +104,20 @@ def _no_tree() -> None:
 
 @_bug("whether the lease could be renewed is not looked at", waits_beside_another())
 def _renewal_ignored() -> None:
-    renew = Leases.renew
+    renew, hold = Leases.renew, Leases.hold
 
-    def wrong(self: Leases, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
-        renew(self, lease, seconds, connection)
+    def renewed(self: Leases, lease: Lease, seconds: float) -> bool:
+        renew(self, lease, seconds)
         return True
 
-    _patch(Leases, "renew", wrong)
+    def held(
+        self: Leases, connection: Connection, lease: Lease, seconds: float, claim: Claim, claim_seconds: float
+    ) -> bool:
+        hold(self, connection, lease, seconds, claim, claim_seconds)
+        return bool(connection.execute(claim_for(claim, claim_seconds)).rowcount)
+
+    _patch(Leases, "renew", renewed)
+    _patch(Leases, "hold", held)
 
 
 @_bug(
@@ -124,7 +131,13 @@ def _short_lease() -> None:
 @_bug("a run goes on after its claim was lost", _frozen("after_claim", meanwhile=Meanwhile.CHANGED_FOR_A_WHILE))
 def _claim_ignored() -> None:
     _patch(ClaimKeeper, "check", lambda _self: None)
-    _patch(ClaimKeeper, "hold", lambda _self, _connection, _seconds=0: True)
+
+    def held(
+        _self: ClaimKeeper, connection: Connection, lease: Lease, lease_seconds: float, _seconds: float = 0
+    ) -> bool:
+        return bool(connection.execute(leases._renewed(lease, lease_seconds)).rowcount)  # noqa: SLF001 - as above
+
+    _patch(ClaimKeeper, "hold", held)
 
 
 @_bug(

@@ -78,7 +78,7 @@ def _actions(plan: Plan) -> Iterator[str]:
 
 
 def _bounds(action: Action) -> str:
-    return f"{action.risk.value} risk; at most {action.bound}; {undo_in_words(action)}"
+    return f"{action.limits}; {undo_in_words(action)}"
 
 
 def _who_may(system: System, rule: Requirement, approval: Row[Any]) -> str:

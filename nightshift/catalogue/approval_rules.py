@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -79,6 +79,16 @@ class Requirement:
     def proof_needed(self, anybody_enrolled: bool) -> bool:
         """Whether a login name is not enough."""
         return self.identity is Proof.TOKEN or (self.identity is Proof.AUTO and anybody_enrolled)
+
+    def with_at_least(self, people: int) -> Requirement:
+        """The same for a plan that takes so many different people, whatever the catalogue says.
+
+        From two on each shows who they are by a token or a code: two login names may be one person.
+        """
+        if people <= 1:
+            return self
+        quorum = max(self.quorum, people)
+        return replace(self, quorum=quorum, identity=Proof.TOKEN, unless_denied_within=None)
 
 
 def requirement(risk: Risk, *rules: ApprovalRule | None) -> Requirement:

@@ -32,6 +32,11 @@ class Catalogue:
         object.__setattr__(self, "systems", MappingProxyType(dict(self.systems)))
         object.__setattr__(self, "_index", SystemIndex(self.systems))
 
+    def is_heartbeat(self, alert: str) -> bool:
+        """Whether an alert of this name always fires, so that only its silence means something."""
+        beats = (system.sweep.heartbeat for system in self.systems.values() if system.sweep is not None)
+        return any(beat is not None and beat.alert == alert for beat in beats)
+
     @classmethod
     def load(cls, folder: Path) -> Catalogue:
         """Every ``*.yaml`` file of a folder, one system each, beside ``correlation.yaml``.

@@ -36,7 +36,7 @@ def decide(
             return choice
         rules = [(rule, approval.needed)]
         if isinstance(choice, Choice) and runbook is not None:
-            rules.append((system.approval_of(runbook, choice.plan.risk), choice.needed))
+            rules.append((system.approval_of_plan(runbook, choice.plan), choice.needed))
         refused = (
             refusing(
                 one,
@@ -71,7 +71,7 @@ def _choice(
         some = f"It has {len(offered)}." if offered else "It has none."
         return NotTaken(Why.NO_ALTERNATIVE, f"There is no such alternative of this plan to approve. {some}")
     chosen = offered[(decision.alternative or 0) - 1].plan
-    rule = system.approval_of(runbook, chosen.risk)
+    rule = system.approval_of_plan(runbook, chosen)
     needed = Requester.of(incident.options).needed(rule.quorum, may_approve=rule.requester_may_approve)
     waiting = Waiting(incident_id, incident.title, Severity(incident.severity), None)
     return Choice(chosen, needed, approval_notice(system, waiting, chosen, rule))
@@ -84,7 +84,7 @@ def _rule_of(
     if system is None or runbook is None:
         return None
     try:
-        return system.approval_of(runbook, ledger.approvals.plan(incident_id, digest).risk)
+        return system.approval_of_plan(runbook, ledger.approvals.plan(incident_id, digest))
     except KeyError:
         return None  # nobody was asked about such a plan, which the ledger says better
 

@@ -25,6 +25,11 @@ _SHAPES = {
     "tuple_type": "should be a list",
     "string_type": "should be text",
 }
+_NUMBERS = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+}
 KEPT_ELSEWHERE = "Write env: NAME, file: PATH or prefect_block: NAME here, and keep the secret there"
 
 
@@ -112,6 +117,10 @@ def _in_words(detail: Mapping[str, Any]) -> tuple[str, str]:
         return message.partition(", ")[2], ""
     if detail["type"] == "string_pattern_mismatch":
         return "is not written as it must be", f"Write text that matches {detail['ctx']['pattern']}"
+    if detail["type"] in _NUMBERS:
+        return f"should be {_NUMBERS[detail['type']]}", "Write it in digits, such as 20"
+    if detail["type"] in ("url_scheme", "url_parsing"):
+        return "is no address of an HTTP server", "Write it whole, such as http://prometheus:9090"
     wrong, _, why = message.partition(", ")
     problem = wrong.replace("Input should", "should")
     return f"{problem[:1].lower()}{problem[1:]}" + (f" ({why})" if why else ""), ""

@@ -1,4 +1,4 @@
-"""The ladder of a system as it is climbed: who is called how long after the opening, and what people judge themselves.
+"""The ladder of a system as it is climbed: who is called when, on what that is seen, and what people judge themselves.
 
 Pure functions of the catalogue. Steps of the same time are one call, so that a channel gets one message about them.
 """
@@ -12,6 +12,7 @@ from itertools import groupby
 from nightshift.catalogue.models import EscalationStep, Runbook, System
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.models import Severity
+from nightshift.remediation.seen import Seen
 from nightshift.remediation.text import listed
 
 
@@ -22,11 +23,18 @@ class Call:
     after: float
     """Seconds since the incident was opened."""
     steps: tuple[EscalationStep, ...]
+    seen: Seen | None = None
+    """Done when this is seen, from then on; None: by the clock alone."""
 
     @property
     def key(self) -> str:
         """Names the call within an incident; stays the same when the catalogue's words change."""
-        return call_key(self.after)
+        return call_key(self.after) if self.seen is None else f"seen {self.seen}"
+
+    @property
+    def when(self) -> str:
+        """The condition, as people say it; empty: there is none."""
+        return self.steps[0].when or ""
 
     def channels(self, system: System, severity: Severity) -> tuple[str, ...]:
         """Where it is told, each channel once."""
@@ -57,6 +65,13 @@ def calls(system: System, severity: Severity, runbook: Runbook | None) -> tuple[
     if limit is not None and later is not None and found[later].after > limit:
         found[later] = Call(limit, found[later].steps)
     return tuple(found)
+
+
+def watched(system: System, severity: Severity, runbook: Runbook | None) -> tuple[Call, ...]:
+    """The steps that are taken as soon as their condition is seen: one call for each kind of condition."""
+    steps = [step for step in system.ladder(severity, runbook) if step.seen is not None]
+    found = {seen: tuple(step for step in steps if step.seen is seen) for seen in Seen}
+    return tuple(Call(min(step.after or 0.0 for step in of), of, seen) for seen, of in found.items() if of)
 
 
 def conditions(system: System, severity: Severity, runbook: Runbook | None) -> str:

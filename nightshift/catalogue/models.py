@@ -19,17 +19,20 @@ from pydantic import (
 )
 
 from nightshift.catalogue.approval_rules import ApprovalRule, Requirement, requirement
+from nightshift.catalogue.mistakes import did_you_mean
 from nightshift.remediation.allowances import Windows
 from nightshift.remediation.breaker import BreakerRule
 from nightshift.remediation.budgets import DEFAULT_BUDGETS, Budget
 from nightshift.remediation.connections import Connection, KubernetesConnection, SecretReference
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.fleet import Fleet, FleetOfSystem
-from nightshift.remediation.flow_policies import FLOW_POLICIES
+from nightshift.remediation.flow_policies import FLOW_POLICIES, target_kinds
 from nightshift.remediation.freezes import Freeze, TimeZone
 from nightshift.remediation.kubernetes.names import OBJECT_KINDS, object_of_cluster
-from nightshift.remediation.models import Mode, Risk, Severity, Value
+from nightshift.remediation.models import Mode, Plan, Risk, Severity, Value
 from nightshift.remediation.mount_points import mount_point
+from nightshift.remediation.seen import Seen
+from nightshift.remediation.sweeps.rule import SweepRule
 
 
 def _one_line(text: str) -> str:
@@ -92,6 +95,8 @@ class EscalationStep(Value):
     """Time since the incident was opened."""
     when: Line | None = None
     """A condition that people judge. The step is then shown with it instead of being taken by the clock."""
+    seen: Seen | None = None
+    """How Nightshift sees by itself that the condition holds: the step is then also taken, within a minute."""
     roles: tuple[Name, ...] = ()
     """Who is called."""
     channels: tuple[Name, ...] = ()
@@ -105,6 +110,8 @@ class EscalationStep(Value):
     def _is_a_step(self) -> EscalationStep:
         if self.after is None and self.when is None:
             raise ValueError("say when the step is taken: after (a duration), or when (a condition for people)")
+        if self.seen is not None and self.when is None:
+            raise ValueError("seen belongs to a condition: write it as people say it in when")
         if not self.roles and not self.channels:
             raise ValueError("say who is told: roles, channels or both")
         return self
@@ -142,7 +149,7 @@ class SeverityOverride(Value):
 
 
 CONNECTED_KINDS = {
-    "host": ("ssh", "local"),
+    "host": ("ssh", "local", "windows"),
     "database": ("postgres",),
     "cluster": ("kubernetes",),
     "compose": ("docker",),
@@ -166,6 +173,12 @@ def _object_names(kind: str, names: Iterable[str | None]) -> None:
                 object_of_cluster(kind, name)
     except ValueError as error:
         raise ValueError(f"{kind}: {error}") from None
+
+
+def _as_needed(target: Iterable[str], flow: str, needed: tuple[str, ...]) -> None:
+    if tuple(target) != needed:
+        written = ", ".join(f"{kind}: …" for kind in needed)
+        raise ValueError(f"the flow {flow} needs the target {{ {written} }}, with these keys in this order")
 
 
 class Runbook(Value):
@@ -200,7 +213,7 @@ class Runbook(Value):
     @classmethod
     def _flow_exists(cls, flow: str | None) -> str | None:
         if flow is not None and flow not in FLOW_POLICIES:
-            raise ValueError(f"there is no flow {flow!r}; flows: {', '.join(sorted(FLOW_POLICIES))}")
+            raise ValueError(f"there is no flow {flow!r}. {did_you_mean(flow, sorted(FLOW_POLICIES))}")
         return flow
 
     @field_validator("policy", mode="before")
@@ -214,7 +227,10 @@ class Runbook(Value):
 
     @field_validator("target")
     @classmethod
-    def _known_kinds(cls, target: dict[str, TargetPart]) -> dict[str, TargetPart]:
+    def _known_kinds(cls, target: dict[str, TargetPart], info: ValidationInfo) -> dict[str, TargetPart]:
+        flow = info.data.get("flow")
+        if needed := flow and target_kinds(flow):
+            _as_needed(target, flow, needed)
         for kind, part in target.items():
             in_cluster = "cluster" in target and kind in OBJECT_KINDS
             known = kind in CONNECTED_KINDS or kind == FILESYSTEM
@@ -238,8 +254,7 @@ class Runbook(Value):
         needed = () if self.policy is None else getattr(self.policy, "TARGET", ())
         if self.policy is None:
             raise ValueError(f"flow {self.flow} needs a policy; write at least 'policy: {{}}'")
-        if tuple(self.target) != needed:
-            raise ValueError(f"with this policy, flow {self.flow} needs the target {', '.join(needed)} in this order")
+        _as_needed(self.target, self.flow, needed)
         return self
 
     @property
@@ -295,6 +310,8 @@ class System(Value):
     """Targets that stand in for each other, by name: how many may be missing, and when there are too many."""
     connections: dict[Name, Connection] = Field(default={})
     """How its parts are reached, by name."""
+    sweep: SweepRule | None = None
+    """What the scheduled health sweep looks for; null: nothing is swept."""
     runbooks: dict[AlertName, Runbook] = Field(default={})
     """Its alerts, by alert name."""
 
@@ -331,6 +348,12 @@ class System(Value):
         return {name: name for part in parts for name in part.among}
 
     @property
+    def prometheus_names(self) -> tuple[str, ...]:
+        """Connections that its runbooks ask as a Prometheus, each once."""
+        named = (getattr(runbook.policy, "prometheus", None) for runbook in self.runbooks.values())
+        return tuple(dict.fromkeys(name for name in named if isinstance(name, str)))
+
+    @property
     def flows(self) -> tuple[str, ...]:
         """The flows that answer its alerts, each once."""
         return tuple(dict.fromkeys(runbook.flow for runbook in self.runbooks.values() if runbook.flow is not None))
@@ -343,6 +366,10 @@ class System(Value):
     def approval_of(self, runbook: Runbook, risk: Risk) -> Requirement:
         """What it takes to approve this runbook's plans of this risk here."""
         return requirement(risk, runbook.approval, self.approval)
+
+    def approval_of_plan(self, runbook: Runbook, plan: Plan) -> Requirement:
+        """What it takes to approve exactly this plan: by its risk, and at least as many people as it asks for."""
+        return self.approval_of(runbook, plan.risk).with_at_least(plan.approvals)
 
     def people_of(self, roles: Iterable[str]) -> tuple[str, ...]:
         """Names of the people of these roles."""

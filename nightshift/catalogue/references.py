@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from nightshift.catalogue.approval_rules import ApprovalRule, requirement
 from nightshift.catalogue.documents import Document, Trail, dotted
 from nightshift.catalogue.explain import KEPT_ELSEWHERE
 from nightshift.catalogue.mistakes import Mistake, did_you_mean
 from nightshift.catalogue.models import CONNECTED_KINDS, FILESYSTEM, EscalationStep, Runbook, System
-from nightshift.remediation.connections import Connection, ConnectionOf, KubernetesConnection, NamespaceOfCluster
+from nightshift.remediation.connections import (
+    Connection,
+    ConnectionOf,
+    KubernetesConnection,
+    NamespaceOfCluster,
+    RunbookOfSystem,
+)
 from nightshift.remediation.fleet import PLATFORM_KINDS
 from nightshift.remediation.fleet_rules import leaves_no_room
 from nightshift.remediation.flow_policies import KIND_NAMES
@@ -53,6 +60,15 @@ def matchers_of(documents: Mapping[str, Document], systems: Mapping[str, System]
                 yield documents[system.id].mistake(("match", index), problem, "Add a label that tells the two apart")
 
 
+@runtime_checkable
+class TakesPeople(Protocol):
+    """A policy that may allow what takes more than one person."""
+
+    @property
+    def people(self) -> int:
+        """How many it takes at most."""
+
+
 @dataclass(frozen=True)
 class References:
     """The names of one system, each looked up where it is used."""
@@ -76,6 +92,9 @@ class References:
         yield from self._limits()
         yield from self._fleets()
         yield from self._instances()
+        if system.sweep is not None:
+            yield from self._policy(("sweep",), system.sweep)
+            yield from self._each(("sweep", "skip"), system.sweep.skip, system.connections, "connection")
         for name, connection in system.connections.items():
             yield from self._policy(("connections", name), connection)
         for name, runbook in system.runbooks.items():
@@ -88,12 +107,14 @@ class References:
             yield from self._enough_people((*trail, "approval"), runbook.approval)
         if runbook.policy is not None:
             yield from self._policy((*trail, "policy"), runbook.policy)
+            yield from self._enough_for_its_actions((*trail, "policy"), runbook)
         for kind, part in runbook.target.items():
             if kind not in CONNECTED_KINDS:
                 continue
-            known = self._connections(*CONNECTED_KINDS[kind])
+            possible = CONNECTED_KINDS[kind] if kind != "host" or _on_windows(runbook) else ("ssh", "local")
+            known = self._connections(*possible)
             if not known and not self.lost:
-                types = " or ".join(CONNECTED_KINDS[kind])
+                types = " or ".join(possible)
                 problem = f"no {kind} can be found: the system has no connection of type {types}"
                 yield self.document.mistake((*trail, "target", kind), problem, "Declare one under connections")
             elif part.default is not None:
@@ -132,7 +153,9 @@ class References:
 
     def _one(self, trail: Trail, name: str, known: Collection[str], what: str) -> Iterator[Mistake]:
         if name not in known and name not in self.lost:
-            yield self.document.mistake(trail, f"there is no {what} {name!r}", did_you_mean(name, list(known)))
+            # Nothing is known where all that was declared has mistakes of its own.
+            remedy = did_you_mean(name, list(known)) if known or not self.lost else ""
+            yield self.document.mistake(trail, f"there is no {what} {name!r}", remedy)
 
     def _each(self, trail: Trail, names: tuple[str, ...], known: Collection[str], what: str) -> Iterator[Mistake]:
         for index, name in enumerate(names):
@@ -176,6 +199,19 @@ class References:
                 yield self.document.mistake(place, problem, "Name more people in a role, or lower the quorum")
                 return
 
+    def _enough_for_its_actions(self, trail: Trail, runbook: Runbook) -> Iterator[Mistake]:
+        """The same for what takes several people, whatever the rules say."""
+        least = runbook.policy.people if isinstance(runbook.policy, TakesPeople) else 1
+        roles = requirement(Risk.HIGH, runbook.approval, self.system.approval).roles
+        if least <= 1 or not roles or any(role not in self.system.roles for role in roles):
+            return
+        people = {canonical(name) for name in self.system.people_of(roles)}
+        if people and len(people) < least:
+            have = counted(len(people), "person", "people")
+            problem = f"it allows what takes {least} different people, and the roles that approve have {have}"
+            remedy = "Name more people in a role, or leave recover out"
+            yield self.document.mistake(self.document.known_path(trail), problem, remedy)
+
     def _policy(self, trail: Trail, policy: Value) -> Iterator[Mistake]:
         """Connections that a policy names: there, and of the type it needs."""
         for name, field in type(policy).model_fields.items():
@@ -188,6 +224,8 @@ class References:
                     # Perhaps its default: then the policy is what is shown.
                     there, what = self.document.known_path(place), f"connection to a cluster with the {name}"
                     yield from self._one(there, value, self._namespaces(), what)
+                if isinstance(mark, RunbookOfSystem) and isinstance(value, str) and value:
+                    yield from self._one(place, value, self.system.runbooks, "runbook")
             if isinstance(value, Value):
                 yield from self._policy(place, value)
             named = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, tuple) else ())
@@ -209,3 +247,8 @@ class References:
                         problem = f"{instance!r} means {dotted(('connections', owner))} already"
                         place = ("connections", name, "instances", index)
                         yield self.document.mistake(place, problem, "Leave it with one of the two")
+
+
+def _on_windows(runbook: Runbook) -> bool:
+    """Whether its flow can look after a Windows host, which few can."""
+    return bool(getattr(runbook.policy, "ON_WINDOWS", False))

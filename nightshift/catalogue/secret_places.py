@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 
 from nightshift.catalogue.models import System
@@ -10,10 +9,9 @@ from nightshift.remediation.connections import SecretReference
 from nightshift.remediation.models import Value
 
 
-def unset_variables(systems: Iterable[System]) -> list[str]:
-    """Names of the variables that hold a secret of one of these systems and are not set here, sorted."""
-    named = {reference.env for system in systems for reference in _references(system) if reference.env}
-    return sorted(name for name in named if name not in os.environ)
+def named_variables(systems: Iterable[System]) -> frozenset[str]:
+    """Names of the variables that hold a secret of one of these systems."""
+    return frozenset(reference.env for system in systems for reference in _references(system) if reference.env)
 
 
 def _references(value: object) -> Iterator[SecretReference]:

@@ -6,11 +6,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.pictures import show_picture
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.backups.chart import sizes_chart
+from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.findings import evidence_markdown, findings_of
+from nightshift.remediation.backups.picture import as_markdown, sizes_picture
 from nightshift.remediation.backups.planner import plan_backup
-from nightshift.remediation.backups.policy import BackupFailurePolicy, BucketUpload
+from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet, BucketUpload
 from nightshift.remediation.backups.sizes import usual_size
 from nightshift.remediation.backups.verification import in_words, is_good, judge_backup
 from nightshift.remediation.connections import S3Connection
@@ -19,7 +22,7 @@ from nightshift.tasks.backups import diagnose_backups, watch_backups
 NAME = "backup-failure"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def backup_failure(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -48,6 +51,8 @@ def restore_backups(incident: Incident) -> Conclusion:
         in_words(diagnosis, policy), findings_of(diagnosis, policy), evidence_markdown(diagnosis, policy)
     )
 
+    _show_sizes(incident, diagnosis, rule)
+
     plan = plan_backup(incident.target, diagnosis, policy)
 
     def enough() -> bool:
@@ -60,5 +65,13 @@ def restore_backups(incident: Incident) -> Conclusion:
     incident.verifying()
     looks = watch_backups(host, connection, bucket, name, policy)
     last = looks[-1]
+    _show_sizes(incident, last, rule)
     picture = sizes_chart(last.dumps, usual_size(last.dumps, rule))
     return incident.judged(judge_backup(looks, policy), measured=in_words(last, policy), chart=picture)
+
+
+def _show_sizes(incident: Incident, diagnosis: BackupDiagnosis, rule: BackupSet) -> None:
+    """Before the repair and after it, under one key: the newest picture is what people see first."""
+    picture = sizes_picture(diagnosis.name, diagnosis.dumps, usual_size(diagnosis.dumps, rule))
+    title = "Sizes of the backups over time"
+    show_picture(incident, "backup-sizes", as_markdown(title, picture), title)

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.caches.efficiency import is_good, judge_cache, plan_cache
 from nightshift.remediation.caches.findings import findings_of, in_words
 from nightshift.remediation.caches.policy import CacheEfficiencyPolicy
@@ -16,7 +16,7 @@ from nightshift.tasks.redis_server import measure_cache
 NAME = "cache-efficiency"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def cache_efficiency(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -37,7 +37,7 @@ def improve(incident: Incident) -> Conclusion:
     policy, name = incident.policy(CacheEfficiencyPolicy), incident.target.part("redis")
 
     before = measure_cache(name, incident.connections, policy.measure)
-    findings = findings_of(before, policy.content)
+    findings = (*findings_of(before, policy.content), *incident.joined_effects())
     incident.diagnosed(in_words(before), findings, as_markdown(findings))
 
     plan = plan_cache(incident.target, before, policy)

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.certificates.cause import Cause, explain
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
 from nightshift.remediation.certificates.planner import findings_of, in_words, plan_renewal
@@ -25,7 +25,7 @@ from nightshift.tasks.certificates import (
 NAME = "certificate-expiry"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def certificate_expiry(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

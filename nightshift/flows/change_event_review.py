@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.change_planner import (
@@ -32,7 +32,7 @@ NAME = "change-event-review"
 _LONGEST_PAUSE = 15.0
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def change_event_review(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

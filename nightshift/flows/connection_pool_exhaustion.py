@@ -8,21 +8,23 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.databases.pool_findings import findings_of
 from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_pool_relief
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import in_words, is_relieved
 from nightshift.remediation.databases.pool_verification import judge_relief
 from nightshift.remediation.databases.session_arguments import ReconnectPooler, statements_cancelled
+from nightshift.remediation.databases.surroundings import Around, findings_around
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.tasks.connection_pool import diagnose_pool, look_at_pool, watch_pool
+from nightshift.tasks.database_surroundings import look_around
 
 NAME = "connection-pool-exhaustion"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def connection_pool_exhaustion(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -44,7 +46,8 @@ def relieve(incident: Incident) -> Conclusion:
     connections = dict(incident.connections)
 
     diagnosis = diagnose_pool(database, connections, policy)
-    findings = findings_of(diagnosis.look, policy)
+    around = look_around(database, connections, policy.around) if policy.around is not None else Around()
+    findings = (*findings_of(diagnosis.look, policy), *findings_around(around), *incident.joined_effects())
     incident.diagnosed(in_words(diagnosis.look, policy), findings, as_markdown(findings))
 
     now, cancelled, reconnected = diagnosis, frozenset[str](), False

@@ -6,12 +6,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, PostgresConnection
 from nightshift.remediation.databases.query_planner import findings_of, in_words, judge_queries, plan_queries, trouble
 from nightshift.remediation.databases.query_policy import QueryPolicy
 from nightshift.remediation.databases.session_arguments import statements_cancelled
+from nightshift.remediation.databases.surroundings import Around, findings_around
 from nightshift.remediation.finding_list import as_markdown
+from nightshift.tasks.database_surroundings import look_around
 from nightshift.tasks.query_performance import look_at_queries, watch_queries
 
 NAME = "database-query-performance"
@@ -19,7 +21,7 @@ ROUNDS = 2
 """Cancelled and rebuilt first; what that did not help is looked at once more."""
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def database_query_performance(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -43,7 +45,8 @@ def mend_queries(incident: Incident) -> Conclusion:
     prometheus = incident.connection(measure.prometheus, HttpConnection) if measure is not None else None
 
     before = look_at_queries(database, connection, policy, prometheus, closely=True)
-    findings = findings_of(before, policy)
+    around = look_around(database, dict(incident.connections), policy.around) if policy.around is not None else Around()
+    findings = (*findings_of(before, policy), *findings_around(around))
     incident.diagnosed(in_words(before, policy), findings, as_markdown(findings))
 
     now, cancelled = before, frozenset[str]()

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.databases.down_planner import (
     Answering,
     findings_of,
     in_words,
     judge_revival,
     plan_revival,
+    replayed,
 )
 from nightshift.remediation.databases.down_policy import DatabaseUnavailablePolicy
 from nightshift.remediation.databases.down_signs import Sign
 from nightshift.remediation.finding_list import as_markdown
-from nightshift.tasks.database_down import look_at_database, watch_database
+from nightshift.tasks.database_down import count_recovered, look_at_database, watch_database
 
 NAME = "database-unavailable"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def database_unavailable(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
-    """Wait for recovery, restart once where nothing speaks against it, and call people with the evidence else.
+    """Wait for recovery, restart once, recover from a proven backup by two people's word, or call people.
 
     Args:
         system: A system of the catalogue, e.g. `shop`.
@@ -45,8 +48,8 @@ def revive(incident: Incident) -> Conclusion:
 
     look = look_at_database(*place)
     if look.answering is Answering.NOT_READY and not set(look.signs) - {Sign.RECOVERING}:
-        watch_database(*place)
-        look = look_at_database(*place)
+        looks = watch_database(*place)
+        look = replace(look_at_database(*place), replay=replayed(looks))
     findings = findings_of(look)
     incident.diagnosed(in_words(look), findings, as_markdown(findings))
 
@@ -57,4 +60,6 @@ def revive(incident: Incident) -> Conclusion:
 
     incident.verifying()
     looks = watch_database(*place)
-    return incident.judged(judge_revival(looks, policy), measured=in_words(looks[-1]))
+    recovers = policy.on_host is not None and policy.on_host.recover is not None
+    rows = count_recovered(policy.on_host, place[1]) if policy.on_host is not None and recovers else None
+    return incident.judged(judge_revival(looks, policy, rows), measured=in_words(looks[-1]))

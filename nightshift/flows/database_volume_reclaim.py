@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection, PostgresConnection
 from nightshift.remediation.disk_space.chart import usage_chart
 from nightshift.remediation.disk_space.database_diagnosis import VolumeUsage
@@ -24,7 +24,7 @@ from nightshift.tasks.database_volume import diagnose_database_volume, measure_d
 NAME = "database-volume-reclaim"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def database_volume_reclaim(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

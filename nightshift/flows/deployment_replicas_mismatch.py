@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.kubernetes.pods_verification import in_words as measured_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
@@ -21,7 +21,7 @@ from nightshift.tasks.kubernetes_replicas import look_at_replicas
 NAME = "deployment-replicas-mismatch"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def deployment_replicas_mismatch(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.disk_space.chart import usage_chart
 from nightshift.remediation.disk_space.diagnosis import FilesystemUsage
 from nightshift.remediation.disk_space.findings import evidence_markdown, findings_of
@@ -18,7 +18,7 @@ from nightshift.tasks.disk_space import diagnose_disk_space, measure_disk_usage,
 NAME = "disk-space-reclaim"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def disk_space_reclaim(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.host_certificates.facts import Served
 from nightshift.remediation.host_certificates.findings import evidence_markdown, findings_of
 from nightshift.remediation.host_certificates.planner import in_words, plan_host_certificate
@@ -17,7 +17,7 @@ from nightshift.tasks.host_certificates import diagnose_host_certificate, look_a
 NAME = "host-certificate-renewal"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def host_certificate_renewal(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,9 @@ from nightshift.catalogue import Runbook, System
 from nightshift.catalogue.approval_notice import Waiting, approval_notice, silence_of
 from nightshift.catalogue.approval_rules import silent_yes_after
 from nightshift.catalogue.deciding import decide
+from nightshift.catalogue.kept import catalogue_in
 from nightshift.flows.approval import ApprovalForm, answer_in_form, identified, suspend_for
+from nightshift.flows.handing_over import HandingOver
 from nightshift.remediation.actions import ACTION_KINDS, Connections
 from nightshift.remediation.alternatives import limited_to
 from nightshift.remediation.claim_keeper import ClaimKeeper
@@ -27,12 +29,14 @@ from nightshift.remediation.execution import Execution, Status
 from nightshift.remediation.faults import point
 from nightshift.remediation.gate import Gate
 from nightshift.remediation.identity import CodeKey, Identification, NotIdentifiedError
+from nightshift.remediation.joined_effects import joined_effects
 from nightshift.remediation.kubernetes.change_record import AlertSeen, ChangeRecord
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import ANSWERED_IN_LEDGER, form_key
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Action, Finding, Mode, Outcome, Plan, Severity, Target, Value, Verdict
+from nightshift.remediation.open_beside import OpenBeside
 from nightshift.remediation.permission import Limits
 from nightshift.remediation.symptom import Declares
 from nightshift.remediation.text import counted, printable
@@ -119,9 +123,17 @@ class Incident:
         """Critical and warning alerts of the system that began since then; None: since this incident was opened."""
         return self.ledger.changes.alerts_since(self.system.id, moment or self.opened_at, self.id)
 
+    def joined_effects(self) -> tuple[Finding, ...]:
+        """What joined this incident as its effect, and whether it began before or after it."""
+        return joined_effects(self.ledger.causes.joined(self.id), self.ledger.causes.began(self.id))
+
     def changes_since(self, moment: datetime) -> tuple[ChangeRecord, ...]:
         """What changed in the system's clusters since then, as it was recorded."""
         return self.ledger.changes.since(self.system.id, moment)
+
+    def open_beside(self, alerts: Collection[str]) -> tuple[OpenBeside, ...]:
+        """Other incidents of the system about one of these alerts that are open, or whose alert still fires."""
+        return self.ledger.changes.open_beside(self.system.id, alerts, self.id)
 
     def host_connection(self, name: str) -> HostConnection:
         """How a host of the system is reached.
@@ -204,6 +216,11 @@ class Incident:
         # The intent alone counts: an attempt that was killed may have acted without writing the outcome.
         return any(row.kind is Kind.INTENT for row in self.ledger.journal.of(self.id))
 
+    @property
+    def stopped(self) -> bool:
+        """Whether people or a guard ended the plan of this run."""
+        return self._execution.ended is not None
+
     def began(self, kind: str) -> bool:
         """Whether this run or an earlier attempt began an action of this kind, however that ended."""
         rows = self.ledger.journal.of(self.id)
@@ -228,15 +245,31 @@ class Incident:
             return Conclusion(Outcome.EXPECTED, "The goal was reached before this run began to act: nothing to do.")
         if self.limits.dry_run:
             return Conclusion(Outcome.EXPECTED, "Dry run: the plan was made, nothing was changed.")
+        # Opening an incident changes nothing in the system: what may be done about it, its own runbook says.
+        handed = self._hand_over(plan)
         if self.mode is Mode.OBSERVE:
-            return Conclusion(Outcome.ESCALATED, "This runbook only observes here: a person has to act on the plan.")
-        return Conclusion(Outcome.ESCALATED, f"Nothing may be done by itself. {self._why_nothing(plan)}")
+            why = "This runbook only observes here: a person has to act on the plan."
+        else:
+            why = f"Nothing may be done by itself. {self._why_nothing(plan)}"
+        return Conclusion(Outcome.ESCALATED, f"{handed} {why}".lstrip())
+
+    def _hand_over(self, plan: Plan) -> str:
+        """Have an incident opened where the plan names another runbook; words about it, where nothing is waited for.
+
+        Raises:
+            WaitsForCauseError: such an incident is open, and this one goes on after it.
+        """
+        catalogue = catalogue_in(settings().runbooks)
+        return HandingOver(self.ledger, catalogue, self.system, self.id).of(plan)
 
     def _why_nothing(self, plan: Plan) -> str:
         """What stood in the way, for the one line that a page shows."""
         reasons = [result.reason for result in self._execution.results if result.reason]
         if not plan.actions:
             reasons += [f"{refusal.what}: {refusal.reason}" for refusal in plan.refusals[:_MOST_REASONS]]
+        if not reasons and plan.proposals:
+            titles = "; ".join(proposal.title for proposal in plan.proposals[:_MOST_REASONS])
+            return f"{plan.goal}. Left for people: {titles}"
         return "; ".join(reasons) or plan.goal
 
     def verifying(self) -> None:
@@ -284,7 +317,7 @@ class Incident:
     def _ask(self, plan: Plan) -> None:
         point("before_asking")
         plan = self.ledger.approvals.begun(self.id, plan)
-        rule = self.system.approval_of(self.runbook, plan.risk)
+        rule = self.system.approval_of_plan(self.runbook, plan)
         needed = self.requester.needed(rule.quorum, may_approve=rule.requester_may_approve)
         doubtful = rule.unless_denied_within is not None and self._gate.permission(self.target).doubtful(plan)
         seconds = silent_yes_after(rule, needed=needed, requester=self.requester.name, doubtful=doubtful)

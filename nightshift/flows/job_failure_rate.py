@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.workers.failures import findings_of, in_words, judge_failures, plan_failures
 from nightshift.remediation.workers.findings import findings_of as of_workers
@@ -18,7 +18,7 @@ from nightshift.tasks.celery_workers import count_failures, diagnose_workers
 NAME = "job-failure-rate"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def job_failure_rate(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

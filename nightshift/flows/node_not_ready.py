@@ -9,8 +9,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
-from nightshift.remediation.connections import KubernetesConnection
+from nightshift.flows.runbook import NOWHERE, Request, answer
+from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.execution import Execution
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.arguments import DrainNode, RestartNodeService
@@ -19,15 +19,16 @@ from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, is_w
 from nightshift.remediation.kubernetes.node_findings import evidence_markdown, findings_of, in_words
 from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair, plan_restart, seconds_to_wait
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.node_use import findings_of_use
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
-from nightshift.remediation.models import Outcome
+from nightshift.remediation.models import Finding, Outcome
 from nightshift.remediation.text import printable
-from nightshift.tasks.kubernetes_nodes import look_at_node, measure_node, wait_for_node, watch_node
+from nightshift.tasks.kubernetes_nodes import look_at_node, look_at_use, measure_node, wait_for_node, watch_node
 
 NAME = "node-not-ready"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def node_not_ready(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -58,8 +59,9 @@ def repair(incident: Incident) -> Conclusion:
     diagnosis = replace(diagnosis, was_restarted=incident.began(RestartNodeService.KIND))
     judged = judge_pods(diagnosis, policy)
     way, findings = why_this_way(diagnosis, policy.tree), findings_of(diagnosis, judged)
-    evidence = "\n\n".join(part for part in (as_markdown(way), evidence_markdown(judged)) if part)
-    incident.diagnosed(in_words(diagnosis), (*way, *findings), evidence)
+    used = _used(incident, diagnosis, policy)
+    evidence = "\n\n".join(part for part in (as_markdown((*way, *used)), evidence_markdown(judged)) if part)
+    incident.diagnosed(in_words(diagnosis), (*way, *findings, *used), evidence)
 
     if (after := _restart(incident, diagnosis, policy)) is not None:
         diagnosis = after
@@ -81,6 +83,14 @@ def repair(incident: Incident) -> Conclusion:
     last = measure_node(cluster, connection, name, _began(diagnosis))
     verdict = after_cleaning_up(judge(diagnosis.node, (*samples, last), policy), diagnosis, policy.tree)
     return incident.judged(verdict, measured=_state(last))
+
+
+def _used(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> tuple[Finding, ...]:
+    """What the node uses, where the runbook says who measures it."""
+    if policy.prometheus is None:
+        return ()
+    prometheus = (policy.prometheus, incident.connection(policy.prometheus, HttpConnection))
+    return tuple(findings_of_use(look_at_use(prometheus, policy.node_label, diagnosis)))
 
 
 def _restart(incident: Incident, diagnosis: NodeDiagnosis, policy: NodeNotReadyPolicy) -> NodeDiagnosis | None:

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.levels import judge_level
@@ -19,7 +19,7 @@ from nightshift.tasks.kubernetes_load import look_at_node_load, node_is_relieved
 NAME = "node-saturation"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def node_saturation(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

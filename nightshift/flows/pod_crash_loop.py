@@ -6,13 +6,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
-from nightshift.remediation.connections import KubernetesConnection
+from nightshift.flows.runbook import NOWHERE, Request, answer
+from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.execution import Execution, Status
+from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.arguments import DeletePod
 from nightshift.remediation.kubernetes.crash_cause import explain
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis
 from nightshift.remediation.kubernetes.crash_findings import evidence_markdown, findings_of, in_words
+from nightshift.remediation.kubernetes.crash_measures import CrashMeasures, findings_of_measures
 from nightshift.remediation.kubernetes.crash_planner import plan_crash_repair
 from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.kubernetes.objects import Pod, Workload
@@ -20,12 +22,13 @@ from nightshift.remediation.kubernetes.pods_verification import in_words as meas
 from nightshift.remediation.kubernetes.pods_verification import judge
 from nightshift.remediation.models import Outcome, Plan
 from nightshift.remediation.text import printable
+from nightshift.tasks.crash_measures import measure_crash, measure_memory
 from nightshift.tasks.kubernetes_pods import look_at_pod, pods_are_calm, wait_for_service, watch_pods
 
 NAME = "pod-crash-loop"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def pod_crash_loop(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -51,7 +54,11 @@ def repair(incident: Incident) -> Conclusion:
     if diagnosis is None:
         return Conclusion(Outcome.EXPECTED, f"The pod {printable(name, 120)} exists no more, and none in its place.")
     why = explain(diagnosis)
-    incident.diagnosed(in_words(diagnosis), findings_of(diagnosis, why), evidence_markdown(diagnosis))
+    metrics, traces = (_reached(incident, name) for name in (policy.prometheus, policy.jaeger))
+    measures = measure_crash(diagnosis, metrics, traces) if metrics or traces else CrashMeasures()
+    findings = (*findings_of(diagnosis, why), *findings_of_measures(measures))
+    shown = (as_markdown(findings), evidence_markdown(diagnosis))
+    incident.diagnosed(in_words(diagnosis), findings, "\n\n".join(part for part in shown if part))
 
     plan, execution = _carry_out(incident, diagnosis, policy)
     service = _waits_for(plan, execution)
@@ -64,7 +71,15 @@ def repair(incident: Incident) -> Conclusion:
     incident.verifying()
     samples = watch_pods(cluster, connection, _kept(diagnosis), wait=policy.wait, hold=policy.hold)
     measured = measured_in_words(samples[-1]) if samples else "not measured"
+    if metrics and samples and diagnosis.failing is not None:
+        memory = measure_memory(tuple(samples[-1].pods), diagnosis.failing.name, metrics)
+        measured = "; ".join(part for part in (measured, memory) if part)
     return incident.judged(judge(samples, policy.hold), measured=measured)
+
+
+def _reached(incident: Incident, name: str | None) -> tuple[str, HttpConnection] | None:
+    """A connection that the runbook may name."""
+    return (name, incident.connection(name, HttpConnection)) if name is not None else None
 
 
 def _carry_out(incident: Incident, diagnosis: CrashDiagnosis, policy: PodCrashLoopPolicy) -> tuple[Plan, Execution]:

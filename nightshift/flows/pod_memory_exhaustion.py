@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.kubernetes.crash_findings import evidence_markdown, in_words
 from nightshift.remediation.kubernetes.memory_planner import findings_of, plan_memory_relief
@@ -21,7 +21,7 @@ from nightshift.tasks.kubernetes_pods import watch_pods
 NAME = "pod-memory-exhaustion"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def pod_memory_exhaustion(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

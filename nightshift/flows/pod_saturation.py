@@ -6,23 +6,25 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.levels import judge_level
+from nightshift.remediation.kubernetes.load import Kind
 from nightshift.remediation.kubernetes.load_policy import PodLoadPolicy
 from nightshift.remediation.kubernetes.pod_load_planner import findings_of, is_high, plan_pod_relief, pod_in_words
 from nightshift.remediation.kubernetes.pods_verification import in_words as pods_in_words
 from nightshift.remediation.kubernetes.pods_verification import judge
 from nightshift.remediation.models import Outcome
 from nightshift.remediation.text import printable
+from nightshift.tasks.heap_profile import take_heap_profile
 from nightshift.tasks.kubernetes_load import look_at_pod_load, watch_pod_load
 from nightshift.tasks.kubernetes_pods import watch_pods
 
 NAME = "pod-saturation"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def pod_saturation(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -49,6 +51,9 @@ def relieve(incident: Incident) -> Conclusion:
     if load is None:
         return Conclusion(Outcome.EXPECTED, f"The pod {printable(name, 120)} exists no more, and none in its place.")
     findings = findings_of(load, policy)
+    if policy.kind is Kind.MEMORY and load.workload is not None and load.workload.name in policy.profiles:
+        profile = policy.profiles[load.workload.name]
+        findings = (*findings, take_heap_profile(incident.connections, profile))
     incident.diagnosed(pod_in_words(load, policy.kind), findings, as_markdown(findings))
 
     plan = plan_pod_relief(incident.target, load, policy)

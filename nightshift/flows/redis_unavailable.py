@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.caches.policy import RedisUnavailablePolicy
 from nightshift.remediation.caches.unavailable import findings_of, in_words, plan_redis, works
 from nightshift.remediation.caches.verification import judge_redis
@@ -16,7 +16,7 @@ from nightshift.tasks.redis_server import diagnose_redis, watch_redis
 NAME = "redis-unavailable"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def redis_unavailable(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -22,19 +22,21 @@ from nightshift.catalogue.by_hand import trouble_by_hand
 from nightshift.catalogue.kept import catalogue_in
 from nightshift.catalogue.ladder import channels_of, more_to_call
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.tags import tagged
+from nightshift.flows.naming import named
 from nightshift.flows.unheard import work_on_unheard
 from nightshift.remediation.budgets import ACTIONS, Budget, Per
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.decisions import Requester
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError, WaitsForCauseError
 from nightshift.remediation.faults import point
+from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.ledger.undo_request import UndoRequest
 from nightshift.remediation.models import Outcome, Quantity, Severity, Target
 from nightshift.remediation.permission import Limits
+from nightshift.remediation.run_names import run_name, run_tags
 from nightshift.settings import settings
 
 Procedure = Callable[[Incident], Conclusion]
@@ -64,15 +66,6 @@ class Request:
     dry_run: bool
 
 
-def run_name() -> str:
-    """Incident, system and target: what a person looks for in the list of flow runs."""
-    parameters = flow_run.get_parameters()
-    number = parameters.get("incident")
-    target = parameters["target"]
-    label = Target.from_key(target).label if target.startswith(f"{parameters['system']}/") else target
-    return f"{f'incident {number}' if number else 'by hand'} · {parameters['system']} · {label}"
-
-
 def answer(request: Request, procedure: Procedure) -> State[str]:
     """Work on the incident with this procedure; the returned state names the outcome."""
     work_on_unheard()
@@ -92,7 +85,8 @@ def answer(request: Request, procedure: Procedure) -> State[str]:
         point("after_claim")
         with ClaimKeeper(ledger, claim, config.claim_seconds) as keeper:
             incident = _incident(ledger, catalogue, keeper)
-            with tagged(_tags(incident)):
+            name = run_name(request.incident, request.system, request.target)
+            with named(name, run_tags(incident.id, incident.system.id, incident.alert, incident.severity.value)):
                 incident.take_answer()
                 try:
                     conclusion = _conclude(procedure, incident)
@@ -142,6 +136,7 @@ def _limits(system: System, *, dry_run: bool) -> Limits:
     )
 
 
+@serves("octollm.general: workflow_investigate workflow_remediate")
 def _conclude(procedure: Procedure, incident: Incident) -> Conclusion:
     try:
         return incident.resumed() or procedure(incident)
@@ -187,6 +182,7 @@ def _waiting(cause: int) -> State[str]:
     return Completed(name=f"Waits for incident {cause}", message=message)
 
 
+@proposes("octollm.general: workflow_close")
 def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
     pages = [] if conclusion.outcome in _GOOD_ENDS else _pages(incident, conclusion)
     point("before_finish")
@@ -206,16 +202,12 @@ def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[s
     return Completed(name=STATE_NAMES[conclusion.outcome], message=conclusion.reason)
 
 
+@serves("cryptofunk.HighErrorRate: r4.1")
 def _pages(incident: Incident, conclusion: Conclusion) -> list[tuple[str, str, str]]:
     subject = f"[{incident.system.id}] {STATE_NAMES[conclusion.outcome]}: {incident.title}"
     body = f"{conclusion.reason}\n\nIncident {incident.id}: nightshift report {incident.id}"
     body += more_to_call(incident.system, incident.severity, incident.alert)
     return [(channel, subject, body) for channel in channels_of(incident.system, incident.severity)]
-
-
-def _tags(incident: Incident) -> list[str]:
-    """For filtering in the UI; only names from the catalogue, never text of an alert."""
-    return [incident.alert, incident.system.id, incident.severity.value, f"incident-{incident.id}"]
 
 
 def _open_by_hand(ledger: Ledger, catalogue: Catalogue, request: Request) -> int:

@@ -6,18 +6,21 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import HttpConnection, PostgresConnection
+from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.trading.findings import evidence_markdown, findings_of
+from nightshift.remediation.trading.market import findings_of_market
 from nightshift.remediation.trading.planner import plan_trading
 from nightshift.remediation.trading.policy import TradingRiskPolicy
 from nightshift.remediation.trading.verification import in_words, judge_trading
 from nightshift.tasks.trading import diagnose_portfolio, watch_portfolio
+from nightshift.tasks.trading_market import look_at_market
 
 NAME = "trading-risk-breach"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def trading_risk_breach(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
@@ -41,7 +44,10 @@ def bring_before_people(incident: Incident) -> Conclusion:
     api = incident.connection(policy.pause.api, HttpConnection) if policy.pause else None
 
     diagnosis = diagnose_portfolio(name, database, api, portfolio, policy)
-    incident.diagnosed(in_words(diagnosis), findings_of(diagnosis, policy), evidence_markdown(diagnosis))
+    connections = dict(incident.connections)
+    market = findings_of_market(look_at_market(name, database, connections, diagnosis, policy))
+    findings = (*findings_of(diagnosis, policy), *market)
+    incident.diagnosed(in_words(diagnosis), findings, f"{evidence_markdown(diagnosis)}\n\n{as_markdown(market)}")
 
     plan = plan_trading(incident.target, diagnosis, policy)
 
@@ -54,4 +60,7 @@ def bring_before_people(incident: Incident) -> Conclusion:
 
     incident.verifying()
     looks = watch_portfolio(name, database, api, portfolio, policy)
-    return incident.judged(judge_trading(looks, policy), measured=in_words(looks[-1]))
+    verdict = judge_trading(looks, policy)
+    since = findings_of_market(look_at_market(name, database, connections, looks[-1], policy))
+    verdict = verdict.model_copy(update={"findings": (*verdict.findings, *since)})
+    return incident.judged(verdict, measured=in_words(looks[-1]))

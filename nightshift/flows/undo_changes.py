@@ -6,11 +6,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.ledger.undo_request import UNDO_FLOW
 
 
-@flow(name=UNDO_FLOW, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=UNDO_FLOW, persist_result=False, result_storage=NOWHERE)
 def undo_changes(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -1,4 +1,4 @@
-"""Say why a volume claim is not bound; make one that never was anew, where its class is missing and people agree."""
+"""Say why a volume claim is not bound; make a missing class, or the claim anew, where people agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.kubernetes.claim_planner import (
@@ -24,11 +24,11 @@ from nightshift.tasks.claims import is_gone, look_at_claim, wait_for_new_claim, 
 NAME = "volume-claim-pending"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def volume_claim_pending(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:
-    """Find why a claim is not bound. What people agree to: a claim that never was is made anew with another class.
+    """Find why a claim is not bound. What people agree to: its missing class is made as a copy, or the claim anew.
 
     Args:
         system: A system of the catalogue, e.g. `shop`.

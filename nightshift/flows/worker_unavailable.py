@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightshift.flows.incident import Conclusion, Incident
-from nightshift.flows.runbook import NOWHERE, Request, answer, run_name
+from nightshift.flows.runbook import NOWHERE, Request, answer
 from nightshift.remediation.finding_list import as_markdown
 from nightshift.remediation.workers.findings import findings_of, in_words
 from nightshift.remediation.workers.policy import WorkerUnavailablePolicy
@@ -17,7 +17,7 @@ from nightshift.tasks.celery_workers import diagnose_workers, watch_workers
 NAME = "worker-unavailable"
 
 
-@flow(name=NAME, flow_run_name=run_name, persist_result=False, result_storage=NOWHERE)
+@flow(name=NAME, persist_result=False, result_storage=NOWHERE)
 def worker_unavailable(
     system: str, target: str, incident: int | None = None, attempt: int = 1, dry_run: bool = False
 ) -> State[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from nightshift.catalogue import Catalogue
+from nightshift.gateway.handed_over import link_handed_over
 from nightshift.gateway.intake import INTAKE_LOCK
 from nightshift.gateway.prefect_api import PrefectApi
 from nightshift.gateway.standing import Standing
@@ -28,9 +29,10 @@ def correlate(ledger: Ledger, catalogue: Catalogue) -> int:
         OperationalError: the ledger does not answer; the next round does what is left.
     """
     rules = catalogue.correlation
-    if not rules.systems():
-        return 0
-    moved = sum(_adopt(ledger, catalogue, system) for system in sorted(rules.systems() & set(catalogue.systems)))
+    linked = link_handed_over(ledger, catalogue)
+    moved = linked + sum(
+        _adopt(ledger, catalogue, system) for system in sorted(rules.systems() & set(catalogue.systems))
+    )
     let_go = ledger.causes.go_on(rules.settle, rules.hold) + ledger.causes.hand_back(rules.settle, rules.hold)
     return moved + let_go
 

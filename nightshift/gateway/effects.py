@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row
 from nightshift.catalogue import Catalogue
 from nightshift.catalogue.partition import Identity, Place, Sighting
 from nightshift.gateway.standing import Standing, identity_of, sighting_of
+from nightshift.remediation import handing_over
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.inbox import alert_of
 from nightshift.remediation.models import Severity
@@ -61,7 +62,7 @@ class Effects:
         """Those that wait from now on, by until when."""
 
     def sort(self, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-        """The alerts that stand for themselves, to be dealt with one by one; the others join afterwards."""
+        """Alerts that stand for themselves, to be dealt with one by one, new ones first; the others join afterwards."""
         alone: list[Row[Any]] = []
         by_system: dict[str, list[_New]] = defaultdict(list)
         for row in rows:
@@ -75,7 +76,7 @@ class Effects:
             self._held = self._ledger.causes.held_back(self._connection)
         for system, news in by_system.items():
             alone += self._place(system, news)
-        return sorted(alone, key=lambda row: row.first_seen)
+        return sorted(alone, key=lambda row: (row.status == "resolved" or row.note is not None, row.first_seen))
 
     def dealt_with(self, row: Row[Any], incident: int | None) -> None:
         """An alert that stands for itself has this incident now."""
@@ -171,6 +172,8 @@ class Effects:
             if not each.place.is_effect:
                 sighting, row = each.new.sighting, each.new.row
                 wait = self._rules.wait_of(sighting.system, sighting.name, sighting.labels)
+                # A flow that hands over has looked: there is nothing to wait for.
+                wait = 0 if row.source == handing_over.SOURCE else wait
                 patient = row.first_seen + timedelta(seconds=wait if row.incident_id is None else 0)
                 until[each.place.root] = min(patient, until.get(each.place.root, patient))
         return until

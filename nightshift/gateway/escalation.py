@@ -2,7 +2,7 @@
 
 What the ladder states by time is done at that time, whatever a flow is doing meanwhile: neither verifying nor waiting
 for an approval delays it. Only an acknowledgement stops it, or an end that needs nobody. What it states by a condition
-is shown to people, who can judge it.
+is shown to people, who can judge it; where the ledger shows by itself that it holds, they are called then, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from nightshift.catalogue import Catalogue, System
-from nightshift.catalogue.ladder import Call, calls, in_words, more_to_call
+from nightshift.catalogue.ladder import Call, calls, in_words, more_to_call, watched
 from nightshift.gateway.channels import channels_for
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger import Ledger
@@ -21,6 +21,8 @@ from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Severity
 
 _BATCH = 50
+_WATCH_SECONDS = 60.0
+"""So often it is looked whether a condition of a ladder is to be seen."""
 _STATES = {
     "open": "It waits for a flow run.",
     "working": "A flow is working on it.",
@@ -65,9 +67,25 @@ def _climb(ledger: Ledger, catalogue: Catalogue, incident_id: int) -> bool:
         for call in ladder:
             if call.after <= incident.age:
                 _take(ledger, connection, system, incident, call)
-        later = next((call.after for call in ladder if call.after > incident.age), None)
-        ledger.escalations.look_again(connection, incident_id, later)
+        later = [call.after for call in ladder if call.after > incident.age]
+        if _watch(ledger, connection, system, incident):
+            later.append(float(incident.age) + _WATCH_SECONDS)
+        ledger.escalations.look_again(connection, incident_id, min(later, default=None))
     return True
+
+
+def _watch(ledger: Ledger, connection: Connection, system: System, incident: Row[Any]) -> bool:
+    """Take the steps whose condition is seen; returns whether to look again, since some are not taken yet.
+
+    An incident that has ended changes no more: what was not seen of it then is not seen later.
+    """
+    waiting = False
+    for call in watched(system, Severity(incident.severity), system.runbooks.get(incident.runbook)):
+        if call.after <= incident.age and call.seen and ledger.escalations.sees(connection, incident, call.seen):
+            _take(ledger, connection, system, incident, call)
+        else:
+            waiting = True
+    return waiting and incident.status != "ended"
 
 
 def _take(ledger: Ledger, connection: Connection, system: System, incident: Row[Any], call: Call) -> None:
@@ -85,7 +103,7 @@ def _take(ledger: Ledger, connection: Connection, system: System, incident: Row[
         return
     entry = {
         "step": call.key,
-        "after": call.after,
+        "after": call.after if call.seen is None else round(float(incident.age)),
         "roles": list(dict.fromkeys(system.roles[role].title for step in call.steps for role in step.roles)),
         "channels": told,
     }
@@ -93,6 +111,8 @@ def _take(ledger: Ledger, connection: Connection, system: System, incident: Row[
 
 
 def _headline(incident: Row[Any], call: Call) -> str:
+    if call.seen is not None:
+        return call.when[:1].upper() + call.when[1:]
     if call.after == 0:
         return str(incident.severity).capitalize()
     return f"Not over after {format_duration(call.after)}"

@@ -23,6 +23,7 @@ from nightshift.remediation.ledger.inbox import LOOKS_BACK, alert_of
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.models import Alert, Outcome, Severity, Target
+from nightshift.remediation.sweeps.alerts import SOURCE as SWEEP
 from nightshift.remediation.text import age_in_words, printable
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ class _Intake:
         # Deliveries tell that it fired before, even if it resolved before anybody looked.
         if alert.status == "resolved" and (row.incident_id is not None or row.deliveries == 1):
             return self._resolved(row, alert)
+        if self.catalogue.is_heartbeat(alert.name):
+            return "A heartbeat: only its silence means something.", None
         found = self.catalogue.match(alert)
         trouble = self._trouble(found, alert)
         live = self.ledger.incidents.live(self.connection, trouble)
@@ -167,6 +170,8 @@ class _Intake:
         system = found.system.id if found.system else UNKNOWN_SYSTEM
         name = printable(alert.name, 100) or "(no name)"
         title = f"Alert '{name}' is not covered by a runbook"
+        if alert.source == SWEEP:
+            title = f"A health sweep found: {printable(alert.annotations.get('summary', name))}"
         if found.alert_name is None and self._many_unanswered(system):
             name, title = "UnknownAlerts", "Many different alerts are not covered by a runbook"
         target = Target(system=system, path=("alert", name))

@@ -9,19 +9,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 
 from nightshift.remediation.errors import TemporaryError
+from nightshift.remediation.run_names import INCIDENT_TAG
 
 _TIMEOUT = httpx.Timeout(5.0)
 _PAGE = 200
 _MOST_PAGES = 10
-_PENDING_SECONDS = 60.0
-"""A worker that took a run starts it within this time, or has died; of two runs, should it be wrong, one claims."""
-INCIDENT_TAG = "incident-"
-"""Each flow run tags itself with this and the number of its incident."""
+_START_SECONDS = 60.0
+"""A run that a worker took claims within this time, or has died; of two runs, should it be wrong, one claims."""
+DEPLOYMENT = "nightshift"
+"""Name of the deployments that ``prefect.yaml`` declares, one per flow."""
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -75,12 +77,32 @@ class UnendedRun:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Flow runs that were made and have not started."""
+    """Flow runs that were made and may still claim their incidents."""
 
     attempts: frozenset[tuple[int, int]]
     """Incident and attempt of each."""
     complete: bool
     """False when there are more than were read."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A flow as it is deployed."""
+
+    id: UUID
+    paused: bool
+    """A person stopped it: no run is made."""
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A flow run to be made."""
+
+    key: str
+    """The server makes one run of a flow per key, however often it is asked."""
+    name: str
+    parameters: dict[str, Any]
+    tags: tuple[str, ...]
 
 
 class PrefectApi:
@@ -112,9 +134,22 @@ class PrefectApi:
         """Close its connections."""
         self._client.close()
 
-    def send_events(self, events: list[dict[str, Any]]) -> None:
-        """Publish events; one whose id the server has already is not published again."""
-        self._request("POST", "events", json=events)
+    def deployment(self, flow: str) -> Deployment | None:
+        """The deployment that serves incidents of a flow; None when there is none."""
+        answer = self._request("GET", f"deployments/name/{quote(flow, safe='')}/{DEPLOYMENT}", also=(404,))
+        if answer.status_code == 404:
+            return None
+        found = _object(answer)
+        return Deployment(UUID(found["id"]), bool(found["paused"]))
+
+    def make_run(self, deployment: UUID, run: NewRun) -> bool:
+        """Have a flow run made that a worker starts at once; False when the deployment is gone or takes it not so.
+
+        Asked again with the same key the server makes none: one whose making it answered too late is not made twice.
+        """
+        body = {"idempotency_key": run.key, "name": run.name, "parameters": run.parameters, "tags": run.tags}
+        path = f"deployments/{deployment}/create_flow_run"
+        return self._request("POST", path, json=body, also=(404, 409, 422)).is_success
 
     def flow_run(self, flow_run_id: UUID) -> FlowRun | None:
         """The run; None when it was deleted."""
@@ -127,12 +162,12 @@ class PrefectApi:
         return FlowRun(flow_run_id, str(state.get("type", "")), str(keys.get("response", "")), seconds)
 
     def waiting(self, flows: Collection[str]) -> Waiting:
-        """The runs of these flows that wait for a worker, or that one has just taken.
+        """The runs of these flows that wait for a worker, or that one has just taken or started.
 
         One that has been pending for long lost its worker in between, and will never start.
         """
         attempts: set[tuple[int, int]] = set()
-        wanted = {"flows": {"name": {"any_": sorted(flows)}}, **_in_states("SCHEDULED", "PENDING")}
+        wanted = {"flows": {"name": {"any_": sorted(flows)}}, **_in_states("SCHEDULED", "PENDING", "RUNNING")}
         for runs, now in self._pages(wanted):
             attempts.update(attempt for run in runs if (attempt := _startable(run, now)) is not None)
             if len(runs) < _PAGE:
@@ -187,7 +222,7 @@ def _startable(run: Any, now: datetime) -> tuple[int, int] | None:
     """Incident and attempt of a run that may still start."""
     try:
         attempt = _attempt(run)
-        is_lost = run["state"].get("type") == "PENDING" and _seconds_in(run["state"], now) > _PENDING_SECONDS
+        is_lost = run["state"].get("type") != "SCHEDULED" and _seconds_in(run["state"], now) > _START_SECONDS
     except (KeyError, TypeError, ValueError):
         return None  # of another flow of that name, or started by hand without an incident
     return None if is_lost else attempt

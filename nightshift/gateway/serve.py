@@ -21,6 +21,7 @@ from nightshift.gateway.alertmanagers import INTERVAL_SECONDS, AlertmanagerRecon
 from nightshift.gateway.app import create_app
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.causes import correlate, end_overtaken_runs
+from nightshift.gateway.contradictions import page_contradictions
 from nightshift.gateway.dead_runs import mark_dead_runs
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.escalation import escalate, page_unclaimed
@@ -95,8 +96,10 @@ class Gateway:
             "dead runs": (self._mark_dead_runs, 10.0),
             "leases": (self.ledger.leases.end_silent, 1.0),
             "alertmanagers": (self.alertmanagers.reconcile, INTERVAL_SECONDS),
+            "ways back": (self._open_ways_back, 5.0),
             "escalate": (self._escalate, 1.0),
             "unclaimed": (self._page_unclaimed, 5.0),
+            "contradictions": (self._page_contradictions, 30.0),
             "fleets": (lambda: watch_fleets(self.ledger, self.catalogue), LOOK_SECONDS),
             "notify": (self.notifier.send_due, 1.0),
         }
@@ -122,6 +125,16 @@ class Gateway:
     def _page_unclaimed(self) -> int:
         limits = self.settings.unclaimed_critical_seconds, self.settings.unclaimed_seconds
         return self._then_notify(page_unclaimed(self.ledger, self.catalogue, *limits))
+
+    def _page_contradictions(self) -> int:
+        return self._then_notify(page_contradictions(self.ledger, self.catalogue))
+
+    def _open_ways_back(self) -> int:
+        with self.ledger.engine.begin() as connection:
+            opened = self.ledger.ways_back.open_due(connection)
+        if opened:
+            self.loops["dispatch"].wake()
+        return len(opened)
 
     def _then_notify(self, done: int) -> int:
         if done:

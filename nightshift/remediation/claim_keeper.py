@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nightshift.remediation.errors import LeaseLostError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
+from nightshift.remediation.ledger.leases import Lease
 from nightshift.remediation.ledger.sessions import answers_within
 
 _BEATS = 3
@@ -68,12 +69,12 @@ class ClaimKeeper:
         if _now() >= self._good_until:
             raise LeaseLostError("The claim on this incident could not be renewed in time; this run stops.")
 
-    def hold(self, connection: Connection, seconds: float = 0) -> bool:
-        """Keep the claim as usual from now on, or for this long if that is longer; False when it is lost.
+    def hold(self, connection: Connection, lease: Lease, lease_seconds: float, seconds: float = 0) -> bool:
+        """Keep the claim as usual from now on, or for this long if that is longer, and renew a lease with it.
 
-        With the caller's transaction, what else is written in it is written only by the holder.
+        In the caller's transaction, which must not be committed when this is False: one of them is lost.
         """
-        return self._ledger.incidents.hold(connection, self.claim, max(seconds, self._seconds))
+        return self._ledger.leases.hold(connection, lease, lease_seconds, self.claim, max(seconds, self._seconds))
 
     def _renew_for_ever(self) -> None:
         while not self._lost and not self._stop.wait(self._seconds / _BEATS):

@@ -31,6 +31,10 @@ class ConnectionOf:
     """The connection's ``type``, e.g. ``postgres``."""
 
 
+class RunbookOfSystem:
+    """Marks a field of a policy that names an alert of its system whose runbook a flow repairs; empty: none."""
+
+
 class SecretReference(Value):
     """Where a secret is kept; exactly one place."""
 
@@ -73,10 +77,9 @@ def resolve_secret(reference: SecretReference) -> SecretStr:
         raise ConfigurationError(f"Cannot read the secret in {reference}: {type(error).__name__}.") from None
 
 
-class SshConnection(Value):
-    """A Linux host over SSH, with Python 3.6 or newer on it. Nothing is trusted on first use: its key must be known."""
+class OverSsh(Value):
+    """How a host is reached over SSH. Nothing is trusted on first use: its key must be known."""
 
-    type: Literal["ssh"]
     address: str
     port: int = Field(default=22, gt=0, lt=65536)
     user: str = "root"
@@ -85,17 +88,29 @@ class SshConnection(Value):
     """As in known_hosts: ``ssh-ed25519 AAAA…``."""
     known_hosts: Path | None = None
     """A known_hosts file, instead of ``host_key``."""
-    become: Literal["sudo"] | None = None
-    """``sudo``: commands run as root through ``sudo -n``."""
     connect_timeout: Seconds = 10
     instances: tuple[str, ...] = ()
     """Values of the alert's instance label that mean this host, exactly."""
 
     @model_validator(mode="after")
-    def _knows_the_host(self) -> SshConnection:
+    def _knows_the_host(self) -> OverSsh:
         if (self.host_key is None) == (self.known_hosts is None):
             raise ValueError("give the host's key as host_key, or a known_hosts file; ssh-keyscan shows the key")
         return self
+
+
+class SshConnection(OverSsh):
+    """A Linux host over SSH, with Python 3.6 or newer on it."""
+
+    type: Literal["ssh"]
+    become: Literal["sudo"] | None = None
+    """``sudo``: commands run as root through ``sudo -n``."""
+
+
+class WindowsConnection(OverSsh):
+    """A Windows host over its OpenSSH server, with Windows PowerShell 5.1. Only its services are looked after."""
+
+    type: Literal["windows"]
 
 
 class LocalConnection(Value):
@@ -222,6 +237,7 @@ class S3Connection(Value):
 HostConnection = Annotated[SshConnection | LocalConnection, Field(discriminator="type")]
 Connection = Annotated[
     SshConnection
+    | WindowsConnection
     | LocalConnection
     | PostgresConnection
     | HttpConnection

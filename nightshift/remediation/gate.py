@@ -249,10 +249,12 @@ class Gate:
         return judged.alone or self._approved_by_people(judged.action, judged.counting)
 
     def _approved_by_people(self, action: Action, counting: Counting) -> bool:
-        since, silence = counting.asked_since, counting.by_silence
-        plans = self.ledger.approvals.approved_plans(self._incident, since, by_silence=silence)
+        since, silence, people = counting.asked_since, counting.by_silence, counting.people
+        plans = self.ledger.approvals.approved_plans(self._incident, since, by_silence=silence, people=people)
         approved = [other for plan in plans for other in plan.actions]
-        return any(action.within(other) for other in approved) or self._undo_announced(action, approved)
+        if any(action.within(other) for other in approved) or self._undo_announced(action, approved):
+            return True
+        return since is None and people == 1 and self._way_back_announced(action)
 
     def _undo_announced(self, undo: Action, approved: list[Action]) -> bool:
         """Whether people approved what this takes back, and were shown then that it may be taken back."""
@@ -261,6 +263,15 @@ class Gate:
         undone = self.ledger.journal.intended(self._incident, undo.undoes)
         announced = (other for other in approved if other.undo_when is UndoWhen.INEFFECTIVE)
         return undone is not None and any(undone.within(other) for other in announced)
+
+    def _way_back_announced(self, undo: Action) -> bool:
+        """Whether people approved what this takes back together with the time, by now over, at which it goes back."""
+        if undo.undoes is None:
+            return False
+        with self.ledger.reading() as connection:
+            done = self.ledger.ways_back.announced(connection, undo.undoes)
+        plans = self.ledger.approvals.approved_plans(done.incident_id) if done is not None else []
+        return done is not None and any(done.action.within(other) for plan in plans for other in plan.actions)
 
     def _refusal_of_people(self, plan: Plan, number: int, lease: Lease, judged: Judgement) -> str | None:
         """Why people keep this action of the plan from being done, after they were asked; None when nobody does."""
@@ -335,7 +346,7 @@ class Gate:
             point("in_intent")
             seconds = self._holding.lease_seconds(kind)
             # Nobody may take the incident over, or give it up and page a person, while something is under way.
-            if not (self.keeper.hold(connection, seconds) and self.ledger.leases.renew(lease, seconds, connection)):
+            if not self.keeper.hold(connection, lease, seconds, seconds):
                 raise LeaseLostError
             entry = {
                 "action": action.model_dump(mode="json"),

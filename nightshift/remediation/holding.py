@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,8 @@ class Holding:
             LeaseLostError: somebody else came.
         """
         self.keeper.check()
+        if time.monotonic() - lease.asked < self.margin / 8:
+            return lease  # it has nearly all of its margin left, and writing the intent renews it, or fails
         if self.ledger.leases.renew(lease, self.lease_seconds(kind)):
             return lease
         again = self.ledger.leases.acquire(self.keeper.claim, lease.target, self.lease_seconds(kind))
@@ -62,7 +65,7 @@ class Holding:
         """
         with self.ledger.engine.begin() as connection:
             # Should this process die, the next attempt need not wait long.
-            if not (self.keeper.hold(connection) and self.ledger.leases.renew(lease, self.margin, connection)):
+            if not self.keeper.hold(connection, lease, self.margin):
                 raise LeaseLostError
             for kind, entry in rows:
                 self.ledger.journal.append(

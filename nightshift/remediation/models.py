@@ -18,6 +18,8 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from nightshift.remediation.text import one_of
+
 ACTION_NAMESPACE = UUID("6f1f4f0e-5d0a-5e63-9d0c-0b9c5a0a2f11")
 """Namespace of action ids; never change it: the ids are the memory of what was done."""
 
@@ -115,7 +117,8 @@ class Target(Value):
     @property
     def label(self) -> str:
         """Short form for people: ``web1 /data``."""
-        return " ".join(self.path[1::2])
+        # An endpoint is named by its address, as an alert does; its scheme says nothing more to people.
+        return " ".join(name.removeprefix("https://") for name in self.path[1::2])
 
     def __str__(self) -> str:
         return f"{self.system} {self.label}"
@@ -146,7 +149,9 @@ class Quantity(Value):
     unit: str
 
     def __str__(self) -> str:
-        return format_bytes(self.amount) if self.unit == "bytes" else f"{self.amount:,} {self.unit}"
+        if self.unit == "bytes":
+            return format_bytes(self.amount)
+        return f"{self.amount:,} {one_of(self.unit) if self.amount == 1 else self.unit}"
 
 
 class Finding(Value):
@@ -188,6 +193,8 @@ class Action(Value):
     risk: Risk
     asks: str = ""
     """Why a person has to decide about it in any mode, as a sentence; empty: the mode says who does."""
+    approvals: int = Field(default=1, ge=1, le=5)
+    """How many different people it takes at least; above 1 in any mode, and whatever the catalogue says."""
     bound: Quantity
     """It stops or refuses before it would affect more than this."""
     gain: Quantity | None = None
@@ -208,6 +215,18 @@ class Action(Value):
             parts.append(str(self.undoes))
         return uuid5(ACTION_NAMESPACE, canonical_json(parts))
 
+    @property
+    def limits(self) -> str:
+        """For people: its risk, its bound, and how many it takes where that is more than one."""
+        takes = f"; it takes {self.approvals} different people" if self.approvals > 1 else ""
+        return f"{self.risk.value} risk; at most {self.bound}{takes}"
+
+    def approved_part(self) -> dict[str, Any]:
+        """What of it people approve, as JSON."""
+        # Digests of what one person approves are as they were before some actions took two.
+        left_out = {"impact"} if self.approvals > 1 else {"impact", "approvals"}
+        return self.model_dump(mode="json", exclude=left_out)
+
     def within(self, approved: Action) -> bool:
         """Whether carrying this out stays inside what was approved with another, earlier action."""
         return (
@@ -215,6 +234,7 @@ class Action(Value):
             and self.target == approved.target
             and self.undoes == approved.undoes
             and self.risk.rank <= approved.risk.rank
+            and self.approvals <= approved.approvals
             and set(self.items) <= set(approved.items)
             and self.bound.unit == approved.bound.unit
             and self.bound.amount <= approved.bound.amount
@@ -243,12 +263,26 @@ class Refusal(Value):
     """What a person could change to allow it."""
 
 
+class HandOver(Value):
+    """Another runbook of the system, which repairs what was found: an incident is opened about it."""
+
+    why: str
+    """What was found, in words."""
+    runbook: str = ""
+    """Its alert; empty: the first with one of the flows."""
+    flows: tuple[str, ...] = ()
+    place: dict[str, str] = {}
+    """What it is about, by kind: ``{"host": "web1", "filesystem": "/"}``; what is missing is the runbook's default."""
+
+
 class Proposal(Value):
-    """Something that may help but only a person can do, in words precise enough to do it."""
+    """Something that may help but only a person, or another runbook, can do; in words precise enough to do it."""
 
     title: str
     detail: str = ""
     reason: str = ""
+    hand_over: HandOver | None = None
+    """Who else may do it; where nothing is done here, an incident is opened for that."""
 
 
 class Symptom(Value):
@@ -283,13 +317,18 @@ class Plan(Value):
     @property
     def digest(self) -> str:
         """SHA-256 of what would be done: an approval belongs to exactly this."""
-        done = [action.model_dump(mode="json", exclude={"impact"}) for action in self.actions]
+        done = [action.approved_part() for action in self.actions]
         return hashlib.sha256(canonical_json([self.target.key, done]).encode()).hexdigest()
 
     @property
     def risk(self) -> Risk:
         """The highest risk among the actions."""
         return max((action.risk for action in self.actions), key=lambda risk: risk.rank, default=Risk.LOW)
+
+    @property
+    def approvals(self) -> int:
+        """How many different people it takes at least: as many as the action that takes most."""
+        return max((action.approvals for action in self.actions), default=1)
 
     def within(self, approved: Plan) -> bool:
         """Whether every action stays inside an action of an earlier, approved plan for the same target."""

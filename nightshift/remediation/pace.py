@@ -15,9 +15,12 @@ WINDOW_SECONDS = 20.0
 """What was taken within this time says how fast it goes now."""
 MEMORY_SECONDS = 600.0
 """The fastest of this time says how long it takes while nothing waits."""
-PATIENCE_SECONDS = 4.0
-"""An incident may be on its way for this long, or twice the fastest if that is longer."""
-START = 10
+PATIENCE_SECONDS = 1.0
+"""An incident may be on its way for this long, or twice the fastest if that is longer. What is on its way is a process
+already, with memory of its own: more of them are no faster once the processor is busy."""
+LOST_SECONDS = 10.0
+"""What is on its way for this long, or two and a half times its patience, takes no place any more."""
+START = 3
 """So many while nothing speaks against it: a storm begins with them."""
 FLOOR = 2
 """So many while nothing is taken: they find out when it goes on."""
@@ -48,7 +51,7 @@ class Pace:
     @property
     def gives_up_after(self) -> float:
         """Seconds after which what was sent takes no place any more: it got lost, or its worker died."""
-        return 2.5 * self.patience
+        return max(LOST_SECONDS, 2.5 * self.patience)
 
     def most(self, bound: int) -> int:
         """How many may be on their way at once, ``bound`` at most."""

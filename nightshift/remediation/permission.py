@@ -55,6 +55,8 @@ class Counting:
     """Who was asked before this did not know why a person has to decide; None: every approval counts."""
     by_silence: bool
     """Whether one counts that nobody gave and nobody denied: for low risk, while nothing is doubtful."""
+    people: int = 1
+    """How many different people must have given it."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +82,23 @@ class Judgement:
     @property
     def alone(self) -> bool:
         """Whether it needs nobody's approval."""
-        return self.mode.may_do_alone(self.action.risk) and self.doubt is None
+        return self.action.approvals == 1 and self.mode.may_do_alone(self.action.risk) and self.doubt is None
 
     @property
     def counting(self) -> Counting:
         """Which approvals count."""
         since = max((doubt.since for doubt in self.of_fleet if doubt.since is not None), default=None)
-        return Counting(since, self.action.risk is Risk.LOW and self.doubt is None)
+        people = self.action.approvals
+        return Counting(since, people == 1 and self.action.risk is Risk.LOW and self.doubt is None, people)
 
     @property
     def unapproved(self) -> Refused:
         """Who keeps it from being done while nobody has approved it."""
         if self.of_fleet:
             return Refused("fleet", " ".join(doubt.reason for doubt in self.of_fleet))
-        return Refused("mode", "Meanwhile this needs an approval, and nobody has given one.")
+        people = self.action.approvals
+        who = "an approval, and nobody has" if people == 1 else f"{people} people's approval, and they have not"
+        return Refused("mode", f"Meanwhile this needs {who} given one.")
 
 
 @dataclass(frozen=True)

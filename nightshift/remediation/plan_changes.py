@@ -29,6 +29,8 @@ def _changes(before: Action, now: Action) -> Iterator[str]:
         yield f"{now.title}: at most {now.bound}, was {before.bound}"
     if now.risk is not before.risk:
         yield f"{now.title}: {now.risk.value} risk, was {before.risk.value}"
+    if now.approvals != before.approvals:
+        yield f"{now.title}: takes {now.approvals} different people, was {before.approvals}"
     if set(now.items) != set(before.items):
         more, fewer = len(set(now.items) - set(before.items)), len(set(before.items) - set(now.items))
         yield f"{now.title}: touches {more:,} other things than before, and {fewer:,} no more"

@@ -6,14 +6,14 @@ Timeline, evidence, plan, who approved, what each action did, before and after, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from nightshift.remediation.alternatives import alternatives_of
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.journal_in_words import at_silence, describe, describe_decision, subject_of, timeline
 from nightshift.remediation.ledger.journal import Kind, Row
 from nightshift.remediation.models import Action, Plan, Target, UndoWhen, format_bytes
 from nightshift.remediation.symptom import in_words
@@ -31,10 +31,6 @@ HEADLINES = {
 _EFFECT_STATES = {"open": "waits", "joined": "swallowed", "not_approved": "not approved"}
 _DEVICE_AND_INODE = re.compile(r"#\d+:\d+$")
 """End of a file's identity among the items of an action."""
-_SYSTEM = re.compile(r"^\[[\w.-]+\] ")
-"""What the subject of a message begins with; in a report it is known."""
-_MOST_ALERTS = 3
-"""Alerts in a row that are told one by one in the timeline."""
 _PATH_WIDTH = 56
 """Letters of a path that fit on a line of Prefect's form, which does not wrap words."""
 
@@ -111,7 +107,7 @@ def render_report(incident: IncidentFacts, rows: Sequence[Row]) -> str:
         _section("Left for people", _left_for_people(rows)),
         _section("Who was told", _told(rows)),
         _section("Evidence", _evidence(rows)),
-        _section("Timeline", _timeline(rows)),
+        _section("Timeline", timeline(rows)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -142,7 +138,7 @@ def _numbered(number: int, action: Action) -> str:
     files = [printable(path, _PATH_WIDTH) for path in paths]
     parts = (
         f"{number}. **{action.title}**",
-        f"{action.reason} *{action.risk.value.capitalize()} risk; at most {action.bound}; {undo_in_words(action)}.*",
+        f"{action.reason} *{action.limits[:1].upper()}{action.limits[1:]}; {undo_in_words(action)}.*",
         f"Affects {action.impact}." if action.impact else "",
         f"Touches {listed(files)}." if len(files) > 1 else "",  # a title names a single file
     )
@@ -254,29 +250,13 @@ def _approvals(rows: Sequence[Row]) -> str:
             told = ", ".join(printable(channel) for channel in row.entry.get("told", ()))
             people += _chosen_by(row)
             people += f", told to {told}" if told else ""
-            people += f", {_at_silence(row)}" if row.entry.get("unless_denied") else ""
+            people += f", {at_silence(row)}" if row.entry.get("unless_denied") else ""
             lines.append(f"- {row.at:%H:%M:%S} asked for approval of plan `{row.entry['digest'][:12]}`{people}")
         elif row.kind is Kind.DECIDED:
             lines.append(f"- {row.at:%H:%M:%S} {describe_decision(row.entry)}")
         elif row.kind in (Kind.ANSWER_REFUSED, Kind.WITHDRAWN):
             lines.append(f"- {row.at:%H:%M:%S} {describe(row)}")
     return "\n".join(lines)
-
-
-def describe_decision(entry: dict[str, Any]) -> str:
-    """One decision in words."""
-    count = f"{entry.get('approvals', 0)} of {entry.get('needed', 1)}"
-    if entry.get("expired") and entry.get("approve"):
-        return "nobody denied it in time: **approved** by nobody"
-    if entry.get("expired") and entry.get("unless_denied"):
-        return "no channel took the notice in time, so silence is no yes: **expired**"
-    if entry.get("expired"):
-        partly = f"only {count} approved" if entry.get("approvals") else "nobody answered"
-        return f"{partly} in time: **expired**"
-    verdict = "**approved**" if entry["approve"] else "**denied**"
-    comment = f": “{printable(entry['comment'], 400)}”" if entry.get("comment") else ""
-    quorum = f", {count}" if entry["approve"] and entry.get("needed", 1) > 1 else ""
-    return f"{verdict} by {printable(entry['person'])} ({printable(entry['via'])}){quorum}{comment}"
 
 
 def _plan(rows: Sequence[Row]) -> str:
@@ -305,20 +285,10 @@ def _told(rows: Sequence[Row]) -> str:
         if row.kind is Kind.PAGED:
             at = arrived.get(row.entry.get("message"))
             state = f"delivered {at:%H:%M:%S}" if at else "**not delivered yet**"
-            lines.append(f"- {row.at:%H:%M:%S} {printable(row.entry['channel'])}: {_subject(row)} — {state}")
+            lines.append(f"- {row.at:%H:%M:%S} {printable(row.entry['channel'])}: {subject_of(row)} — {state}")
         elif row.kind in (Kind.ESCALATED, Kind.ACKNOWLEDGED):
             lines.append(f"- {row.at:%H:%M:%S} {describe(row)}")
     return "\n".join(lines)
-
-
-def _subject(row: Row) -> str:
-    return printable(_SYSTEM.sub("", row.entry["subject"]), 400)
-
-
-def _called(row: Row) -> str:
-    roles = ", ".join(printable(role) for role in row.entry["roles"])
-    channels = ", ".join(printable(channel) for channel in row.entry["channels"])
-    return " in ".join(part for part in (roles, channels) if part) or "nobody new"
 
 
 def _evidence(rows: Sequence[Row]) -> str:
@@ -327,125 +297,9 @@ def _evidence(rows: Sequence[Row]) -> str:
     return first["evidence"] if first else ""
 
 
-def _timeline(rows: Iterable[Row]) -> str:
-    """Line by line; alerts that came one after the other are counted."""
-    lines = []
-    for (kind, status), together in groupby(rows, lambda row: (row.kind, row.entry.get("status"))):
-        group = list(together)
-        if kind is Kind.ALERT and len(group) > _MOST_ALERTS:
-            words = [f"{len(group):,} alerts {printable(str(status))}, until {group[-1].at:%H:%M:%S}"]
-        else:
-            words = [describe(row) for row in group]
-        lines += [f"- `{row.at:%H:%M:%S}` {line}" for row, line in zip(group, words, strict=False)]
-    return "\n".join(lines)
-
-
-def describe(row: Row) -> str:
-    """One journal row as a line for people, in Markdown."""
-    return _IN_WORDS[row.kind](row)
-
-
-def _note(row: Row) -> str:
-    return printable(str(row.entry.get("summary") or row.entry.get("reason") or row.entry.get("note") or ""), 400)
-
-
-def _ended_action(row: Row) -> str:
-    note = _note(row)
-    return f"{row.kind}: {row.entry.get('title', '')}" + (f" — {note}" if note else "")
-
-
-def _judged(entry: Mapping[str, Any]) -> str:
-    if entry["healthy"]:
-        return "healthy"
-    return "not known" if entry.get("inconclusive") else "not healthy"
-
-
-def _undoing(row: Row) -> str:
-    what = counted(len(row.entry["actions"]), "action")
-    if "author" not in row.entry:
-        return f"takes back {what} that did not help"
-    author, incident = printable(row.entry["author"]), row.entry["incident"]
-    return f"{author} asked to take back {what}, in incident {incident}: {_note(row)}"
-
-
-def _swallowed(row: Row) -> str:
-    entry = row.entry
-    if "incident" in entry:
-        return f"swallowed incident {entry['incident']}: {_why(row)}"
-    kinds = ", ".join(f"{number:,} {printable(name)}" for name, number in entry["kinds"].items())
-    return f"swallowed {counted(entry['alerts'], 'alert')} ({kinds}): {_why(row)}"
-
-
-def _why(row: Row) -> str:
-    return f"{printable(row.entry['why'], 300)} (rule {printable(row.entry['rule'])})"
-
-
-_IN_WORDS: Mapping[Kind, Callable[[Row], str]] = {
-    Kind.ALERT: lambda row: f"alert {row.entry.get('status', '')} {_note(row)}".rstrip(),
-    Kind.OPENED: lambda row: f"incident opened: {row.entry['title']}",
-    Kind.DISPATCHED: lambda row: f"handed to Prefect (attempt {row.entry['attempt']}, send {row.entry['send']})",
-    Kind.CLAIMED: lambda row: f"a flow run took over (attempt {row.entry['attempt']})",
-    Kind.LOST: lambda row: f"attempt {row.entry['attempt']} was lost: {_note(row)}",
-    Kind.DIAGNOSED: lambda row: f"diagnosed: {row.entry['measured']}",
-    Kind.PLANNED: lambda row: (
-        f"planned {counted(len(row.entry['plan']['actions']), 'action')}: " + str(row.entry["plan"]["goal"])
-    ),
-    Kind.ASKED: lambda row: (
-        f"told people that it {_at_silence(row)}"
-        if row.entry.get("unless_denied")
-        else f"approval asked until {_utc(row.entry['expires_at'])}"
-    ),
-    Kind.DECIDED: lambda row: describe_decision(row.entry),
-    Kind.INTENT: lambda row: f"about to: {row.entry['action']['title']}",
-    Kind.DONE: _ended_action,
-    Kind.FAILED: _ended_action,
-    Kind.UNKNOWN: _ended_action,
-    Kind.REFUSED: _ended_action,
-    Kind.UNDOING: _undoing,
-    Kind.OBSERVED: lambda row: f"looked whether this was done: {row.entry['title']} → {row.entry['observation']}",
-    Kind.MEASURED: lambda row: f"measured: {row.entry['measured']}",
-    Kind.JUDGED: lambda row: f"{_judged(row.entry)}: {row.entry['reason']}",
-    Kind.PAGED: lambda row: f"paged {printable(row.entry['channel'])}: {_subject(row)}",
-    Kind.ESCALATED: lambda row: f"escalated after {format_duration(row.entry['after'])}: {_called(row)}",
-    Kind.DELIVERED: lambda row: (
-        f"{printable(row.entry['channel'])} took message {row.entry['message']} "
-        f"({counted(row.entry['tries'], 'try', 'tries')})"
-    ),
-    Kind.ACKNOWLEDGED: lambda row: f"taken over by {printable(row.entry['person'])}",
-    Kind.STOPPED: lambda row: f"{row.entry['author']} stopped {row.entry['scope']}: {_note(row)}",
-    Kind.STARTED: lambda row: f"{row.entry['author']} lifted stop {row.entry['stop']}",
-    Kind.MODE_SET: lambda row: f"{row.entry['author']} set the mode {row.entry['mode']}: {_note(row)}",
-    Kind.MODE_RESET: lambda row: f"{row.entry['author']} reset the mode",
-    Kind.REARMED: lambda row: f"{row.entry['author']} re-armed the breaker: {_note(row)}",
-    Kind.SWALLOWED: _swallowed,
-    Kind.JOINED: lambda row: f"is an effect of incident {row.entry['cause']}: {_why(row)}",
-    Kind.PAUSED: lambda row: f"pauses until incident {row.entry['cause']} is over, its cause: {_why(row)}",
-    Kind.RELEASED: lambda row: f"attempt {row.entry['attempt']} ended, to wait for incident {row.entry['cause']}",
-    Kind.WENT_ON: lambda row: f"goes on, as incident {row.entry['cause']} is over (attempt {row.entry['attempt']})",
-    Kind.HANDED_BACK: lambda row: f"{counted(row.entry['alerts'], 'effect')} fired on and went back to be looked at",
-    Kind.PERSON_CHANGED: lambda row: (
-        f"{printable(row.entry['author'])}: {row.entry['change']} of {printable(row.entry['person'])}"
-    ),
-    Kind.NOT_IDENTIFIED: lambda row: (
-        f"somebody did not show who they are ({printable(row.entry['person'] or 'unknown name')}): {_note(row)}"
-    ),
-    Kind.ANSWER_REFUSED: lambda row: f"an answer did not count: {_note(row)}",
-    Kind.WITHDRAWN: lambda row: f"the approval of {printable(row.entry['person'])} no longer counts: {_note(row)}",
-    Kind.ENDED: lambda row: f"ended as {row.entry['outcome']}: {row.entry['reason']}",
-}
-
-
 def _chosen_by(row: Row) -> str:
     chosen_by = row.entry.get("chosen_by")
     return f", an alternative that {printable(chosen_by, 100)} chose" if chosen_by else ""
-
-
-def _at_silence(row: Row) -> str:
-    return f"acts at {_utc(row.entry['expires_at'])} unless somebody denies"
-
-
-def _utc(moment: str) -> str:
-    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _seconds(start: datetime, end: datetime) -> str:

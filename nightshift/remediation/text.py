@@ -27,14 +27,20 @@ def printable(text: str, limit: int = 200) -> str:
     Escapes that are there already stay as they are: applied twice it changes nothing more, and names from a
     diagnosis (see there) keep their form. Longer texts lose their middle, since the end of a path tells most.
     """
-    if len(text) > limit:
-        kept = max(limit - 1, 2)
-        text = text[: kept // 3] + "…" + text[len(text) - (kept - kept // 3) :]
+    text = shortened(text, limit)
     risky = {position for match in _MEANS_MORE_IN_PLACE.finditer(text) for position in range(*match.span())}
     return "".join(
         _escape(character) if position in risky or character in _MARKUP or not character.isprintable() else character
         for position, character in enumerate(text)
     )
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most so many characters; a longer text loses its middle."""
+    if len(text) <= limit:
+        return text
+    kept = max(limit - 1, 2)
+    return text[: kept // 3] + "…" + text[len(text) - (kept - kept // 3) :]
 
 
 def _escape(character: str) -> str:
@@ -44,9 +50,21 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def shown_address(address: str) -> str:
+    """An address for people: without ``https://``, which a screen would make a link of, or an escape."""
+    return printable(address.removeprefix("https://"))
+
+
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """``1 file``, ``1,204 files``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def one_of(unit: str) -> str:
+    """A unit that is a plural, for one: ``pods`` is ``pod``, ``processes`` is ``process``. ``s`` stays."""
+    if len(unit) < 2 or not unit.endswith("s"):
+        return unit
+    return unit[:-2] if unit.endswith(("sses", "xes")) else unit[:-1]
 
 
 def age_in_words(seconds: float) -> str:

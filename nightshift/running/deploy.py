@@ -1,6 +1,6 @@
-"""Deploy the flows with their automations, as ``prefect.yaml`` declares them, when anything about them changed.
+"""Deploy the flows, as ``prefect.yaml`` declares them, when anything about them changed.
 
-``prefect deploy`` does the work: it updates deployments in place and makes their automations anew. What people switched
+``prefect deploy`` does the work: it updates deployments in place. What people switched
 off on the server stays off.
 """
 
@@ -36,7 +36,7 @@ def default_prefect_file() -> Path:
 
 
 def deploy(installation: Installation, api: PrefectApi, prefect_file: Path) -> bool:
-    """Bring the server's deployments and automations to what the file declares; False if they were there already.
+    """Bring the server's deployments to what the file declares; False if they were there already.
 
     Raises:
         DeploymentFailedError: a deployment was refused; with the last lines of the log.
@@ -55,6 +55,7 @@ def deploy(installation: Installation, api: PrefectApi, prefect_file: Path) -> b
     code = _run_prefect_deploy(installation, api, prefect_file, log)
     after = api.deployments(pool)
     api.switch_off(after, switched_off)  # first of all, even if some deployments failed
+    api.remove_former_automations(after)
     if code != 0 or not declared <= _keys(after):
         missing = ", ".join(sorted(entrypoint for _, entrypoint in declared - _keys(after)))
         raise DeploymentFailedError(

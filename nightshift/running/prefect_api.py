@@ -110,7 +110,10 @@ class PrefectApi:
             if deployment["paused"]:
                 found.deployments.add(key)
             found.schedules |= {(key, _rhythm(one)) for one in deployment["schedules"] if not one["active"]}
-            found.automations |= {(key, one["name"]) for one in self._automations(key) if not one["enabled"]}
+            disabled = {one["name"] for one in self._automations(key) if not one["enabled"]}
+            found.automations |= {(key, name) for name in disabled}
+            if any(is_former(name) for name in disabled):
+                found.deployments.add(key)
         return found
 
     def switch_off(self, deployments: Iterable[dict[str, Any]], what: SwitchedOff) -> None:
@@ -125,6 +128,13 @@ class PrefectApi:
             for automation in self._automations(key):
                 if automation["enabled"] and (key, automation["name"]) in what.automations:
                     self._ask("PATCH", f"/automations/{automation['id']}", {"enabled": False})
+
+    def remove_former_automations(self, deployments: Iterable[dict[str, Any]]) -> None:
+        """Remove what started these for an incident before the gateway did: nobody shall think that it still does."""
+        for deployment in deployments:
+            for automation in self._automations(deployment["id"]):
+                if is_former(automation["name"]):
+                    self._ask("DELETE", f"/automations/{automation['id']}", also=(404,))
 
     def _automations(self, deployment_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ask("GET", f"/automations/related-to/prefect.deployment.{deployment_id}")
@@ -173,6 +183,11 @@ class PrefectApi:
             token = httpx.BasicAuth(user, password)
             return {"Authorization": next(token.auth_flow(httpx.Request("GET", self.url))).headers["Authorization"]}
         return {}
+
+
+def is_former(automation: str) -> bool:
+    """Whether an automation of this name is one of those that started our flows until the gateway did."""
+    return automation.endswith((" · starts when an incident opens", " · starts when a person asks for it"))
 
 
 def _rhythm(schedule: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def server_environment(home: Path, database_url: str, port: int) -> dict[str, st
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         # With Prefect's 5, a storm opens and closes connections all the time; each costs a login and four questions
         # about types.
-        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "8",
         # States of task runs are written together with those of other runs, at least every second. Prefect cuts the
         # fraction off: with less than a second it would look again and again without any pause.
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
@@ -111,7 +111,7 @@ def worker_command(pool: str, name: str) -> list[str]:
 
 
 def deploy_command(prefect_file: Path) -> list[str]:
-    """Deploy everything that the file declares, with its automations."""
+    """Deploy everything that the file declares."""
     return [*_prefect(), "deploy", "--all", "--prefect-file", str(prefect_file)]
 
 

@@ -86,6 +86,16 @@ class DetachedProcess:
         record = self.record
         return record if record and _find(record) else None
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the live process was started with; empty where there is none, or it is another user's."""
+        record = self.record
+        process = _find(record) if record else None
+        try:
+            return process.environ() if process else {}
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            return {}
+
     def start(self, program: Program) -> ProcessRecord:
         """Start it in a session of its own, with its output in the log file. The process must not run already.
 

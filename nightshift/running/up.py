@@ -1,23 +1,27 @@
 """Bring an installation up, part by part.
 
-The parts, in the order in which they need each other: PostgreSQL, the ledger's tables, the Prefect server, the gateway,
-the worker, the deployments. Each is started only if it does not run already as it should, so ``up`` after a crash
-starts what is missing, and after an upgrade exchanges what is out of date.
+The catalogue is checked before anything starts. The parts, in the order in which they need each other: PostgreSQL,
+the ledger's tables, the Prefect server, the gateway, the worker, the deployments. Each is started only if it does not
+run already as it should, so ``up`` after a crash starts what is missing, and after an upgrade exchanges what is out of
+date; so is a part that lacks a variable of the catalogue that is set now.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import httpx
 from pydantic import SecretStr
 
+from nightshift.catalogue import Catalogue
+from nightshift.catalogue.secret_places import named_variables
 from nightshift.running.deploy import default_prefect_file, deploy
 from nightshift.running.embedded_postgres import EmbeddedPostgres
 from nightshift.running.installation import Installation, catalogue_version, code_version
+from nightshift.running.lent_variables import changed_since
 from nightshift.running.outside_postgres import check_prefect_database, prefect_database
 from nightshift.running.ports import require_free_port
 from nightshift.running.prefect_api import PrefectApi, PrefectServerError
@@ -39,6 +43,7 @@ def up(installation: Installation, tell: Tell, *, prefect_file: Path | None = No
     """Start what is missing and return the installation as it runs now.
 
     Raises:
+        CatalogueError: the catalogue has mistakes; nothing was started.
         NightshiftError: a part could not be started; what runs already stays up.
     """
     with installation.prepared():
@@ -83,6 +88,7 @@ class _Up:
         self.tell = tell
         self.prefect_file = prefect_file
         self.code = code_version()
+        self.variables = named_variables(Catalogue.load(installation.settings.runbooks).systems.values())
 
     def run(self) -> Installation:
         database = self.provide_databases()
@@ -149,12 +155,13 @@ class _Up:
             GATEWAY,
             program,
             lambda: require_free_port(settings.gateway_port, settings.gateway_host, "the gateway", "--gateway-port"),
+            self.variables,
         )
 
     def begin_worker(self) -> DetachedProcess:
         """Let the worker boot."""
         command = worker_command(self.installation.settings.work_pool, worker_name())
-        return self.begin(WORKER, Program(command, self.client_environment(), self.code))
+        return self.begin(WORKER, Program(command, self.client_environment(), self.code), variables=self.variables)
 
     def client_environment(self) -> dict[str, str | None]:
         """What gateway, worker and, through the worker, flow runs find in their environment."""
@@ -168,11 +175,17 @@ class _Up:
             "NIGHTSHIFT_TOKEN": None,
         }
 
-    def begin(self, part: str, program: Program, check: Callable[[], None] = lambda: None) -> DetachedProcess:
-        """Start the program unless it runs in this version already."""
+    def begin(
+        self,
+        part: str,
+        program: Program,
+        check: Callable[[], None] = lambda: None,
+        variables: Collection[str] = (),
+    ) -> DetachedProcess:
+        """Start the program unless it runs in this version already, with these variables as they are set here."""
         process = self.installation.process(part)
         running = process.running
-        if running and running.fingerprint == program.fingerprint:
+        if running and running.fingerprint == program.fingerprint and not changed_since(process, variables):
             self.tell(part, "runs already", False)
             return process
         if running:

@@ -14,6 +14,7 @@ from nightshift.remediation.certificates.policy import CertificateExpiryPolicy, 
 from nightshift.remediation.certificates.verification import has_ended, is_good, wrong
 from nightshift.remediation.clients import http01, tls
 from nightshift.remediation.clients.kubernetes.certificate_look import diagnose_certificate, ingress_addresses
+from nightshift.remediation.clients.kubernetes.certificate_surroundings import with_surroundings
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES
@@ -37,6 +38,7 @@ def look_at_certificate(
     """The certificate with its chain, issuer and cert-manager, what is served, and its HTTP-01 challenge."""
     with open_cluster(cluster, connection) as opened:
         seen = diagnose_certificate(opened, namespace, name, policy)
+        seen = with_surroundings(opened, seen, policy)
         open_challenges = [one for one in seen.open_challenges if one.type == "HTTP-01" and is_dns_name(one.dns_name)]
         http = None
         if open_challenges:
@@ -126,6 +128,7 @@ def _looks(certificate: Certificate, policy: CertificateExpiryPolicy) -> tuple[S
     return tuple(_look(endpoint, policy) for endpoint in endpoints_of(certificate, policy))
 
 
+@serves("octollm.CertificateExpiringInSevenDays: r5.6")
 def _look(endpoint: TlsEndpoint, policy: CertificateExpiryPolicy) -> Served:
     """One connection (operation ``tls.check_certificate``)."""
     name = endpoint.server_name

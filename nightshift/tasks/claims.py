@@ -36,7 +36,7 @@ def wait_until_bound(
     return _watched(cluster, connection, namespace, name, seconds)
 
 
-@diagnostic("wait for a claim that was made anew", of="{cluster} {namespace}/{name}")
+@diagnostic("wait for a claim after the repair", of="{cluster} {namespace}/{name}")
 def wait_for_new_claim(
     cluster: str, connection: KubernetesConnection, namespace: str, name: str, seconds: float
 ) -> ClaimDiagnosis | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 from nightshift.remediation.clients import prometheus as metrics_of
 from nightshift.remediation.clients.backends import look_at_server
@@ -12,6 +13,7 @@ from nightshift.remediation.clients.docker.reading import look_at_service
 from nightshift.remediation.clients.kubernetes.cluster import cluster_connection, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import WORKLOADS
+from nightshift.remediation.clients.pgbouncer import limits as limits_of
 from nightshift.remediation.clients.pgbouncer import open_console, pools
 from nightshift.remediation.clients.postgres import open_postgres
 from nightshift.remediation.compose.objects import ServiceLook
@@ -25,11 +27,12 @@ from nightshift.remediation.databases.pool_policy import (
     ServiceRestart,
     WorkloadRestart,
 )
-from nightshift.remediation.databases.pool_use import PoolerPool, PoolLook, Use
+from nightshift.remediation.databases.pool_use import PoolerLimits, PoolerPool, PoolLook, Use
 from nightshift.remediation.databases.pool_verification import relieved_for
 from nightshift.remediation.errors import ConfigurationError, NotMeasuredError, TargetUnreachableError
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.objects import Workload
+from nightshift.remediation.kubernetes.rollout_state import RolloutState, rollout_status
 from nightshift.remediation.text import printable
 from nightshift.tasks.steps import diagnostic
 
@@ -46,7 +49,7 @@ def look_at_pool(database: str, connections: Connections, policy: ConnectionPool
 
 
 @serves(
-    "octollm.DatabaseConnectionPoolExhausted: d1 d2 d3 d4 r1.1 r2.1 r3.4 r5.1",
+    "octollm.DatabaseConnectionPoolExhausted: d1 d2 d3 d4 r1.1 r2.1 r3.1 r3.4 r5.1",
     "trading_signals.DatabaseConnectionPoolExhausted: d1 d2 d3",
     "cryptofunk.DatabaseConnectionPoolExhausted: d1 d2 d3 d4",
     "cryptofunk.DatabaseConnectionPoolCritical: d1 d2",
@@ -78,7 +81,7 @@ def watch_pool(
     while True:
         try:
             # A connection for each look: one that idles for minutes is one fewer for others.
-            looks.append(_look(database, connections, policy))
+            looks.append(replace(_look(database, connections, policy), rolling=_rolling(connections, policy)))
             unknown = ""
         except TargetUnreachableError as error:
             unknown = str(error)
@@ -96,19 +99,23 @@ def _look(database: str, connections: Connections, policy: ConnectionPoolPolicy)
     with open_postgres(database, connection) as session:
         server = look_at_server(session)
     said = _metrics(policy.metrics, connections) if policy.metrics is not None else ()
-    pooler, silent = _pooler(policy, connections)
-    return PoolLook(at=time.monotonic(), server=server, metrics=said, pooler=pooler, pooler_silent=silent)
+    pooler, limits, silent = _pooler(policy, connections)
+    return PoolLook(
+        at=time.monotonic(), server=server, metrics=said, pooler=pooler, pooler_limits=limits, pooler_silent=silent
+    )
 
 
-def _pooler(policy: ConnectionPoolPolicy, connections: Connections) -> tuple[tuple[PoolerPool, ...], str]:
+def _pooler(
+    policy: ConnectionPoolPolicy, connections: Connections
+) -> tuple[tuple[PoolerPool, ...], PoolerLimits | None, str]:
     """What PgBouncer says; one that says nothing is a finding, too."""
     if policy.pooler is None:
-        return (), ""
+        return (), None, ""
     try:
         with open_console(policy.pooler.console, connections) as console:
-            return pools(console), ""
+            return pools(console), limits_of(console), ""
     except TargetUnreachableError as error:
-        return (), str(error)
+        return (), None, str(error)
 
 
 def _metrics(rule: PoolMetrics, connections: Connections) -> tuple[Use, ...]:
@@ -138,6 +145,12 @@ def _need(rule: LoadRule, connections: Connections, policy: ConnectionPoolPolicy
             return None
         values.append(samples[0].value[1])
     return Need(pool, *values) if pool is not None and values[0] > 0 else None
+
+
+def _rolling(connections: Connections, policy: ConnectionPoolPolicy) -> str:
+    """Pods that are replaced meanwhile still connect, or give their connections back (``rollout_status``)."""
+    states = (rollout_status(workload) for workload in _workloads(connections, policy))
+    return next((one.words for one in states if one.state is not RolloutState.COMPLETE), "")
 
 
 def _workloads(connections: Connections, policy: ConnectionPoolPolicy) -> tuple[Workload, ...]:

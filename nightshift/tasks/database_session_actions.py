@@ -1,4 +1,4 @@
-"""Sessions of a PostgreSQL server: cancelled and ended, with what makes that safe to run unattended.
+"""Sessions of a PostgreSQL server and its pooler: what changes them, with what makes that safe to run unattended.
 
 Each is checked once more, in the statement that ends it, to be the very one that was chosen: see
 :mod:`nightshift.remediation.clients.backends`.
@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightshift.remediation.actions import Connections, Effect, Observation
+from nightshift.remediation.actions import Connections, Effect, Observation, Undo
 from nightshift.remediation.clients import backends
-from nightshift.remediation.clients.pgbouncer import connected_at, open_console, pools, reconnect
+from nightshift.remediation.clients.pgbouncer import (
+    connected_at,
+    limits,
+    open_console,
+    pools,
+    reconnect,
+    set_default_size,
+)
 from nightshift.remediation.clients.postgres import Session, open_postgres
 from nightshift.remediation.connections import PostgresConnection
+from nightshift.remediation.databases.pooler_size import SetPoolerSize, size_back
 from nightshift.remediation.databases.session_arguments import CancelQueries, EndSessions, OnSessions, ReconnectPooler
 from nightshift.remediation.errors import ConfigurationError, TargetChangedError
-from nightshift.remediation.models import Action, Quantity
+from nightshift.remediation.models import Action, Quantity, UndoWhen
 from nightshift.remediation.privileges import Lack
 from nightshift.remediation.text import counted, printable
 from nightshift.tasks.steps import action
@@ -137,6 +145,57 @@ def reconnect_pooler(action: Action, connections: Connections) -> Effect:
     return Effect(
         summary=f"{printable(arguments.console, 80)} opens its connections to {arguments.database} anew",
         amount=Quantity(amount=1, unit="pools"),
+    )
+
+
+def _size(action: Action, connections: Connections) -> int:
+    with open_console(SetPoolerSize.from_json(action.arguments).console, connections) as console:
+        return limits(console).default_size
+
+
+def _reaches_its_console(action: Action, connections: Connections) -> list[Lack]:
+    _size(action, connections)
+    return []
+
+
+def _has_the_size_and_the_room(action: Action, connections: Connections) -> None:
+    arguments = SetPoolerSize.from_json(action.arguments)
+    if (now := _size(action, connections)) != arguments.from_size:
+        raise TargetChangedError(f"default_pool_size is {now} by now, not {arguments.from_size}.")
+    if arguments.added == 0:
+        return
+    with session_of(action, connections) as session:
+        server = backends.look_at_server(session)
+    if len(server.clients) + arguments.added > server.room:
+        raise TargetChangedError(f"The server has {len(server.clients)} of {server.room} connections in use by now.")
+
+
+def _has_the_new_size(action: Action, connections: Connections) -> Observation:
+    arguments, now = SetPoolerSize.from_json(action.arguments), _size(action, connections)
+    if now == arguments.to_size:
+        return Observation.DONE
+    return Observation.NOT_DONE if now == arguments.from_size else Observation.UNKNOWN
+
+
+@action(
+    kind=SetPoolerSize.KIND,
+    name="set the size of the pooler's pools",
+    timeout=TIMEOUT_SECONDS,
+    precondition=_has_the_size_and_the_room,
+    observe=_has_the_new_size,
+    permitted=_reaches_its_console,
+    undo=Undo(when=UndoWhen.INEFFECTIVE, action=size_back),
+)
+def set_pooler_size(action: Action, connections: Connections) -> Effect:
+    """PgBouncer's ``SET default_pool_size``; bybit_strategy_tester.ConnectionPoolExhausted.r2.1 without a new start."""
+    arguments = SetPoolerSize.from_json(action.arguments)
+    with open_console(arguments.console, connections) as console:
+        set_default_size(console, arguments.to_size)
+        now = limits(console).default_size
+    return Effect(
+        summary=f"default_pool_size is {now}, {arguments.from_size} before",
+        amount=Quantity(amount=arguments.added, unit="connections"),
+        evidence={"default_pool_size": now, "default_pool_size_before": arguments.from_size},
     )
 
 

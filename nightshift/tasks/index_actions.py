@@ -24,8 +24,11 @@ def _arguments(action: Action) -> OnIndex:
 
 
 def _unchanged(action: Action, connections: Connections) -> None:
+    arguments = _arguments(action)
     with session_of(action, connections) as session:
-        state = indexes.check(session, _arguments(action))
+        if isinstance(arguments, SwapIndex) and indexes.parked_beside(session, arguments) is not None:
+            return  # cut off when only the old one had to go
+        state = indexes.check(session, arguments)
     if action.kind == DropInvalidIndex.KIND and state.valid:
         raise TargetChangedError("The index is valid by now.")
 
@@ -51,8 +54,11 @@ def _is_another(action: Action, connections: Connections) -> Observation:
     arguments = _arguments(action)
     with session_of(action, connections) as session:
         now = indexes.index_state(session, arguments.index_schema, arguments.index)
+        parked = indexes.parked_beside(session, arguments) if isinstance(arguments, SwapIndex) else None
     if now is None:
         return Observation.UNKNOWN
+    if parked is not None:
+        return Observation.NOT_DONE
     return Observation.DONE if now.valid and now.oid != arguments.oid else Observation.NOT_DONE
 
 

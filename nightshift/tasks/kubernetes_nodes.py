@@ -10,12 +10,15 @@ from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.nodes import look_at_node_host
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.memory_look import Prometheus
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node, sample_node
+from nightshift.remediation.clients.node_use import measure_use
 from nightshift.remediation.connections import HostConnection, KubernetesConnection
 from nightshift.remediation.errors import NightshiftError, TargetUnreachableError
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.node_use import NodeUse
 from nightshift.remediation.kubernetes.node_verification import NodeSample, is_settled
 from nightshift.tasks.steps import diagnostic
 
@@ -44,6 +47,12 @@ def look_at_node(
             return diagnose_node(opened, node, None if host is None else _look_at_host(*host))
         except ObjectNotFoundError:
             return None
+
+
+@diagnostic("measure what a node uses", of="{diagnosis.node.name}")
+def look_at_use(prometheus: Prometheus, label: str, diagnosis: NodeDiagnosis) -> NodeUse:
+    """Its CPU and memory, and who takes most of it; what is not measured is said."""
+    return measure_use(prometheus, label, diagnosis)
 
 
 def _look_at_host(name: str, connection: HostConnection) -> HostLook:

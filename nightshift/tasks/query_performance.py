@@ -8,9 +8,10 @@ import time
 from nightshift.remediation.clients import prometheus as metrics_of
 from nightshift.remediation.clients.backends import look_at_server
 from nightshift.remediation.clients.indexes import costly_statements, embedding_of, index_state, leftovers_beside
-from nightshift.remediation.clients.postgres import open_postgres
+from nightshift.remediation.clients.postgres import Session, open_postgres
+from nightshift.remediation.clients.upkeep import extension_now, look_at_upkeep
 from nightshift.remediation.connections import HttpConnection, PostgresConnection
-from nightshift.remediation.databases.query_planner import QueryLook, trouble, well_for
+from nightshift.remediation.databases.query_planner import STATISTICS, VECTOR, Embedding, QueryLook, trouble, well_for
 from nightshift.remediation.databases.query_policy import Measure, QueryPolicy
 from nightshift.remediation.errors import TargetUnreachableError
 from nightshift.remediation.inventory import serves
@@ -84,6 +85,8 @@ def _look(
         leftovers = leftovers_beside(session, indexes)
         statements = costly_statements(session) if closely else ()
         embedding = embedding_of(session, policy.embedding) if policy.embedding is not None else None
+        kept = look_at_upkeep(session, policy.upkeep, closely=closely) if policy.upkeep is not None else None
+        missing = _missing(session, policy, embedding)
     value, unknown = _measured(policy.measure, prometheus)
     return QueryLook(
         at=time.monotonic(),
@@ -94,7 +97,24 @@ def _look(
         leftovers=leftovers,
         statements=statements,
         embedding=embedding,
+        upkeep=kept,
+        missing=missing,
     )
+
+
+def _missing(session: Session, policy: QueryPolicy, embedding: Embedding | None) -> dict[str, str]:
+    """Extensions that are wanted and not there, each with why it cannot be made."""
+    wanted = [VECTOR] if embedding is not None and not embedding.extension else []
+    wanted += [STATISTICS] if policy.statement_statistics else []
+    found = {}
+    for name in wanted:
+        now = extension_now(session, name)
+        if now.there:
+            continue
+        absent = "" if now.available else "It is not installed on the server's machine."
+        unloaded = name == STATISTICS and not now.preloaded
+        found[name] = absent or ("The server loads it only at its start: shared_preload_libraries." if unloaded else "")
+    return found
 
 
 def _measured(rule: Measure | None, connection: HttpConnection | None) -> tuple[float | None, str]:

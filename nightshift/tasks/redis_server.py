@@ -59,7 +59,7 @@ def watch_redis(
     return tuple(looks)
 
 
-@serves("octollm.LowCacheHitRate: d1 d2 d3")
+@serves("octollm.LowCacheHitRate: d1 d2 d3", "octollm.scenario: latency_with_low_cache_hit_rate")
 @diagnostic("measure lookups of a cache", of="{name}")
 def measure_cache(name: str, connections: Mapping[str, Connection], seconds: float, after: float = 0) -> RedisLook:
     """Two moments so many seconds apart, the first after some time: octollm.LowCacheHitRate.d1-d3 as rates."""

@@ -1,4 +1,4 @@
-"""Look at a service whose requests fail or are slow, and watch it after a repair."""
+"""Compare how a Deployment answers with its releases."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from nightshift.remediation.clients.kubernetes.workload_look import release_of
 from nightshift.remediation.clients.request_quality import Service, compare_versions, measure_requests, trouble_since
 from nightshift.remediation.connections import HttpConnection, KubernetesConnection
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.regression import RegressionDiagnosis
-from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.kubernetes.revisions import released_at
-from nightshift.tasks.levels import watch_level
+from nightshift.remediation.requests.policy import MeasuredRequests
 from nightshift.tasks.steps import diagnostic
 
 LOOK_SECONDS = 120.0
@@ -29,7 +27,7 @@ def look_at_regression(
     metrics: HttpConnection,
     namespace: str,
     name: str,
-    policy: ReleaseRegressionPolicy,
+    policy: MeasuredRequests,
 ) -> RegressionDiagnosis | None:
     """The Deployment with its releases, how it answers, and since when; None: it exists no more."""
     with open_cluster(cluster, connection, within=LOOK_SECONDS) as opened:
@@ -50,24 +48,3 @@ def look_at_regression(
         # Of the time of the trouble only: before it, all versions were well.
         versions = compare_versions(service, policy, newest, max(1.0, at - since.timestamp()))
     return RegressionDiagnosis(release=release, value=value, since=since, versions=versions)
-
-
-@diagnostic("see whether requests are within their limit", of="{namespace}/{name}")
-def requests_are_well(metrics: HttpConnection, namespace: str, name: str, policy: ReleaseRegressionPolicy) -> bool:
-    """Whether there is nothing left to repair."""
-    value, _ = measure_requests(Service(policy.prometheus, metrics, namespace, name), policy)
-    return value <= policy.measure.at_most
-
-
-@serves("octollm.HighErrorRate: r1.4", "octollm.HighLatency: r6.4")
-@diagnostic("watch requests", of="{namespace}/{name}")
-def watch_requests(
-    metrics: HttpConnection, namespace: str, name: str, policy: ReleaseRegressionPolicy
-) -> tuple[LevelSample, ...]:
-    """Looks until requests were within their limit for ``hold`` seconds, or were not within ``wait``."""
-    service = Service(policy.prometheus, metrics, namespace, name)
-
-    def measure() -> float:
-        return measure_requests(service, policy)[0]
-
-    return watch_level(measure, policy.measure.at_most, wait=policy.wait, hold=policy.hold)

@@ -19,8 +19,6 @@ pytestmark = pytest.mark.timeout(300)
 
 WEATHERS = {"stalled": (Weather.STALL,), "reset, then refused": (Weather.RESET, Weather.GONE)}
 OUTAGE_SECONDS = 20.0
-TAGS = b'"incident-'
-"""A flow's first words to Prefect after its claim."""
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +40,16 @@ def network(installation: Installation) -> Iterator[FlakyNetwork]:
 
 
 class Outage:
-    """Begins when the second of two flows has claimed its incident and says so to Prefect."""
+    """Begins when two flows have claimed their incidents: from then on they work, and have not said so to Prefect."""
 
     def __init__(self, network: FlakyNetwork, *weathers: Weather) -> None:
-        self._network, self._weathers, self._flows = network, weathers, 0
+        self._network, self._weathers = network, weathers
         self.began: float | None = None
-        network.watch = self._hear
 
-    def _hear(self, said: bytes) -> None:
-        self._flows += TAGS in said
-        if self._flows == 2 and self.began is None:
-            self.began = time.monotonic()
-            self._network.become(self._weathers[0])
+    def begin(self) -> None:
+        """From now on."""
+        self.began = time.monotonic()
+        self._network.become(self._weathers[0])
 
     def turn(self) -> None:
         """After half of its time it gets worse, or stays as it is."""
@@ -83,7 +79,8 @@ def test_a_flow_cut_off_from_prefect_goes_on_and_what_needs_prefect_goes_on_afte
 
     outage = Outage(network, *WEATHERS[how])
     installation.post(acting.labels, asking.labels)
-    installation.wait(lambda: outage.began, "two flows at work")
+    installation.wait(lambda: acting.count(Kind.CLAIMED) and asking.count(Kind.CLAIMED), "two flows at work")
+    outage.begin()
     installation.post(late.labels)
     waiting.approve()
     outage.turn()

@@ -1,4 +1,4 @@
-"""Two workers race, with two runbooks for each target and every event twice: each effect is seen exactly once.
+"""Two workers race, with two runbooks for each target and every run twice: each effect is seen exactly once.
 
 Who counts is the kernel of the patient host, and whatever is deleted is followed by another file of the same name.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
-import httpx
 import pytest
 
 from lab.alertmanager import AlertmanagerProcess
@@ -18,7 +16,6 @@ from lab.full_disk import FullDisk
 from lab.installation import Installation
 from lab.patient_host import PatientHost
 from lab.witness import WRITTEN_AFTERWARDS, Seen, Witness, directories_below
-from nightshift.gateway.dispatch import event
 from nightshift.remediation.ledger.journal import Kind, Row
 
 pytestmark = pytest.mark.timeout(400)
@@ -51,15 +48,6 @@ def incident(installation: Installation, disk: FullDisk, alert: str) -> int:
     return int(installation.incident(alert, f"%2F{disk.mount.strip('/')}").id)
 
 
-def send_event_again(installation: Installation, number: int) -> None:
-    """The event of the incident under another id, as when the server answered and the answer was lost."""
-    row = installation.ledger.incidents.get(number)
-    assert row is not None
-    again = event(row) | {"id": str(uuid4())}
-    answer = httpx.post(f"{installation.settings.prefect_api_url}/events", json=[again], trust_env=False)
-    answer.raise_for_status()
-
-
 def intended(rows: list[Row]) -> set[str]:
     listed = [row.entry["action"]["arguments"]["files"] for row in rows if row.kind is Kind.INTENT]
     return {file["path"] for files in listed for file in files}
@@ -89,7 +77,7 @@ def assert_each_effect_once(installation: Installation, disk: FullDisk, seen: Se
     assert all(installation.ledger.journal.unsettled(number) == [] for number in numbers)
 
 
-def test_two_workers_two_runbooks_and_every_event_twice_make_one_repair_of_each_target(
+def test_two_workers_two_runbooks_and_every_run_twice_make_one_repair_of_each_target(
     installation: Installation, alertmanager: AlertmanagerProcess, disk: Disk
 ) -> None:
     disks = [disk(30), disk(31)]
@@ -102,7 +90,7 @@ def test_two_workers_two_runbooks_and_every_event_twice_make_one_repair_of_each_
                 alertmanager.fire(labels(full, alert))
         pairs = {full.mount: [incident(installation, full, a) for a in ("DiskAlone", "DiskTwin")] for full in disks}
         for number in (number for pair in pairs.values() for number in pair):
-            send_event_again(installation, number)
+            installation.start_again(number)
 
         for full in disks:
             outcomes = [installation.ended(number).outcome for number in pairs[full.mount]]

@@ -7,11 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from lab.folders import temporary_folder
 from nightshift.running.deploy import deploy
 from nightshift.running.installation import Installation
 from nightshift.running.ports import free_port
@@ -83,7 +82,7 @@ class CommandLine:
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     # Not tmp_path, which root alone may enter: PostgreSQL runs as another user.
-    home = Path(tempfile.mkdtemp(prefix="nightshift-up-"))
+    home = temporary_folder("nightshift-up-")
     yield home
     shutil.rmtree(home)
 
@@ -129,18 +128,12 @@ def test_up_again_leaves_what_runs_as_it_is(nightshift: CommandLine) -> None:
     assert nightshift.pids() == before
 
 
-def test_an_event_starts_the_flow_through_the_automation(nightshift: CommandLine) -> None:
+def test_a_run_that_is_made_of_a_deployment_is_started_by_the_worker(nightshift: CommandLine) -> None:
     target = f"nowhere/host/{uuid.uuid4()}"
-    sent = datetime.now(UTC)
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": sent.isoformat(),
-        "event": "incident.opened",
-        "resource": {"prefect.resource.id": "incident.1000000", "runbook.flow": "disk-space-reclaim"},
-        "payload": {"system": "nowhere", "target": target, "incident": 1_000_000, "attempt": 1},
-    }
+    deployment = nightshift.ask("GET", "/deployments/name/disk-space-reclaim/nightshift")["id"]
+    parameters = {"system": "nowhere", "target": target, "incident": 1_000_000, "attempt": 1}
 
-    nightshift.ask("POST", "/events", [event])
+    nightshift.ask("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})
 
     run = wait_for_run(nightshift, target, 60)
     assert run["parameters"]["incident"] == 1_000_000
@@ -171,6 +164,17 @@ def test_a_killed_database_comes_back_under_the_same_address(nightshift: Command
     assert nightshift("status").returncode == 0
     assert nightshift.parts()["postgresql"]["url"] == before["postgresql"]["url"]
     assert nightshift.ask("POST", "/deployments/count", {}) >= 1
+
+
+def test_what_has_a_schedule_has_its_next_run(nightshift: CommandLine) -> None:
+    (sweep,) = nightshift.ask("POST", "/deployments/filter", {"flows": {"name": {"any_": ["health-sweep"]}}})
+    find = {"flow_runs": {"deployment_id": {"any_": [sweep["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+    until = time.monotonic() + 30
+    while not (waiting := nightshift.ask("POST", "/flow_runs/filter", find)):
+        assert time.monotonic() < until, (nightshift.home / "logs" / "prefect-server.log").read_text()
+        time.sleep(0.5)
+
+    assert all(run["auto_scheduled"] for run in waiting)
 
 
 SCHEDULED = """
@@ -216,6 +220,37 @@ def test_what_people_switched_off_stays_off_when_flows_are_deployed_again(
     assert not deploy(installation, prefect_api(installation), prefect_file)
 
 
+def test_an_automation_that_started_runs_in_former_versions_goes_and_what_was_off_stays_off(
+    nightshift: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(nightshift.home))
+    prefect_file = tmp_path / "prefect.yaml"
+    declared = SCHEDULED[: SCHEDULED.index("    triggers:")].replace("name: scheduled", "name: former")
+    prefect_file.write_text(declared)
+    installation = Installation(Settings())
+    deploy(installation, prefect_api(installation), prefect_file)
+    find = {"deployments": {"name": {"any_": ["former"]}}}
+    (deployment,) = nightshift.ask("POST", "/deployments/filter", find)
+    trigger = {"type": "event", "expect": ["incident.opened"], "posture": "Reactive", "threshold": 1, "within": 0}
+    action = {"type": "run-deployment", "source": "selected", "deployment_id": deployment["id"]}
+    automation = {
+        "name": "x · starts when an incident opens",
+        "enabled": False,
+        "trigger": trigger,
+        "actions": [action],
+    }
+    nightshift.ask("POST", "/automations/", automation)
+    related = f"/automations/related-to/prefect.deployment.{deployment['id']}"
+    assert len(nightshift.ask("GET", related)) == 1
+    prefect_file.write_text(f"{declared}# changed\n")
+
+    assert deploy(installation, prefect_api(installation), prefect_file)
+
+    assert nightshift.ask("GET", related) == []
+    (again,) = nightshift.ask("POST", "/deployments/filter", find)
+    assert again["paused"] is True
+
+
 def test_down_stops_everything_and_up_brings_it_back(nightshift: CommandLine) -> None:
     stopped = nightshift("down")
 
@@ -228,7 +263,7 @@ def test_down_stops_everything_and_up_brings_it_back(nightshift: CommandLine) ->
 
 
 def test_a_port_that_somebody_else_has_is_refused_with_its_holder() -> None:
-    home = Path(tempfile.mkdtemp(prefix="nightshift-up-"))
+    home = temporary_folder("nightshift-up-")
     nightshift = CommandLine(home)
     try:
         with socket.create_server(("127.0.0.1", nightshift.prefect_port)):

@@ -495,7 +495,7 @@ def test_alerts_fired_while_the_gateway_was_down_for_longer_than_alertmanager_re
         parts = {"database_url": database_url, "prefect_api_url": prefect.url, "runbooks": runbooks}
         setting = json.dumps({"alertmanager": alertmanager.url})
         with GatewayProcess(**parts, NIGHTSHIFT_ALERTMANAGERS=setting) as gateway:  # type: ignore[arg-type]
-            eventually(lambda: prefect.events)
+            eventually(lambda: prefect.made)
             metrics = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
             assert gateway.stop() == 0
 

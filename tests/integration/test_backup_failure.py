@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from lab import preloaded
@@ -19,16 +21,18 @@ from lab.ports import free_port
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.s3 import S3Server
+from nightshift.remediation.actions import ACTION_KINDS, Observation
 from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
 from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.backups.retention import retention
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe import dumps
 from nightshift.remediation.connections import S3Connection, SecretReference
 from nightshift.remediation.errors import AuthenticationError, CommandFailedError, DiskFullError, TargetChangedError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
-from nightshift.remediation.models import Action
+from nightshift.remediation.models import Action, Target
 from nightshift.running.doctor.connections import look_at
 from nightshift.tasks.backup_actions import ONE
 from nightshift.tasks.backup_actions import upload_backup as upload_kind
@@ -36,6 +40,7 @@ from nightshift.tasks.backup_actions import upload_backup as upload_kind
 MIB = 2**20
 PROGRAMS = "/usr/lib/postgresql/15/bin"
 TARGET = "shop/host/web1/backup/daily"
+TARGET_OF = Target(system="shop", path=("host", "web1", "backup", "daily"))
 TABLES = """
 create table trades as select n as id, md5(n::text) || md5((n + 1)::text) as note from generate_series(1, 20000) as n;
 create table symbols as select n as id from generate_series(1, 50) as n;
@@ -241,6 +246,7 @@ def cut_off_once(shop: Shop, after: int) -> list[int]:
     return sent
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r3.2")
 def test_a_truncated_dump_is_replaced_proven_and_uploaded_although_the_first_upload_is_cut_off(
     shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -270,8 +276,40 @@ def test_a_truncated_dump_is_replaced_proven_and_uploaded_although_the_first_upl
     assert set(before) <= set(shop.files()), "nothing was deleted, the broken one is evidence"
     assert "in 2 tries" in report
     assert "usual: " in report, "the picture of sizes"
+    wanted = {"artifacts": {"key": {"any_": ["incident-1-backup-sizes"]}}, "sort": "CREATED_DESC"}
+    before_repair, after = httpx.post(f"{prefect.url}/artifacts/filter", json=wanted).json()[::-1]
+    assert before_repair["data"] != after["data"]
+    drawn = base64.b64decode(after["data"].partition("base64,")[2].rstrip(")")).decode()
+    assert drawn.count('fill="seagreen"') == 1, "the one that was restored"
 
 
+def test_old_backups_go_only_while_the_newest_proven_ones_are_there(shop: Shop) -> None:
+    rule = shop.rule(retention={"keep_proven": 2, "older_than": "1d"})
+    for days in (2, 4, 5):
+        shop.host.path(f"/backups/daily-{days}.dump.verified").write_text("{}")
+    content = shop.host.path("/backups/daily-2.dump").read_bytes()
+    shop.host.path("/backups/daily-2.dump.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  daily-2.dump\n")
+    action = retention(TARGET_OF, shop.look(), rule)
+    assert action is not None
+    connections = {"web1": shop.host.connection()}
+    kind = ACTION_KINDS[action.kind]
+
+    shop.host.path("/backups/daily-4.dump.verified").unlink()
+    with pytest.raises(TargetChangedError, match="not proven good"):
+        kind.precondition(action, connections)
+    with pytest.raises(TargetChangedError, match="not proven good"):
+        kind.act.fn(action, connections)  # type: ignore[attr-defined]
+    assert len(shop.files()) == 5
+    assert kind.observe(action, connections) is Observation.NOT_DONE
+
+    shop.host.path("/backups/daily-4.dump.verified").write_text("{}")
+    kind.act.fn(action, connections)  # type: ignore[attr-defined]
+    assert shop.files() == ["daily-2.dump", "daily-3.dump", "daily-4.dump"]
+    assert kind.observe(action, connections) is Observation.DONE
+    assert retention(TARGET_OF, shop.look(), rule) is None
+
+
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r1.1")
 def test_a_full_backup_disk_is_told_and_left_to_the_flow_that_frees_space(
     shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -290,6 +328,7 @@ def test_a_full_backup_disk_is_told_and_left_to_the_flow_that_frees_space(
     assert shop.files("*.part") == [], "what did not fit is gone"
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r2.1")
 def test_a_wrong_key_of_the_uploading_profile_is_for_a_person_and_nothing_is_done(
     shop: Shop, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -319,6 +358,7 @@ def test_the_doctor_looks_at_the_bucket_with_the_account_that_reads(shop: Shop, 
     assert "not the secret" not in str(refused.value)
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r2.1")
 def test_an_identity_that_is_not_the_uploader_counts_as_wrong_credentials(shop: Shop) -> None:
     upload = {**shop.policy()["upload"], "identity": "arn:aws:iam::123456789012:user/other"}
 
@@ -357,6 +397,7 @@ def test_a_scratch_database_that_is_not_ours_is_left_alone(shop: Shop) -> None:
         shop.psql("drop database nightshift_scratch", "postgres")
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r1.1")
 def test_only_one_backup_is_made_at_a_time(shop: Shop) -> None:
     hold = "flock -o /backups/.nightshift-backup.lock sleep 30 >/dev/null 2>&1 & echo $!; sleep 0.3"
     holder = shop.host.run("sh", "-c", hold).stdout.strip()
@@ -445,12 +486,25 @@ def test_restic_keeps_a_proven_dump_which_is_read_back_and_compared(shop: Shop) 
     assert stored.bucket is not None
     assert stored.bucket.same is not None
     assert stored.bucket.same.sha256 == hashlib.sha256(shop.host.path("/home/kept/dump").read_bytes()).hexdigest()
+    with open_host("web1", shop.host.connection()) as opened:
+        listed = dumps.list_backups(opened, "daily", rule)
+        unreadable = dumps.list_backups(
+            opened, "daily", shop.rule(upload={**kept, "password_file": "/home/kept/wrong"})
+        )
+    assert [dump.file.path for dump in listed.dumps] == [dump.file.path for dump in stored.dumps]
+    assert listed.dumps[0].proven, "by its mark, without reading it"
+    assert listed.far is not None
+    assert listed.far.newest is not None
+    assert 0 <= listed.now - listed.far.newest.modified < 60
+    assert unreadable.far is not None
+    assert unreadable.far.refused
     wrong = shop.look(upload={**kept, "password_file": "/home/kept/wrong"})
     assert wrong.bucket is not None
     assert wrong.bucket.refused
     assert "donkey" not in wrong.bucket.complaint
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r3.1")
 def test_a_server_that_does_not_answer_is_told_with_what_the_log_says(shop: Shop) -> None:
     shop.host.path("/home/kept/log").write_bytes(b"Backup began\nother\nbackup failed: \x1b[31m<b>\xff\n")
     assert shop.look(log="/home/kept/log").log == ("Backup began", "backup failed: \\x1b[31m<b>\\xff")

@@ -20,15 +20,19 @@ from lab.docker_engine import DockerEngine
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.redis_server import commands_of, redis_image
+from nightshift.catalogue.swept import SweptQueue
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Observation
 from nightshift.remediation.clients import celery_workers, redis_server
 from nightshift.remediation.connections import RedisConnection, SecretReference
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Target
+from nightshift.remediation.sweeps.measures import Measure
+from nightshift.remediation.sweeps.rule import SweepRule
 from nightshift.remediation.workers.objects import Message
 from nightshift.remediation.workers.repairing import set_aside
 from nightshift.remediation.workers.undoing import into_the_queue
+from nightshift.tasks import sweeping_runbooks
 
 TARGET = "shop/compose/main/service/celery"
 _RUN = """
@@ -112,6 +116,16 @@ def answering(celery: CeleryProject) -> int:
     return len(celery.app.control.ping(timeout=0.5))
 
 
+def swept(celery: CeleryProject) -> Measure:
+    """What a health sweep sees of the queue."""
+    queue = SweptQueue(broker="broker", queues=("celery",), most_waiting=1000, flows=(), target=())
+    broker = RedisConnection.model_validate(celery.connections()["broker"])
+    look = sweeping_runbooks.sweep_queues.__wrapped__  # type: ignore[attr-defined]
+    (found,) = look(queue, {"broker": broker}, SweepRule())
+    assert isinstance(found, Measure)
+    return found
+
+
 def test_a_stopped_worker_is_started_and_ten_thousand_tasks_are_worked_off(
     celery: CeleryProject, run: Run, ledger: Ledger
 ) -> None:
@@ -120,6 +134,7 @@ def test_a_stopped_worker_is_started_and_ten_thousand_tasks_are_worked_off(
     until(lambda: answering(celery) == 1)
     celery.project.engine.docker("kill", "shop-celery-1")
     celery.send("lab.quick", many=10_000)
+    idle = swept(celery)
 
     outcome = run("queue-backlog", celery, {"most_waiting": 1000, "watch": "16s"})
 
@@ -128,6 +143,8 @@ def test_a_stopped_worker_is_started_and_ten_thousand_tasks_are_worked_off(
     assert "10,000 tasks wait" in report
     assert "Start the container shop-celery-1" in report
     assert celery.waiting < 10_000
+    assert (idle.value, idle.stuck) == (10_000, "no worker answers")
+    assert swept(celery).stuck == "", "somebody works them off"
     celery.project.engine.docker("stop", "shop-celery-1")
     assert int(celery.client.get("done") or 0) + celery.left >= 10_000
     assert not commands_of(celery.client) & {"flushdb", "flushall", "keys", "ltrim"}

@@ -202,10 +202,10 @@ def test_a_run_by_hand_is_an_incident_that_the_gateway_dispatches(
     assert row.target == "shop/host/web1/filesystem/%2Fdata"
     assert row.options == {"dry_run": True, "by": "command line, login root", "requester": "root"}
     give_up_at = time.monotonic() + 20
-    while not prefect.events and time.monotonic() < give_up_at:
+    while not prefect.made and time.monotonic() < give_up_at:
         time.sleep(0.05)
-    (event,) = prefect.events.values()
-    assert event["payload"]["incident"] == row.id
+    (run,) = prefect.made.values()
+    assert run["parameters"]["incident"] == row.id
 
 
 def test_a_second_run_joins_the_first_and_a_dry_run_never_joins_a_real_one(nightshift: Command, ledger: Ledger) -> None:

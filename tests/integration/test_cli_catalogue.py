@@ -44,13 +44,22 @@ def test_every_alert_of_every_system_is_listed(five_systems: Command) -> None:
     }
 
 
-def test_the_list_can_be_narrowed_to_a_system_and_to_what_is_answered(five_systems: Command) -> None:
-    answered = five_systems("runbooks", "list", "--answered", "--system", "test_watcher", "--json").json
+def test_the_list_can_be_narrowed_to_a_system_and_to_what_is_answered(
+    nightshift: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_file = default_runbooks() / "test_watcher.yaml"
+    end = "\n  TestWatcherHighErrorRate:\n    summary: errors\n    severity: critical\n    planned_flow: some-flow\n"
+    whole = whole_file.read_text(encoding="utf-8").partition("\nrunbooks:\n")
+    disk = whole[2][whole[2].index("  HighDiskUsage:") :].partition("\n\n")[0]
+    (tmp_path / "test_watcher.yaml").write_text(f"{whole[0]}\nrunbooks:\n{disk}\n{end}", encoding="utf-8")
+    monkeypatch.setenv("NIGHTSHIFT_RUNBOOKS", str(tmp_path))
+
+    answered = nightshift("runbooks", "list", "--answered", "--system", "test_watcher", "--json").json
 
     assert [(entry["alert"], entry["flow"]) for entry in answered] == [("HighDiskUsage", "disk-space-reclaim")]
-    table = five_systems("runbooks", "list", "--system", "test_watcher").out
+    table = nightshift("runbooks", "list", "--system", "test_watcher").out
     assert "a person is paged" in table
-    assert five_systems("runbooks", "list", "--system", "nope").code == 1
+    assert nightshift("runbooks", "list", "--system", "nope").code == 1
 
 
 def test_a_runbook_is_shown_in_plain_words(five_systems: Command) -> None:

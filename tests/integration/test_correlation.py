@@ -27,6 +27,7 @@ from nightshift.gateway.prefect_api import PrefectApi
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import WaitsForCauseError
 from nightshift.remediation.gate import Gate
+from nightshift.remediation.joined_effects import joined_effects
 from nightshift.remediation.ledger import Ledger, schema
 from nightshift.remediation.ledger.incidents import Claim, Trouble
 from nightshift.remediation.ledger.journal import Kind
@@ -494,7 +495,19 @@ def test_it_is_shown_without_a_line_for_each_alert(shop: Shop, nightshift: Comma
     assert [row["id"] for row in details["effects"]] == [effect]
 
 
-def test_one_event_for_the_cause_and_none_for_what_it_swallowed(shop: Shop) -> None:
+def test_effects_are_told_apart_by_when_they_began(shop: Shop) -> None:
+    shop.take(disk(minute=10), *(alert("PodDown", each, minute=13) for each in range(3)), log_disk(minute=1))
+    cause = shop.of("HighDiskUsage").id
+
+    joined = shop.ledger.causes.joined(cause)
+    began = shop.ledger.causes.began(cause)
+
+    assert [(one.name, one.alerts) for one in joined] == [("PodDown", 3), ("LogDiskUsage", 1)]
+    details = [finding.detail for finding in joined_effects(joined, began)]
+    assert [words in detail for words, detail in zip(("3m after", "9m before"), details, strict=True)] == [True, True]
+
+
+def test_one_flow_run_for_the_cause_and_none_for_what_it_swallowed(shop: Shop) -> None:
     with PrefectDouble() as double:
         prefect = PrefectApi(double.url)
         shop.take(log_disk(), disk(), alert("PodDown"))
@@ -502,4 +515,4 @@ def test_one_event_for_the_cause_and_none_for_what_it_swallowed(shop: Shop) -> N
             pass
         prefect.close()
 
-    assert [event["payload"]["alert"] for event in double.events.values()] == ["HighDiskUsage"]
+    assert [run["tags"][0] for run in double.made.values()] == ["HighDiskUsage"]

@@ -161,8 +161,8 @@ def test_a_thousand_alerts_of_one_cause_are_one_incident_whichever_gateway_dies(
     swallowed = [row.entry for row in ledger.journal.of(cause.id) if row.kind is Kind.SWALLOWED]
     assert len(swallowed) < ALERTS / 10
     assert ledger.journal.first_broken_link() is None
-    events = [event["payload"]["incident"] for event in prefect.events.values()]
-    assert set(events) <= {cause.id}
+    runs = [run["parameters"]["incident"] for run in prefect.made.values()]
+    assert set(runs) <= {cause.id}
     pages = [row for row in ledger.deliveries.of(cause.id) if row.kind == "page" and row.step is None]
     assert pages == []
 

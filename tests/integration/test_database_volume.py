@@ -115,6 +115,7 @@ def test_the_count_stops_at_the_rules_limit(recent: TradingDatabase, tmp_path: P
     )
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.d2")
 def test_partitions_count_as_one_table(recent: TradingDatabase, tmp_path: Path) -> None:
     recent.execute(
         'create table "Ticks <b>" (at timestamptz, price text) partition by range (at); '
@@ -285,6 +286,7 @@ create view timescaledb_information.chunks as
 """The views as TimescaleDB documents them: the extension itself is not to be had here."""
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.d2", "cryptofunk.DiskSpaceWarning.r1.1")
 def test_with_timescale_old_chunks_are_proposed_one_by_one_and_hypertables_left_whole(tmp_path: Path) -> None:
     extensions = tmp_path / "share" / "extension"
     extensions.mkdir(parents=True)
@@ -400,6 +402,7 @@ def test_restoring_that_was_killed_is_seen_for_what_it_is_and_goes_on_without_do
     assert recent.rows() == before
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.2")
 def test_space_that_only_the_table_can_use_again_is_not_called_freed(recent: TradingDatabase, tmp_path: Path) -> None:
     recent.execute("create extension pg_freespacemap")
     recent.execute("insert into {table} ({time}, padding) select now(), repeat('x', 500) from generate_series(1, 5000)")

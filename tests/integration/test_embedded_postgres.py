@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from lab.folders import temporary_folder
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.running.embedded_postgres import EmbeddedPostgres
 from nightshift.running.ports import PortTakenError
@@ -42,7 +42,7 @@ else:
 @pytest.fixture
 def home() -> Iterator[Path]:
     # Not tmp_path, which root alone may enter: the server runs as another user.
-    home = Path(tempfile.mkdtemp(prefix="nightshift-test-"))
+    home = temporary_folder("nightshift-test-")
     yield home
     EmbeddedPostgres(home).stop()
     shutil.rmtree(home)

@@ -61,6 +61,16 @@ runbooks:
     flow: disk-space-reclaim
     target: { host: { label: instance }, filesystem: { label: mountpoint } }
     policy: {}
+  ManyDisks:
+    summary: a disk is nearly full, with conditions of its own
+    severity: critical
+    flow: disk-space-reclaim
+    target: { host: { label: instance }, filesystem: { label: mountpoint } }
+    policy: {}
+    escalation:
+      - { when: cleaning up did not help, seen: repair_failed, roles: [senior], channels: [mail] }
+      - { when: it stays full, seen: not_repaired, roles: [boss], channels: [chat] }
+      - { when: several disks are full at once, seen: several_targets, roles: [boss], channels: [mail] }
   QueueBacklog:
     summary: a queue grows
     severity: critical
@@ -83,8 +93,15 @@ class Night:
     def __init__(self, ledger: Ledger, catalogue: Catalogue) -> None:
         self.ledger, self.catalogue = ledger, catalogue
 
-    def open(self, severity: Severity = Severity.CRITICAL, options: dict[str, Any] | None = None) -> int:
-        trouble = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", TARGET, severity, "A disk is full")
+    def open(
+        self,
+        severity: Severity = Severity.CRITICAL,
+        options: dict[str, Any] | None = None,
+        *,
+        alert: str = "HighDiskUsage",
+        target: Target = TARGET,
+    ) -> int:
+        trouble = Trouble("shop", alert, "disk-space-reclaim", target, severity, "A disk is full")
         with self.ledger.engine.begin() as connection:
             return self.ledger.incidents.open(connection, trouble, options=options)[0]
 
@@ -269,6 +286,60 @@ def test_conditions_are_shown_to_people_and_never_run_by_the_clock(night: Night)
     assert f"nightshift incidents acknowledge {incident}" in bodies[0]
 
 
+def _seen(night: Night, incident: int) -> list[tuple[str, str]]:
+    return [told for told in night.told(incident) if told[0].startswith("seen ")]
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_who_is_to_be_called_when_a_repair_did_not_help_is_called_once_it_did_not(night: Night, changed: bool) -> None:
+    incident = night.open(alert="ManyDisks")
+    night.pass_minutes(2)
+    if changed:
+        night.ledger.journal.record(incident, Kind.INTENT, {"action": {"title": "remove old logs"}})
+    night.pass_minutes(2)
+    assert _seen(night, incident) == [], "the flow is at work"
+
+    night.end(incident, Outcome.ESCALATED)
+    for _ in range(3):
+        night.pass_minutes(2)
+
+    told = [("seen repair_failed", "mail"), ("seen not_repaired", "chat")]
+    assert _seen(night, incident) == (told if changed else told[1:])
+    page = next(row for row in night.ledger.deliveries.of(incident) if row.step == "seen not_repaired")
+    assert page.subject == "[shop] It stays full: A disk is full"
+    assert "Called: the boss" in page.body
+    assert "escalated after 6m: the boss in chat" in report_of(night.ledger, incident)
+    night.pass_minutes(60)
+    assert night.ledger.escalations.due(10) == [], "what was not seen at its end is not waited for"
+
+
+def test_nobody_is_called_about_a_repair_that_helped_or_was_taken_over(night: Night) -> None:
+    resolved, taken = (
+        night.open(alert="ManyDisks"),
+        night.open(alert="ManyDisks", target=Target(system="shop", path=("host", "web1", "filesystem", "/taken"))),
+    )
+    assert night.ledger.incidents.acknowledge(taken, "ada")
+    night.end(resolved, Outcome.RESOLVED)
+    night.end(taken, Outcome.ESCALATED)
+
+    night.pass_minutes(5)
+
+    assert _seen(night, resolved) == _seen(night, taken) == []
+
+
+def test_the_same_trouble_on_several_targets_calls_who_is_to_be_called_then(night: Night) -> None:
+    first = night.open(alert="ManyDisks")
+    night.open()  # another alert
+    night.pass_minutes(2)
+    assert _seen(night, first) == []
+
+    second = night.open(alert="ManyDisks", target=Target(system="shop", path=("host", "web2", "filesystem", "/data")))
+    night.pass_minutes(2)
+    night.pass_minutes(2)
+
+    assert _seen(night, first) == _seen(night, second) == [("seen several_targets", "mail")]
+
+
 def test_gateways_racing_for_the_same_step_take_it_once(night: Night, ledger: Ledger, catalogue: Catalogue) -> None:
     incidents = []
     for number in range(6):
@@ -331,7 +402,7 @@ def test_the_report_tells_who_was_called_what_arrived_and_who_took_it(night: Nig
     assert "pager: Critical: A disk is full — delivered" in told
     assert "chat: Critical: A disk is full — **not delivered yet**" in told
     assert "\\x5b" not in told, "people are not shown escapes of our own brackets"
-    assert "escalated after 0.0s: on-call engineer in pager, chat" in told
+    assert "escalated at once: on-call engineer in pager, chat" in told
     assert "taken over by ada" in told
     assert [row.kind for row in night.ledger.journal.of(incident)].count(Kind.DELIVERED) == 1
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from lab.notebook import TARGET, Notebook, line, plan
 from nightshift.remediation.actions import ActionKinds, Connections
 from nightshift.remediation.claim_keeper import ClaimKeeper
-from nightshift.remediation.decisions import Decision
+from nightshift.remediation.decisions import Decision, NotTaken
 from nightshift.remediation.errors import CommandFailedError, CommandTimeoutError, ConnectionLostError, LeaseLostError
 from nightshift.remediation.execution import Status
 from nightshift.remediation.gate import Gate
@@ -142,6 +142,46 @@ def test_what_a_person_must_decide_is_asked_about_in_any_mode_and_done_once_it_i
     decide(ledger, claim, plan(action), approve=True)
     gate(ledger, keeper, notebook, Mode.AUTO).carry_out(plan(action), enough=not_enough)
     assert notebook.lines == ["one"]
+
+
+def test_what_takes_two_people_is_done_in_no_mode_before_two_different_ones_have_approved_it(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim
+) -> None:
+    shown = plan(line("one").model_copy(update={"approvals": 2}))
+    asked: list[Plan] = []
+
+    def says(name: str) -> NotTaken | None:
+        return ledger.approvals.decide(claim.incident_id, shown.digest, Decision(name, "test", approve=True))
+
+    def tried() -> list[str]:
+        gate(ledger, keeper, notebook, Mode.AUTO, asked.append).carry_out(shown, enough=not_enough)
+        return notebook.lines
+
+    assert tried() == []
+    ledger.approvals.ask(claim.incident_id, shown, claim.flow_run_id, 60, needed=shown.approvals)
+    assert says("Ann") is None
+    assert tried() == []
+    again = says(" ann")
+    assert again is not None
+    assert "1 of 2 people have approved (Ann), 1 more is needed" in again.text
+    assert tried() == []
+    assert says("Bo") is None
+    assert tried() == ["one"]
+    assert len(asked) == 3
+    people = [row.entry["person"] for row in ledger.journal.of(claim.incident_id) if row.kind is Kind.DECIDED]
+    assert people == ["Ann", "Bo"]
+
+
+def test_an_approval_that_one_person_could_give_is_none_for_what_takes_two(
+    ledger: Ledger, keeper: ClaimKeeper, notebook: Notebook, claim: Claim
+) -> None:
+    shown = plan(line("one").model_copy(update={"approvals": 2}))
+    decide(ledger, claim, shown, approve=True)
+
+    execution = gate(ledger, keeper, notebook, Mode.AUTO, lambda _plan: None).carry_out(shown, enough=not_enough)
+
+    assert (notebook.lines, execution.ended) == ([], Outcome.NOT_APPROVED)
+    assert not shown.within(plan(line("one"))), "an approval of the same by one person does not cover it"
 
 
 def decide(ledger: Ledger, claim: Claim, shown: Plan, *, approve: bool) -> None:

@@ -330,6 +330,20 @@ def test_an_alert_the_database_stumbles_over_rolls_back_alone(intake: Intake) ->
     assert intake.ledger.journal.first_broken_link() is None
 
 
+def test_new_trouble_does_not_wait_behind_what_is_looked_at_again_or_is_over(intake: Intake) -> None:
+    many = [alert(fingerprint=f"old{number}", mountpoint=f"/m{number}") for number in range(600)]
+    intake.ledger.inbox.accept(many)
+    with intake.ledger.engine.begin() as connection:
+        connection.execute(schema.alert.update().values(note="Waits a moment for its cause."))
+    intake.ledger.inbox.accept([alert("resolved", fingerprint="gone", mountpoint="/gone")])
+    intake.ledger.inbox.accept([alert(fingerprint="new", mountpoint="/new")])
+
+    take_in(intake.ledger, intake.catalogue, intake.metrics)
+
+    assert intake.note("new").startswith("Opened incident")
+    assert intake.note("gone") == "None", "nobody looked at it yet"
+
+
 def test_two_gateways_taking_in_at_once_double_and_lose_nothing(ledger: Ledger, catalogue: Catalogue) -> None:
     intakes = [Intake(ledger, catalogue) for _ in range(4)]
     ledger.inbox.accept([alert(fingerprint=f"f{n}", mountpoint=f"/m{n % 30}") for n in range(150)])

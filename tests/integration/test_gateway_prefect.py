@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,7 +19,7 @@ from nightshift.gateway import approvals
 from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.dispatch import dispatch
 from nightshift.gateway.metrics import Metrics
-from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError, Resumed
+from nightshift.gateway.prefect_api import Deployment, NewRun, PrefectApi, PrefectUnavailableError, Resumed
 from nightshift.remediation.decisions import Decision
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.approvals import form_key
@@ -72,42 +71,20 @@ def test_an_incident_starts_one_flow_run_with_its_parameters(
     server: PrefectServer, prefect: PrefectApi, ledger: Ledger
 ) -> None:
     deployed = deployment(server, "disk-space-reclaim")
-    number = {
-        "__prefect_kind": "json",
-        "value": {"__prefect_kind": "jinja", "template": "{{ event.payload.incident }}"},
-    }
-    trigger = {
-        "type": "event",
-        "match": {"prefect.resource.id": "incident.*", "runbook.flow": "disk-space-reclaim"},
-        "expect": ["incident.opened"],
-        "for_each": ["prefect.resource.id"],
-        "posture": "Reactive",
-        "threshold": 1,
-        "within": 0,
-    }
-    parameters = {"target": "{{ event.payload.target }}", "incident": number}
-    action = {"type": "run-deployment", "source": "selected", "deployment_id": deployed, "parameters": parameters}
-    post(server, "automations/", {"name": "incidents", "trigger": trigger, "actions": [action]})
-    time.sleep(1)  # the server looks for new automations in the background
     with ledger.engine.begin() as connection:
         incident, _ = ledger.incidents.open(connection, TROUBLE)
 
     assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
 
-    runs: list[dict[str, Any]] = []
-    for _ in range(100):
-        runs = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
-        if runs:
-            break
-        time.sleep(0.1)
-    assert [run["parameters"] for run in runs] == [{"target": TARGET.key, "incident": incident}]
+    (run,) = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
+    assert run["parameters"] == {"system": "shop", "target": TARGET.key, "incident": incident, "attempt": 1}
+    assert (run["name"], f"incident-{incident}" in run["tags"]) == (f"incident {incident} · shop · web1 /data", True)
 
     # Without a worker it waits there: sent again and again, the incident still has one run.
     for _ in range(5):
         with ledger.engine.begin() as connection:
             connection.execute(text("update incident set next_dispatch_at = now()"))
         assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
-        time.sleep(0.5)
     assert len(post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})) == 1
 
 
@@ -167,10 +144,36 @@ def test_what_is_no_prefect_server_is_unavailable() -> None:
         PrefectApi("http://127.0.0.1:9/api") as nobody,
         pytest.raises(PrefectUnavailableError, match="does not answer"),
     ):
-        nobody.send_events([])
+        nobody.deployment("disk-space-reclaim")
 
 
-def test_runs_that_wait_for_a_worker_are_found_by_their_incident(server: PrefectServer, prefect: PrefectApi) -> None:
+def test_one_run_is_made_per_key_and_what_its_parameters_hold_is_only_text(
+    server: PrefectServer, prefect: PrefectApi
+) -> None:
+    flow = f"hostile-{uuid4()}"
+    deployed = deployment(server, flow)
+    found = prefect.deployment(flow)
+    assert found == Deployment(UUID(deployed), paused=False)
+    hostile = {"target": "{{ 7 * 7 }} {% raw %} ${x} {{ prefect.variables.secret }}", "incident": 1}
+    run = NewRun(f"key {flow}", "incident 1 · {{ 7 * 7 }}", hostile, ("incident-1",))
+
+    assert [prefect.make_run(found.id, run) for _ in range(2)] == [True, True]
+
+    (made,) = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
+    assert (made["parameters"], made["name"]) == (hostile, run.name)
+
+
+def test_a_paused_or_missing_deployment_is_told_apart(server: PrefectServer, prefect: PrefectApi) -> None:
+    flow = f"paused-{uuid4()}"
+    deployed = deployment(server, flow)
+    post(server, f"deployments/{deployed}/pause_deployment", None)
+
+    assert prefect.deployment(flow) == Deployment(UUID(deployed), paused=True)
+    assert prefect.deployment(f"none-{uuid4()}") is None
+    assert prefect.make_run(uuid4(), NewRun("k", "n", {}, ())) is False
+
+
+def test_runs_that_may_still_claim_are_found_by_their_incident(server: PrefectServer, prefect: PrefectApi) -> None:
     flow = f"waits-{uuid4()}"
     deployed = deployment(server, flow)
 
@@ -188,7 +191,7 @@ def test_runs_that_wait_for_a_worker_are_found_by_their_incident(server: Prefect
 
     waiting = prefect.waiting([flow])
 
-    assert (waiting.attempts, waiting.complete) == ({(1, 1), (2, 3)}, True)
+    assert (waiting.attempts, waiting.complete) == ({(1, 1), (2, 3), (4, 1)}, True)
     assert prefect.waiting(["another-flow"]).attempts == frozenset()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,41 +12,16 @@ from typing import Any
 import pytest
 
 from lab import preloaded
-from lab.acme import PebbleServer
-from lab.patient_host import PatientHost
+from lab.certified_web import Web, certified_web
 from lab.ports import free_port
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
-from nightshift.remediation.clients import tls
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.certificates import read_lineage
-from nightshift.remediation.host_certificates.facts import Certificate, FailureCause, Lineage
+from nightshift.remediation.host_certificates.facts import FailureCause
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 
-NGINX = """\
-pid /run/web.pid;
-error_log stderr;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path /run/web-body; proxy_temp_path /run/web-proxy; fastcgi_temp_path /run/web-fastcgi;
-  uwsgi_temp_path /run/web-uwsgi; scgi_temp_path /run/web-scgi;
-  server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate /etc/letsencrypt/live/shop/fullchain.pem;
-    ssl_certificate_key /etc/letsencrypt/live/shop/privkey.pem;
-    location / {{ return 204; }}
-  }}
-}}
-"""
-UNIT = """\
-[Service]
-Type=forking
-PIDFile=/run/web.pid
-ExecStart=/usr/sbin/nginx -c /etc/web.conf
-ExecReload=/usr/sbin/nginx -c /etc/web.conf -s reload
-"""
 _RUN = """
 import sys
 from nightshift.flows.host_certificate_renewal import host_certificate_renewal
@@ -57,64 +31,11 @@ print("outcome:", state.name)
 TARGET = "shop/host/web1/endpoint/https%3A%2F%2Flocalhost"
 
 
-@dataclass
-class Web:
-    """A host with a web server whose certificate ends tomorrow, and the CA that would issue the next one."""
-
-    host: PatientHost
-    port: int
-    old: PebbleServer
-    """Issued what is served; its certificates end tomorrow."""
-    ca: PebbleServer
-    """The CA of the next renewal; its certificates are valid for 90 days."""
-    roots: Path
-
-    def served(self) -> Certificate:
-        return tls.look("127.0.0.1", self.port, "localhost", self.roots).certificate
-
-    def kept(self) -> Lineage:
-        with open_host("web1", self.host.connection()) as opened:
-            return read_lineage(opened, "shop", config_dir="/etc/letsencrypt", log_dir="/var/log/letsencrypt")
-
-    def renewal(self, *changes: tuple[str, str]) -> None:
-        """Change certbot's file about the renewal."""
-        path = self.host.path("/etc/letsencrypt/renewal/shop.conf")
-        text = path.read_text()
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path.write_text(text)
-
-    def certbot(self, *arguments: str, check: bool = True) -> None:
-        self.host.run("certbot", *arguments, "--non-interactive", check=check)
-
-
 @pytest.fixture(scope="module")
 def host_with_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """One host for all tests here; each begins as the first did."""
-    port = free_port()
-    with (
-        PatientHost({"/data": 8 * 2**20}, name="web1") as host,
-        PebbleServer(timedelta(days=1)) as old,
-        PebbleServer(timedelta(days=90), old.http_port) as ca,
-    ):
-        trusted = host.path("/etc/ssl/certs/ca-certificates.crt")
-        trusted.write_bytes(trusted.read_bytes() + old.https_root.read_bytes() + ca.https_root.read_bytes())
-        found = Web(host, port, old, ca, tmp_path_factory.mktemp("roots") / "roots.pem")
-        account = ("--register-unsafely-without-email", "--agree-tos")
-        found.certbot("register", "--server", ca.directory, *account)
-        challenge = ("--standalone", "--http-01-port", str(old.http_port), "--server", old.directory)
-        found.certbot("certonly", *challenge, "-d", "localhost", "--cert-name", "shop", *account)
-        # From now on the other CA renews it, with the account that was registered there.
-        (name,) = host.path(f"/etc/letsencrypt/accounts/localhost:{ca.port}/dir").iterdir()
-        text = host.path("/etc/letsencrypt/renewal/shop.conf").read_text()
-        (was,) = [line for line in text.splitlines() if line.startswith("account = ")]
-        found.renewal((old.directory, ca.directory), (was, f"account = {name.name}"))
-        host.path("/etc/web.conf").write_text(NGINX.format(port=port))
-        host.path("/etc/systemd/system/web.service").write_text(UNIT)
-        host.run("systemctl", "daemon-reload")
-        host.run("cp", "-a", "/etc/letsencrypt", "/home/letsencrypt")
-        found.roots.write_bytes(old.roots() + ca.roots())
+    with certified_web(tmp_path_factory.mktemp("roots") / "roots.pem") as found:
+        found.host.run("cp", "-a", "/etc/letsencrypt", "/home/letsencrypt")
         yield found
 
 

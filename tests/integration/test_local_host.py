@@ -17,6 +17,7 @@ import pytest
 from nightshift.remediation.clients import host as host_module
 from nightshift.remediation.clients import local_host as local_host_module
 from nightshift.remediation.clients.host import Host, open_host
+from nightshift.remediation.clients.host_probe.load import look_at_load
 from nightshift.remediation.clients.local_host import LocalHost
 from nightshift.remediation.connections import LocalConnection
 from nightshift.remediation.errors import (
@@ -183,3 +184,22 @@ def test_a_user_who_may_not_become_root_is_told_what_to_mend(monkeypatch: pytest
 def test_commands_run_as_root_through_sudo() -> None:
     with open_host("here", LocalConnection(type="local", become="sudo")) as here:
         assert here.run(["id", "-un"], timeout=10).stdout == b"root\n"
+
+
+@pytest.mark.hazard("test_watcher.HighCPUUsage.d1", "bybit_strategy_tester.HighCPUUsage.d3")
+def test_what_a_process_used_before_is_not_its_load_of_now() -> None:
+    burnt = "import time; end = time.process_time() + 1.5\nwhile time.process_time() < end: pass\n"
+    tired = [sys.executable, "-c", f"{burnt}print('done', flush=True); time.sleep(60)"]
+    busy = [sys.executable, "-c", "while True: pass"]
+    with subprocess.Popen(tired, stdout=subprocess.PIPE) as rests:
+        assert rests.stdout is not None
+        rests.stdout.readline()
+        with subprocess.Popen(busy) as works:
+            with open_host("here", LocalConnection(type="local")) as host:
+                seen = look_at_load(host, sample=1.0, services=())
+            works.kill()
+        rests.kill()
+
+    cpus = {one.pid: one.cpus for one in seen.processes}
+    assert cpus[works.pid] > 0.1
+    assert cpus.get(rests.pid, 0.0) < 0.05

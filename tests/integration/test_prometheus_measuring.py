@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from lab.prometheus import PrometheusProcess
-from nightshift.remediation.clients.prometheus import read, selector
+from nightshift.remediation.clients.prometheus import query, read, selector
 from nightshift.remediation.connections import HttpConnection
-from nightshift.remediation.errors import NotMeasuredError, TargetUnreachableError
+from nightshift.remediation.errors import CommandFailedError, NotMeasuredError, TargetUnreachableError
 
 PAGE = 'queue_length{queue="orders"} 3\nqueue_length{queue="odd"} NaN\n'
 ORDERS = selector("queue_length", {"queue": "orders"})
@@ -52,6 +52,14 @@ def refused(question: Callable[[], object], seconds: float = 20) -> str:
     raise AssertionError("it was known all the time")
 
 
+def until(question: Callable[[], object], word: str, seconds: float = 20) -> str:
+    """The first reason with this word for which the answer is not known."""
+    give_up_at = time.monotonic() + seconds
+    while word not in (why := refused(question)):
+        assert time.monotonic() < give_up_at, why
+    return why
+
+
 def test_a_measurement_counts_only_while_its_target_and_prometheus_are_alive() -> None:
     with PrometheusProcess(PAGE) as prometheus:
         assert refused(lambda: value(prometheus), 2), "a young server knows nothing yet"
@@ -67,6 +75,13 @@ def test_a_measurement_counts_only_while_its_target_and_prometheus_are_alive() -
         assert "has no queue_length" in refused(lambda: value(prometheus)), "a series that vanished is not healthy"
         prometheus.page = PAGE
         eventually(lambda: value(prometheus))
+
+        prometheus.page = "".join(f'crowd{{instance="web{number}:9100"}} 1\n' for number in range(8000))
+        crowd = "topk(8000, crowd)"
+        assert "of 8,000 targets: too many to tell" in until(lambda: value(prometheus, crowd), "too many")
+        longer = f'label_replace(crowd, "note", "{"x" * 100}", "", "")'
+        with pytest.raises(CommandFailedError, match="sent more than 1,000,000 bytes"):
+            query("metrics", connection(prometheus), longer)
 
         prometheus.kill_target()
         assert refused(lambda: value(prometheus)), "a dead target is not healthy"

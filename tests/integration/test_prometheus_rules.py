@@ -67,7 +67,7 @@ def _rendered(annotations: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def test_the_rules_are_valid_and_name_only_metrics_that_there_are(ledger: Ledger) -> None:
-    assert "9 rules found" in promtool("check", "rules", str(RULES))
+    assert "10 rules found" in promtool("check", "rules", str(RULES))
 
     metrics = Metrics(ledger)
     metrics.reconciled("alertmanager")

@@ -122,6 +122,7 @@ def fill(client: redis.Redis) -> None:
     pytest.fail("it took everything")
 
 
+@pytest.mark.hazard("trading_signals.RedisDisconnected.r1.1")
 def test_a_server_that_ended_comes_back_with_its_data(
     shop: ComposeProject, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -148,6 +149,12 @@ def test_a_server_that_ended_comes_back_with_its_data(
         shop.down()
 
 
+@pytest.mark.hazard(
+    "trading_signals.RedisDisconnected.r2.1",
+    "trading_signals.RedisDisconnected.r2.2",
+    "trading_signals.general.redis_keys",
+    "trading_signals.general.redis_del",
+)
 def test_a_server_without_room_gets_more_and_nothing_in_it_is_deleted(
     shop: ComposeProject, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -178,6 +185,7 @@ def test_a_server_without_room_gets_more_and_nothing_in_it_is_deleted(
         shop.down()
 
 
+@pytest.mark.hazard("octollm.LowCacheHitRate.r1.1", "octollm.LowCacheHitRate.r1.2", "octollm.HighLatency.r2.3")
 def test_a_cache_that_throws_its_keys_out_gets_more_memory(
     server: RedisServer, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
@@ -194,6 +202,7 @@ def test_a_cache_that_throws_its_keys_out_gets_more_memory(
                 if client.get(key) is None:
                     client.set(key, "x" * 1000)
 
+    before = str(server.client.info("server")["run_id"])
     customer = threading.Thread(target=shopping)
     customer.start()
     policy = {
@@ -214,6 +223,7 @@ def test_a_cache_that_throws_its_keys_out_gets_more_memory(
     assert outcome == "Resolved", report
     assert server.client.config_get("maxmemory")["maxmemory"] == str(32 * MIB)
     assert "0 keys thrown out" in report
+    assert server.client.info("server")["run_id"] == before, "never restarted, so never empty"
     assert not commands_of(server.client) & NEVER
 
 

@@ -60,6 +60,7 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("batch-*") if path.suffix != ".json" and path not in known]
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.1")
 def test_old_rows_are_in_the_archive_and_young_ones_in_the_table(
     trading_database: TradingDatabase, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_second_run_goes_on_where_the_first_stopped(trading_database: TradingD
     assert everywhere(trading_database, tmp_path) == before
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.1", "cryptofunk.DiskSpaceWarning.r2.2")
 def test_an_archive_that_fills_up_half_way_loses_nothing(postgres: PostgresServer) -> None:
     database = TradingDatabase(postgres.create_database("full_archive"))
     try:
@@ -157,6 +159,7 @@ def test_an_archive_that_cannot_be_written_leaves_every_row(trading_database: Tr
     assert trading_database.rows() == before
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.2")
 def test_an_archive_damaged_on_its_way_to_the_disk_is_noticed_before_anything_is_deleted(
     trading_database: TradingDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +240,7 @@ with database.open() as session:
 """
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.2")
 @pytest.mark.parametrize(
     "point",
     [

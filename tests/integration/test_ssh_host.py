@@ -19,7 +19,8 @@ from lab.ports import free_port
 from nightshift.remediation.clients import host as host_module
 from nightshift.remediation.clients import ssh_host as ssh_host_module
 from nightshift.remediation.clients.host import MAX_OUTPUT, Host, check, open_host
-from nightshift.remediation.connections import SecretReference, SshConnection
+from nightshift.remediation.clients.windows_host import open_windows_host
+from nightshift.remediation.connections import SecretReference, SshConnection, WindowsConnection
 from nightshift.remediation.errors import (
     AuthenticationError,
     CommandFailedError,
@@ -155,7 +156,7 @@ class TestAnswers:
         own_host.run("systemctl", "restart", "ssh")
         own_host.wait_for_ssh()
         with open_host("web1", own_host.connection()) as host:
-            german = host._client.exec_command("locale decimal_point")[1].read()  # type: ignore[attr-defined]
+            german = host._session._client.exec_command("locale decimal_point")[1].read()  # type: ignore[attr-defined]
             completed = host.run(["locale", "decimal_point"], timeout=10)
 
         assert (german, completed.stdout) == (b",\n", b".\n")
@@ -402,7 +403,7 @@ class TestFilesystemsInTrouble:
 
 
 def _with_connect_timeout(host: Host, seconds: float) -> Host:
-    host._connect_timeout = seconds  # type: ignore[attr-defined]
+    host._session._connect_timeout = seconds  # type: ignore[attr-defined]
     return host
 
 
@@ -427,3 +428,26 @@ def _kill_sshd_once_running(patient: PatientHost, command: str) -> None:
 
 def _freeze_sshd_once_running(patient: PatientHost, command: str) -> None:
     _signal_sshd_once_running(patient, command, signal.SIGSTOP)
+
+
+def test_a_script_for_powershell_arrives_as_it_is_and_its_values_on_standard_input(patient_host: PatientHost) -> None:
+    # No Windows here: what stands in for PowerShell is a program that tells what it was given.
+    stand_in = patient_host.path("/usr/local/bin/powershell.exe")
+    stand_in.parent.mkdir(parents=True, exist_ok=True)
+    stand_in.write_text(
+        "#!/usr/bin/python3\nimport base64, json, sys\n"
+        "script = base64.b64decode(sys.argv[-1]).decode('utf-16-le')\n"
+        "print(json.dumps({'result': [sys.argv[1:-1], script, json.load(sys.stdin)]}))\n"
+    )
+    stand_in.chmod(0o755)
+    linux = patient_host.connection().model_dump(exclude={"type", "become"})
+    connection = WindowsConnection.model_validate({"type": "windows", **linux})
+    hostile = {"name": "x'; Remove-Item C:\\ #", "ü": "☃"}
+
+    with open_windows_host("w1", connection) as host:
+        options, script, values = host.ask("look", "function Answer{State}", hostile, seconds=20)
+
+    stand_in.unlink()
+    assert options == ["-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand"]
+    assert "function Answer{State}" in script
+    assert values == hostile

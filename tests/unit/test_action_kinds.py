@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from nightshift.remediation.actions import ACTION_KINDS, Undo
 from nightshift.remediation.errors import TargetUnreachableError
 from nightshift.remediation.models import UndoWhen
 from nightshift.remediation.privileges import Lack, NothingNeeded, lacking
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -43,11 +46,11 @@ def test_every_kind_that_comes_with_nightshift_looks_at_its_permissions() -> Non
     assert [name for name in ACTION_KINDS.names() if not callable(ACTION_KINDS[name].permitted)] == []
 
 
-def test_no_kind_is_undone_by_itself() -> None:
+def test_only_the_size_of_the_poolers_pools_is_undone_by_itself() -> None:
     """To put back what was taken from a full disk makes it worse; to return to a broken release ends pods again."""
     when = {name: kind.undo.when for name in ACTION_KINDS.names() if (kind := ACTION_KINDS[name]).undo is not None}
 
-    assert set(when.values()) == {UndoWhen.BY_HAND}
+    assert [name for name, one in when.items() if one is not UndoWhen.BY_HAND] == ["set_pooler_size"]
     assert when["archive_rows"] is UndoWhen.BY_HAND
 
 
@@ -73,3 +76,12 @@ def test_what_cannot_be_told_counts_as_lacking() -> None:
 
 def test_where_nothing_is_needed_nothing_is_asked() -> None:
     assert lacking(NothingNeeded("it only writes into our own ledger"), line("one"), {}) is None
+
+
+def test_no_flow_may_import_a_module_that_declares_actions() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (gate,) = (one for one in contracts if one["name"].startswith("No flow can bypass the gate"))
+    steps: list[Any] = [ACTION_KINDS[name].act for name in ACTION_KINDS.names()]
+    declaring = {step.fn.__module__ for step in steps}
+
+    assert declaring - set(gate["forbidden_modules"]) == set()

@@ -108,6 +108,18 @@ def test_the_nearest_rule_that_says_something_counts_and_its_risk_before_it() ->
     assert requirement(Risk.LOW, None, ApprovalRule()).expires_after == 4 * 3600
 
 
+def test_what_takes_two_people_takes_them_whatever_the_catalogue_says_and_each_proves_who_they_are() -> None:
+    lax = rule(unless_denied_within=60.0, identity=Proof.LOGIN)
+
+    strict = lax.with_at_least(2)
+
+    assert (strict.quorum, strict.unless_denied_within) == (2, None)
+    assert why(strict, says("bo", Vouched.LOGIN), takes=2) is Why.NOT_PROVEN
+    assert why(strict, says("bo", Vouched.TOKEN), takes=2, enrolled=True) is None
+    assert rule(quorum=3).with_at_least(2).quorum == 3
+    assert lax.with_at_least(1) == lax
+
+
 @pytest.mark.parametrize(
     ("identity", "vouched", "enrolled", "counts"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -19,8 +21,10 @@ from nightshift.remediation.backups.facts import (
     StoredFact,
 )
 from nightshift.remediation.backups.findings import evidence_markdown, findings_of
+from nightshift.remediation.backups.picture import as_markdown, sizes_picture
 from nightshift.remediation.backups.planner import NOTHING_TO_DO, plan_backup
 from nightshift.remediation.backups.policy import BackupFailurePolicy
+from nightshift.remediation.backups.retention import expired
 from nightshift.remediation.backups.sizes import growing_pauses, room_needed, usual_size
 from nightshift.remediation.backups.verification import judge_backup
 from nightshift.remediation.clients.s3 import whole_md5, whole_sha256
@@ -111,6 +115,7 @@ def test_only_what_is_missing_is_done(diagnosis: BackupDiagnosis, planned: list[
     assert (plan.goal == NOTHING_TO_DO) == (not planned)
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r1.1", "bybit_strategy_tester.BackupFailed.r3.1")
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -221,6 +226,7 @@ def test_checksums_of_parts_and_tags_that_are_none_are_not_taken_for_the_whole()
     assert whole_md5('"0e9a688b14ef989aab451ecf9edc9e25"', "aws:kms") == ""
 
 
+@pytest.mark.hazard("bybit_strategy_tester.BackupFailed.r3.2")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -231,6 +237,8 @@ def test_checksums_of_parts_and_tags_that_are_none_are_not_taken_for_the_whole()
         ({"source": {"host": "--help", "database": "shop"}}, "match pattern"),
         ({"upload": {"tool": "aws", "bucket": "b", "profile": "-x"}}, "match pattern"),
         ({"make": {"tool": "pgbackrest", "stanza": "s", "scratch_directory": "/s"}}, "leave patterns, upload"),
+        ({"retention": {"keep_proven": 0, "older_than": "7d"}}, "greater than or equal to 1"),
+        ({"retention": {"keep_proven": 1, "older_than": "1h"}}, "greater than or equal to 86400"),
         ({"proof": {}}, "dumps need patterns"),
     ],
 )
@@ -241,6 +249,71 @@ def test_what_cannot_be_meant_is_refused_when_the_catalogue_is_read(changes: dic
 
 def test_pauses_double() -> None:
     assert growing_pauses(5, 3) == (5, 10, 20)
+
+
+KEEPS = policy(retention={"keep_proven": 2, "older_than": "3d", "most": 2})
+
+
+def deleted(plan: Plan) -> list[str]:
+    return [
+        item.partition("#")[0] for one in plan.actions if one.kind == "apply_backup_retention" for item in one.items
+    ]
+
+
+def test_old_backups_go_last_oldest_first_and_the_newest_proven_ones_stay() -> None:
+    plan = plan_backup(TARGET, seen(dump(27)), KEEPS)
+
+    assert kinds(plan) == [*WHOLE, "apply_backup_retention"]
+    assert deleted(plan) == ["/backups/daily-147.dump", "/backups/daily-123.dump"]
+    (action,) = plan.actions[-1:]
+    assert (action.bound.amount, action.bound.unit) == (20 * MIB, "bytes")
+    assert [kept["path"] for kept in action.arguments["keep"]] == ["/backups/daily-27.dump", "/backups/daily-51.dump"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dumps": (dump(27), *(dump(27 + 24 * day, proven=False) for day in range(1, 6)))},
+        {"bucket": BucketFact(complaint="bucket did not answer")},
+        {"usage": TINY},
+    ],
+    ids=["one proven", "not kept elsewhere", "no new one can be made"],
+)
+def test_nothing_old_goes_before_enough_is_proven_and_the_new_one_is_kept(changes: dict[str, Any]) -> None:
+    assert deleted(plan_backup(TARGET, seen(dump(27), **changes), KEEPS)) == []
+
+
+@given(st.lists(st.tuples(st.floats(1, 900), st.booleans()), max_size=31), st.integers(1, 5), st.integers(1, 20))
+def test_retention_never_takes_one_of_the_newest_proven_or_anything_newer(
+    found: list[tuple[float, bool]], keep: int, most: int
+) -> None:
+    dumps = tuple(dump(hours, proven=proven) for hours, proven in sorted(found))
+    rule = policy(retention={"keep_proven": keep, "older_than": "1d", "most": most}).backups["daily"]
+
+    gone = expired(dumps, rule, NOW)
+
+    left = [one for one in dumps if one not in gone]
+    assert len(gone) <= most
+    assert all(one.file.modified_ns < (NOW - 24 * HOUR) * 1e9 for one in gone)
+    if gone:
+        proven = [one for one in dumps if one.proven]
+        assert sum(one.proven for one in left) >= keep
+        assert all(one in left for one in proven[:keep])
+        assert max(one.file.modified_ns for one in gone) < proven[keep - 1].file.modified_ns
+
+
+def test_the_picture_shows_each_backup_and_no_name_can_leave_its_place_in_it() -> None:
+    dumps = history(dump(3, proven=False))
+
+    drawn = ElementTree.fromstring(sizes_picture("<script>&\"'", dumps, 10 * MIB))  # noqa: S314 - our own
+
+    space = "{http://www.w3.org/2000/svg}"
+    bars = [one for one in drawn.iter(f"{space}rect") if one.find(f"{space}title") is not None]
+    assert [one.get("fill") for one in bars] == ["seagreen"] * 5 + ["silver"]
+    assert list(drawn.iter(f"{space}script")) == []
+    assert ElementTree.fromstring(sizes_picture("daily", (), None)) is not None  # noqa: S314 - our own
+    shown = as_markdown("Sizes", sizes_picture("x](y)", dumps, None))
+    assert re.fullmatch(r"!\[Sizes\]\(data:image/svg\+xml;base64,[A-Za-z0-9+/=]+\)", shown)
 
 
 def test_names_of_files_reach_people_escaped() -> None:

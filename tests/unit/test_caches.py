@@ -68,6 +68,7 @@ def plan(container: Container | None, server: RedisLook | None = None, **changes
     return plan_redis(TARGET, diagnosis, policy(**changes))
 
 
+@pytest.mark.hazard("trading_signals.RedisDisconnected.r2.1")
 @pytest.mark.parametrize("name", [name for name in POLICIES if name != "noeviction"])
 def test_no_eviction_policy_is_safe_where_nonces_live(name: str) -> None:
     assert why_unsafe(name, SERVER, DECLARED) is not None
@@ -93,6 +94,7 @@ def test_what_is_only_a_cache_may_throw_out_anything() -> None:
     assert why_unsafe("allkeys-lru", replace(SERVER, prefixes=(CACHE,)), ONLY_CACHE) is None
 
 
+@pytest.mark.hazard("trading_signals.RedisDisconnected.r2.1", "octollm.LowCacheHitRate.r1.1")
 @given(
     st.lists(st.sampled_from([CACHE, NONCE, SESSION]), unique=True),
     st.sampled_from(POLICIES),
@@ -115,6 +117,7 @@ def test_a_plan_never_changes_the_policy_and_never_passes_a_ceiling(
         assert action.risk is Risk.HIGH
 
 
+@pytest.mark.hazard("trading_signals.RedisDisconnected.r1.1", "trading_signals.HighAPILatency.r3.1")
 @pytest.mark.parametrize(
     ("container", "changes", "asks"),
     [
@@ -184,6 +187,7 @@ def measured(hits: int, misses: int, evicted: int = 0, expired: int = 0, **chang
 EFFICIENCY = CacheEfficiencyPolicy.model_validate({"content": ONLY_CACHE, "memory": {"ceiling": "64MiB"}})
 
 
+@pytest.mark.hazard("octollm.LowCacheHitRate.condition", "octollm.LowCacheHitRate.d3")
 @pytest.mark.parametrize(
     ("look", "goal", "actions", "said"),
     [
@@ -204,6 +208,15 @@ def test_a_cache_gets_memory_only_where_that_is_what_it_lacks(
     assert len(found.actions) == actions
     told = [found.expected, *(p.title for p in found.proposals), *(r.reason for r in found.refusals)]
     assert any(said in text for text in told)
+
+
+@pytest.mark.hazard("octollm.LowCacheHitRate.condition", "octollm.LowCacheHitRate.d3", "octollm.HighLatency.d10")
+def test_what_was_missed_and_thrown_out_before_the_look_does_not_count() -> None:
+    long_ago = Counters(at=0, hits=0, misses=90_000, evicted=5000, expired=0)
+    look = replace(measured(900, 90_100, evicted=5000), earlier=long_ago)
+
+    assert plan_cache(CACHE_TARGET, look, EFFICIENCY).goal == NOTHING_TO_DO
+    assert judge_cache(look, look, EFFICIENCY).healthy
 
 
 @pytest.mark.parametrize(

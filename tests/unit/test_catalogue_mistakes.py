@@ -111,7 +111,7 @@ MISTAKES = {
         "cluster: { ",
         (
             "32:3: connections.cluster: 'type' is missing. "
-            "Write one of ssh, local, postgres, http, kubernetes, docker, s3, redis."
+            "Write one of ssh, windows, local, postgres, http, kubernetes, docker, s3, redis."
         ),
     ),
     "unknown kind of volume": (
@@ -129,7 +129,7 @@ MISTAKES = {
     "text for a number": (
         "port: 22",
         "port: ssh",
-        "28:11: connections.web1.port: should be a valid integer (unable to parse string as an integer).",
+        "28:11: connections.web1.port: should be a whole number. Write it in digits, such as 20.",
     ),
     "list for a text": ("title: A shop", "title: [a]", "2:8: title: should be text."),
     "text for a mapping": (
@@ -219,6 +219,11 @@ MISTAKES = {
             "Name people in a role, or leave roles out."
         ),
     ),
+    "sweep that names no connection": (
+        "mode: propose",
+        "sweep: { prometheus: promteheus, skip: [web1] }",
+        "4:22: sweep.prometheus: there is no connection of type http 'promteheus'. Write 'prometheus'.",
+    ),
     "connection that does not exist": (
         "size: { prometheus: prometheus }",
         "size: { prometheus: promteheus }",
@@ -251,6 +256,14 @@ MISTAKES = {
         "host: { label: instance }",
         "host: { label: instance, default: web2 }",
         "41:41: runbooks.DiskFull.target.host.default: there is no host 'web2'. Write 'web1'.",
+    ),
+    "a host whose system the flow does not know": (
+        "    type: ssh\n    address: web1.shop.internal",
+        "    type: windows\n    address: web1.shop.internal",
+        (
+            "41:13: runbooks.DiskFull.target.host: no host can be found: "
+            "the system has no connection of type ssh or local. Declare one under connections."
+        ),
     ),
     "no host at all": (
         (
@@ -327,9 +340,27 @@ MISTAKES = {
     "flow that does not exist": (
         "    flow: disk-space-reclaim\n    target:\n      host",
         "    flow: disk-space-reclam\n    target:\n      host",
+        "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'. Write 'disk-space-reclaim'.",
+    ),
+    "flow that resembles none": (
+        "    flow: disk-space-reclaim\n    target:\n      host",
+        "    flow: xyz\n    target:\n      host",
+        (f"39:11: runbooks.DiskFull.flow: there is no flow 'xyz'. Known are {', '.join(sorted(FLOW_POLICIES))}."),
+    ),
+    "target of another kind": (
+        "      database: { default: database }\n      claim: {",
+        "      db: { default: database }\n      claim: {",
         (
-            "39:11: runbooks.DiskFull.flow: there is no flow 'disk-space-reclam'; "
-            f"flows: {', '.join(sorted(FLOW_POLICIES))}."
+            "50:5: runbooks.VolumeFull.target: the flow database-volume-reclaim needs the target "
+            "{ database: …, claim: … }, with these keys in this order."
+        ),
+    ),
+    "address without its scheme": (
+        "http://prometheus.shop.internal",
+        "prometheus.shop.internal:9090",
+        (
+            "33:34: connections.prometheus.url: is no address of an HTTP server. "
+            "Write it whole, such as http://prometheus:9090."
         ),
     ),
     "policy without a flow": (
@@ -346,8 +377,8 @@ MISTAKES = {
         "      filesystem: { label: mountpoint, default: / }\n",
         "",
         (
-            "36:3: runbooks.DiskFull: with this policy, flow disk-space-reclaim needs the target host, filesystem "
-            "in this order."
+            "40:5: runbooks.DiskFull.target: the flow disk-space-reclaim needs the target "
+            "{ host: …, filesystem: … }, with these keys in this order."
         ),
     ),
     "mount point that climbs": (
@@ -522,3 +553,31 @@ def test_a_file_that_is_no_text_is_a_mistake(content: bytes, tmp_path: Path) -> 
 def test_an_empty_folder_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"no catalogue file in this folder\. Set NIGHTSHIFT_RUNBOOKS"):
         Catalogue.load(tmp_path)
+
+
+def test_what_takes_two_people_needs_two_in_the_roles_that_approve(tmp_path: Path) -> None:
+    down = """\
+  DatabaseDown:
+    summary: no answer
+    severity: critical
+    flow: database-unavailable
+    target: { database: { default: database } }
+    policy:
+      on_host:
+        host: web1
+        service: { name: postgresql@15-main.service }
+        data_directory: /var/lib/postgresql/15/main
+        recover:
+          make: { tool: pgbackrest, stanza: shop, scratch_directory: /srv/scratch }
+          source: { database: shop }
+          directory: /srv/marks
+          proof: {}
+"""
+    alone = GOOD.replace("title: on-call engineer", "title: on-call engineer\n    people: [ana]")
+    asked = alone.replace("mode: propose", "approval: { roles: [on-call] }") + down
+
+    (mistake,) = _mistakes(tmp_path, shop=asked)
+    system = _load(tmp_path, shop=asked.replace("[ana]", "[ana, bo]")).systems["shop"]
+
+    assert "it allows what takes 2 different people, and the roles that approve have 1 person" in mistake
+    assert "DatabaseDown" in system.runbooks

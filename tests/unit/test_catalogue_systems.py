@@ -26,6 +26,11 @@ ALERTS = Path(__file__).parent / "catalogue_data" / "alerts.csv"
 """Every alert of the five documents: its severity here, the one the document states, and the flow of its family."""
 SYSTEMS = ["bybit_strategy_tester", "cryptofunk", "octollm", "test_watcher", "trading_signals"]
 DAY = 86400
+ONLY_LOOKED_AT = {
+    *("dependencies", "counters", "measure", "pool", "loki", "disk"),
+    *("traces", "statements", "cache", "parts", "logs", "errors", "less_wanted_by"),
+}
+"""Parts of a policy that no action is made of."""
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +77,39 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
 
     assert answered == {
         ("cryptofunk", "DiskSpaceWarning"),
+        ("cryptofunk", "CircuitBreakerOpen"),
         ("cryptofunk", "PositionLimitExceeded"),
         ("cryptofunk", "MaxDrawdownExceeded"),
+        ("test_watcher", "DeepSeekAPIDown"),
+        ("test_watcher", "PerplexityAPIDown"),
+        ("test_watcher", "APIHighErrorRate"),
+        ("test_watcher", "APIRateLimitExceeded"),
         ("test_watcher", "HighDiskUsage"),
         ("bybit_strategy_tester", "DiskSpaceCritical"),
         ("bybit_strategy_tester", "SSLCertificateExpiring"),
         ("trading_signals", "RedisDisconnected"),
+        ("trading_signals", "HighErrorRate"),
+        ("trading_signals", "CriticalErrorRate"),
+        ("bybit_strategy_tester", "HighErrorRate"),
+        ("cryptofunk", "HighErrorRate"),
+        ("trading_signals", "HighApprovalRejectionRate"),
+        ("test_watcher", "TestWatcherSlowTests"),
+        ("test_watcher", "TestWatcherQueueBacklog"),
+        ("test_watcher", "TestCoverageDrop"),
+        ("test_watcher", "TestCoverageLow"),
         ("octollm", "LowCacheHitRate"),
         ("bybit_strategy_tester", "CeleryWorkersDown"),
         ("bybit_strategy_tester", "HighTaskQueueLength"),
         ("bybit_strategy_tester", "TaskFailureRateHigh"),
+        ("bybit_strategy_tester", "HighFailedLoginAttempts"),
+        ("trading_signals", "HighRateLimitRejections"),
+        ("trading_signals", "PaymentWebhookFailures"),
+        ("trading_signals", "EAPollErrors"),
+        ("cryptofunk", "AgentDown"),
+        ("cryptofunk", "AgentUnhealthy"),
+        ("cryptofunk", "TradingSessionFailure"),
+        ("cryptofunk", "VectorSearchNoOperations"),
+        ("trading_signals", "SignalIngestionStopped"),
         ("bybit_strategy_tester", "BackupFailed"),
         ("bybit_strategy_tester", "BackupSizeAnomaly"),
         ("bybit_strategy_tester", "BackupUploadFailed"),
@@ -110,7 +138,18 @@ def test_the_alerts_with_a_flow_are_answered_and_the_others_say_so(catalogue: Ca
         ("cryptofunk", "VectorSearchHighErrorRate"),
         ("cryptofunk", "VectorSearchCriticalErrorRate"),
         ("bybit_strategy_tester", "SlowQueries"),
+        ("bybit_strategy_tester", "SlowResponseTime"),
+        ("trading_signals", "HighAPILatency"),
+        ("trading_signals", "CriticalAPILatency"),
+        ("cryptofunk", "AgentHighLatency"),
         ("bybit_strategy_tester", "DatabaseDown"),
+        ("test_watcher", "HighCPUUsage"),
+        ("test_watcher", "MemoryLeakDetected"),
+        ("bybit_strategy_tester", "HighCPUUsage"),
+        ("bybit_strategy_tester", "HighMemoryUsage"),
+        ("bybit_strategy_tester", "APIUnresponsive"),
+        ("test_watcher", "TestWatcherDown"),
+        ("test_watcher", "TestWatcherHighErrorRate"),
         ("trading_signals", "DatabaseConnectionPoolExhausted"),
         ("bybit_strategy_tester", "ConnectionPoolExhausted"),
         ("bybit_strategy_tester", "DatabaseHighConnections"),
@@ -140,7 +179,8 @@ def test_a_whole_plan_of_every_runbook_fits_into_the_budget_of_its_target_twice(
     for system, name, runbook in catalogue.runbooks():
         if runbook.policy is None:
             continue
-        rules = sum(len(v) if isinstance(v, tuple) else isinstance(v, Value) for _, v in runbook.policy)
+        acting = [value for field, value in runbook.policy if field not in ONLY_LOOKED_AT]
+        rules = sum(len(v) if isinstance(v, tuple) else isinstance(v, Value) for v in acting)
         budget = next(b for b in system.budgets if b.per is Per.TARGET and b.kind is None)
         assert budget.at_most.amount >= 2 * rules, (system.id, name, rules)
 
@@ -214,9 +254,10 @@ def test_the_document_counts_103_rules_of_escalation_and_the_catalogue_keeps_tho
         for system_id in SYSTEMS
     }
 
+    # bybit: the security team is told at once of guessed passwords, which the document has as a step.
     # trading_signals: both names of its two double entries carry the rules of the entry.
     assert kept == {
-        "bybit_strategy_tester": 12,
+        "bybit_strategy_tester": 12 + 1,
         "cryptofunk": 6,
         "octollm": 66,
         "test_watcher": 2 + 1,

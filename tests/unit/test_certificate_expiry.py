@@ -22,13 +22,14 @@ from nightshift.remediation.kubernetes.objects import (
     CertificateRequest,
     Challenge,
     Condition,
+    Event,
     Issuer,
     IssuerReference,
     Order,
     Owner,
 )
 from nightshift.remediation.models import Plan, Risk, Target
-from tests.unit.kubernetes_values import NOW, ago, deployment, meta
+from tests.unit.kubernetes_values import NOW, ago, deployment, meta, pod
 
 TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "certificate", "web-tls"))
 DAY = 86400.0
@@ -107,6 +108,7 @@ WORKS = Http01Look(
 HTTP = (challenge("HTTP-01", "wrong status code '503'"),)
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.condition", "octollm.CertificateExpiringInSevenDays.r4.6")
 @pytest.mark.parametrize(
     ("diagnosis", "cause", "words"),
     [
@@ -173,6 +175,7 @@ def test_one_that_lasts_but_is_not_ready_is_looked_into() -> None:
     assert kinds(plan(seen(certificate(30 * DAY, no("Ready"))))) == [RenewCertificate.KIND]
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r1.7")
 @pytest.mark.parametrize("this", [certificate(), certificate(failed_attempts=3), certificate(-DAY)])
 def test_with_nothing_in_its_way_this_one_certificate_is_renewed(this: Certificate) -> None:
     (action,) = plan(seen(this)).actions
@@ -188,6 +191,7 @@ def test_one_that_lasts_but_is_not_what_is_served_is_proposed_to_be_read_anew() 
     assert "web-tls read anew" in made.proposals[0].title
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r1.7", "octollm.CertificateExpiringInSevenDays.r2.3")
 def test_while_the_rate_limit_lasts_nothing_is_asked_and_no_staging_certificate_is_made() -> None:
     made = plan(seen(orders=[order("errored", LIMITED)]))
 
@@ -256,6 +260,20 @@ def test_findings_show_the_chain_without_markup() -> None:
     assert found[0].title == "web-tls expires in 3d"
     assert found[1].detail == "\\x60evil\\x60 token=…"
     assert found[2].title == "Chain: no request, order \\x3cb\\x3e, 1 open challenge"
+
+
+def test_findings_show_what_is_around_the_renewal_escaped_and_without_credentials() -> None:
+    pods = (pod("nginx-1"), pod("nginx-2", ready=False))
+    sync = Event(meta=meta("e"), reason="Sync", message="<i>")
+    diagnosis = seen(log=["one", "token=abc `x`"], ingress_pods=pods, ingress_events=[sync], unseen=["the log: no <b>"])
+    found = findings_of(diagnosis, explain(diagnosis))[3:]
+
+    assert [(one.title, one.detail) for one in found] == [
+        ("cert-manager logged 2 lines about it", "one | token=… \\x60x\\x60"),
+        ("Ingress controller: 1 of 2 pods ready", ""),
+        ("Ingress event Sync", "\\x3ci\\x3e"),
+        ("Not seen: the log: no \\x3cb\\x3e", ""),
+    ]
 
 
 causes = st.fixed_dictionaries(
@@ -362,3 +380,13 @@ def test_where_it_is_looked_at(names: tuple[str, ...], declared: list[str], expe
     found = endpoints_of(certificate(dns_names=names), policy)
 
     assert [(one.server_name, one.port) for one in found] == [(name, 443) for name in expected]
+
+
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r4.7")
+def test_a_closed_port_80_is_opened_by_a_person_and_for_the_ingress_only() -> None:
+    closed = replace(WORKS, port_80_answers=False)
+
+    made = plan(seen(orders=[order()], challenges=HTTP, http01=closed))
+
+    assert made.actions == ()
+    assert any("a firewall rule for port 80 of the ingress only" in proposal.reason for proposal in made.proposals)

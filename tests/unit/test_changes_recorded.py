@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightshift.remediation.clients.kubernetes.change_look import _written
 from nightshift.remediation.kubernetes.arguments import RolloutRestart
 from nightshift.remediation.kubernetes.change_planner import (
     ChangeSeen,
@@ -22,6 +23,7 @@ from nightshift.remediation.kubernetes.change_policy import ChangeReviewPolicy, 
 from nightshift.remediation.kubernetes.change_record import AlertSeen, ChangeRecord, concerns, related
 from nightshift.remediation.kubernetes.configuring import AutoscalerBounds, UpdateAutoscaler
 from nightshift.remediation.kubernetes.objects import Autoscaler, WorkloadKind
+from nightshift.remediation.kubernetes.objects.common import FieldManager
 from nightshift.remediation.kubernetes.ownership import ARGO_TRACKING
 from nightshift.remediation.kubernetes.rollout_state import RolloutState, RolloutStatus
 from nightshift.remediation.models import Target
@@ -117,6 +119,7 @@ def test_it_calmed_down_when_it_turned_at_most_once_since() -> None:
     assert judge_calm(None, "it waits", 120).inconclusive
 
 
+@pytest.mark.hazard("octollm.ConfigMapChanged.r1.1")
 def test_a_restart_for_a_new_configuration_is_asked_about_in_any_mode_and_for_each_user_alone() -> None:
     stale = [deployment("web"), deployment("api"), deployment("db", kind=WorkloadKind.STATEFUL_SET)]
 
@@ -157,3 +160,14 @@ def test_it_is_watched_from_the_change_on_and_never_longer_for_a_clock_that_is_a
 )
 def test_peak_hours_are_those_of_the_system(peak: PeakHours, moment: datetime, within: bool) -> None:
     assert peak.contain(moment, "Europe/Berlin") is within
+
+
+@pytest.mark.hazard("octollm.ConfigMapChanged.d1")
+def test_when_configuration_changed_is_told_by_who_wrote_it_and_not_by_when_it_was_made() -> None:
+    managers = (
+        FieldManager(manager="kubectl-edit", at=ago(60)),
+        FieldManager(manager="helm", at=ago(90_000)),
+        FieldManager(manager="kube-controller-manager", at=ago(5)),
+    )
+
+    assert _written(meta("web-config", created_at=ago(9_000_000), managers=managers)) == (("kubectl-edit",), ago(60))

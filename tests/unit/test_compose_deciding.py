@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nightshift.remediation.compose import deciding
-from nightshift.remediation.compose.objects import Container, Image, ServiceLook
+from nightshift.remediation.compose.objects import FILES_LABEL, FOLDER_LABEL, Container, Image, ServiceLook
 from nightshift.remediation.connections import DockerConnection
-from nightshift.remediation.models import Action, Refusal, Target
+from nightshift.remediation.models import Action, Refusal, Risk, Target
 
 TARGET = Target(system="shop", path=("compose", "main", "service", "web"))
 ONE = Container(
@@ -47,6 +47,21 @@ def test_what_only_compose_knows_is_proposed() -> None:
     proposal = deciding.differing_configurations(look(ONE, other))
     assert proposal is not None
     assert proposal.detail == "docker compose up -d --no-deps web"
+    told = {FOLDER_LABEL: "/srv/shop", FILES_LABEL: "/srv/shop/docker-compose.yml"}
+    proposal = deciding.differing_configurations(look(ONE, replace(other, created=2.0, labels=told)))
+    assert proposal is not None
+    assert proposal.detail.endswith("--no-deps web (in /srv/shop, with /srv/shop/docker-compose.yml)")
+
+
+@pytest.mark.parametrize("tagged", ["i2", "i3"])
+def test_a_container_of_an_older_configuration_runs_again_only_by_a_persons_word(tagged: str) -> None:
+    older, newer = replace(ONE, created=1.0), replace(ONE, id="c2", name="shop-web-2", created=2.0, config_hash="b")
+    seen = look(older, newer, tagged=tagged)
+
+    action = deciding.repair(TARGET, "main", seen, older, "it hangs", 30)
+
+    assert (action.risk, "older than that of shop-web-2" in action.asks) == (Risk.HIGH, True)
+    assert deciding.repair(TARGET, "main", seen, newer, "it hangs", 30).asks == ""
 
 
 @pytest.mark.parametrize(("current", "wanted"), [("i3", "web:2"), ("i2", "web:1"), ("i1", None), ("gone", None)])

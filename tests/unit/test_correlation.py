@@ -323,6 +323,7 @@ def root_of(shipped: Catalogue, system: str, cause: dict[str, str], effect: dict
     return place.root == sightings[0].id, place.rule.name if place.rule else None
 
 
+@pytest.mark.hazard("octollm.HighRequestLatency.condition")
 @pytest.mark.parametrize(
     ("system", "cause", "effect", "labels", "by"),
     [

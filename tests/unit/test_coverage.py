@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nightshift.catalogue import Catalogue
-from nightshift.catalogue.inventory import Coverage, Inventory, Status, coverage_of
+from nightshift.catalogue.inventory import Coverage, Group, Inventory, Status, coverage_of
 from nightshift.catalogue.inventory.coverage import ROOT
 from nightshift.catalogue.inventory.following import Suite
 from nightshift.catalogue.inventory.source import Source
@@ -52,11 +53,6 @@ def inventory() -> Inventory:
     return Inventory.read()
 
 
-@pytest.fixture(scope="module")
-def coverage(catalogue: Catalogue, inventory: Inventory) -> Coverage:
-    return coverage_of(catalogue, inventory)
-
-
 @pytest.fixture
 def made(tmp_path: Path, catalogue: Catalogue, inventory: Inventory) -> Made:
     """Coverage of a package of two files with these marks."""
@@ -78,10 +74,15 @@ def test_every_mark_and_every_reason_holds(coverage: Coverage) -> None:
 def test_each_step_is_counted_once(catalogue: Catalogue, inventory: Inventory, coverage: Coverage) -> None:
     counted = sum(sum(coverage.of_system(system).values()) for system in catalogue.systems)
     assert counted == 819
-    steps = [step for step in inventory.steps.values() if not step.is_situation]
-    assert len(steps) == 819
-    assert sum(step.stated for step in steps) == 783
-    assert sum(coverage.situations_of("octollm").values()) == 6
+    groups = Counter(step.group for step in inventory.steps.values())
+    assert groups == {Group.STEPS: 819, Group.ESCALATION: 103, Group.SITUATIONS: 6, Group.PROCEDURES: 53}
+    assert sum(step.stated for step in inventory.steps.values() if step.group is Group.STEPS) == 783
+    for group, number in groups.items():
+        assert sum(sum(coverage.of_system(system, group).values()) for system in catalogue.systems) == number
+
+
+def test_no_id_of_the_documents_is_missing(coverage: Coverage) -> None:
+    assert [step_id for step_id, served in coverage.steps.items() if served.status is Status.MISSING] == []
 
 
 def test_the_documents_name_the_alerts_of_the_catalogue(catalogue: Catalogue, inventory: Inventory) -> None:
@@ -152,6 +153,16 @@ def test_a_reason_leaves_a_step_to_a_person(made: Made, inventory: Inventory) ->
     assert coverage.mistakes == (f"by_a_person.yaml: {CLAIM}.d1 is done by a flow, so that it needs no reason",)
 
 
+def test_a_procedure_counts_where_a_command_gets_to_the_code(made: Made, tmp_path: Path) -> None:
+    silence = tmp_path / "nightshift/gateway/cli/silence_commands.py"
+    silence.parent.mkdir(parents=True)
+    silence.write_text('@serves("test_watcher.general: silence")\ndef silence(): ...\n', encoding="utf-8")
+    coverage = made()
+    assert coverage.mistakes == ()
+    assert coverage.steps["test_watcher.general.silence"].status is Status.AUTOMATED
+    assert coverage.steps["cryptofunk.general.silence"].status is Status.MISSING
+
+
 def test_the_command_prints_the_figures_of_a_system() -> None:
     printed = CliRunner().invoke(app, ["coverage", "--system", "octollm", "--json"])
     assert printed.exit_code == 0, printed.output
@@ -160,6 +171,8 @@ def test_the_command_prints_the_figures_of_a_system() -> None:
     assert 0 < figures["answered"] <= 17
     assert set(figures["steps"]) == {"automated", "proposed", "person", "missing"}
     assert sum(figures["steps"].values()) == 315
+    assert sum(figures["escalation"].values()) == 66
+    assert sum(figures["procedures"].values()) == 12
 
 
 def test_a_step_is_shown_with_its_code_and_tests(coverage: Coverage) -> None:

@@ -67,6 +67,7 @@ def test_old_rows_are_archived_then_deleted_in_one_action() -> None:
     assert "from the archive in /var/archive" in action.undo
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r2.2")
 def test_hours_later_the_plan_still_means_the_same_rows() -> None:
     assert cut_off(NOW, 90 * DAY) == cut_off(NOW + 3600, 90 * DAY)
     assert NOW - cut_off(NOW, 90 * DAY) >= 90 * DAY
@@ -113,6 +114,7 @@ def test_below_the_threshold_there_is_nothing_to_do() -> None:
     assert (made.actions, made.proposals) == ((), ())
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r1.1")
 def test_chunks_are_compressed_one_statement_each_oldest_first() -> None:
     chunks = tuple(
         ChunkFact(schema_name="_timescaledb_internal", name=name, bytes=GIB, range_end=NOW - age * DAY, compressed=done)
@@ -164,6 +166,7 @@ def test_a_large_write_ahead_log_is_not_deleted_but_explained() -> None:
     assert titles[0] == "Find out what keeps 30.0 GiB of write-ahead log"
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r3.1")
 def test_the_claim_grows_by_the_factor_with_an_exact_patch() -> None:
     (proposal,) = plan(claim=CLAIM).proposals
 
@@ -174,6 +177,7 @@ def test_the_claim_grows_by_the_factor_with_an_exact_patch() -> None:
     assert "kubectl patch pvc postgres-pvc --namespace cryptofunk --type merge" in proposal.detail
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r3.1")
 @pytest.mark.parametrize(
     ("claim", "reason"),
     [({"requested_bytes": 100 * GIB}, "ceiling is 100.0 GiB"), ({"expandable": False}, "allowVolumeExpansion")],

@@ -169,6 +169,7 @@ def test_force_aims_at_the_target_below_the_alert_threshold() -> None:
     assert not plan(79, force=True, rotated_logs=rule(file("/data/log/a.log.1", 40))).actions
 
 
+@pytest.mark.hazard("test_watcher.HighDiskUsage.r1.2")
 @pytest.mark.parametrize(
     ("kept", "reason"),
     [
@@ -191,12 +192,14 @@ def test_a_guard_keeps_the_file_and_says_why(kept: FileFact, reason: str) -> Non
     assert made.refusals[0].what.startswith("1 rotated log below /data/log: a")
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r1.2")
 def test_an_open_file_is_refused_with_the_program_that_holds_it() -> None:
     made = plan(rotated_logs=rule(file("/data/log/a.log.1", open_by=(NGINX,))))
 
     assert made.refusals[0].what == "1 rotated log below /data/log: a.log.1 (nginx, pid 12)"
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r1.2")
 def test_live_logs_and_backups_are_never_deleted_by_a_wider_rule() -> None:
     wide = {"directory": "/data", "patterns": ["*"], "older_than": 0}
     policy = DiskSpacePolicy.model_validate({**POLICY.model_dump(), "temporary_files": [wide]})
@@ -244,6 +247,7 @@ def test_a_log_that_must_not_be_cut_is_refused(log: FileFact, reason: str) -> No
     assert reason in made.refusals[0].reason
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r2.2")
 def test_backups_go_oldest_first_and_the_newest_verified_stay() -> None:
     backups = [backup(f"/data/backups/{n}.dump", n, verified=n not in (2, 9)) for n in (1, 2, 3, 4, 8, 9)]
     made = plan(99, backups=(tuple(backups),))
@@ -254,6 +258,7 @@ def test_backups_go_oldest_first_and_the_newest_verified_stay() -> None:
     assert made.actions[0].undo == "cannot be undone"
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r2.2")
 @pytest.mark.parametrize(
     "verified",
     [
@@ -279,6 +284,11 @@ def test_what_one_backup_rule_keeps_no_other_rule_deletes() -> None:
     assert planned_paths(plan(99, policy, backups=(backups, backups))) == ["/data/backups/5.dump"]
 
 
+@pytest.mark.hazard(
+    "test_watcher.HighDiskUsage.r1.3",
+    "bybit_strategy_tester.DiskSpaceCritical.r1.4",
+    "bybit_strategy_tester.DiskSpaceCritical.r2.1",
+)
 def test_images_in_use_or_newest_and_volumes_stay() -> None:
     def image(name: str, age: float, containers: int = 0, **more: Any) -> DockerImageFact:
         facts = {"id": name, "repository": "web", "created": NOW - age * DAY, "size": MIB, "containers": containers}
@@ -347,6 +357,7 @@ def test_running_out_of_inodes_is_told_from_running_out_of_bytes() -> None:
     assert planned_paths(made)[0] == "/data/tmp/0"
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r3.2")
 def test_when_everything_allowed_is_not_enough_people_get_the_rest() -> None:
     made = plan(
         rotated_logs=rule(file("/data/log/a.log.1", 2)),
@@ -369,6 +380,7 @@ def test_when_everything_allowed_is_not_enough_people_get_the_rest() -> None:
     )
     assert largest.detail == "Directories: /data/uploads (60.0 MiB); files: /data/uploads/big/film.mp4 (45.0 MiB)."
     assert larger.title == "Grow the volume of /data by at least 17.0 MiB, to 117.0 MiB"
+    assert larger.detail.endswith("grow the volume, then its partition, then the filesystem.")
 
 
 def test_blindness_is_shown() -> None:

@@ -48,6 +48,7 @@ def kubectl_deletes(pod: Pod, *, force: bool = False, delete_empty_dir: bool = F
     return True
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r1.6", "octollm.NodeNotReady.r2.5")
 @pytest.mark.parametrize(
     ("pod", "fate", "reason"),
     [
@@ -69,6 +70,7 @@ def test_every_pod_has_a_verdict_with_its_reason(pod: Pod, fate: Fate, reason: s
     assert reason in verdict.reason
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r1.6")
 @pytest.mark.parametrize(
     ("pod", "option"), [(pod(owners=()), "evict_unmanaged"), (pod(empty_dir=True), "delete_empty_dir")]
 )

@@ -81,7 +81,7 @@ def test_one_that_ends_soon_is_renewed_once_and_its_services_reloaded() -> None:
 
     assert [action.kind for action in made.actions] == ["renew_host_certificate", "reload_service", "reload_service"]
     assert made.risk is Risk.LOW
-    assert str(made.actions[0].bound) == "1 certificates"
+    assert str(made.actions[0].bound) == "1 certificate"
     assert made.actions[0].items == ("shop.example",)
 
 

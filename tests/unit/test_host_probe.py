@@ -16,6 +16,7 @@ from nightshift.remediation.clients.host import Completed
 from nightshift.remediation.clients.host_probe import asking, disk
 from nightshift.remediation.clients.host_probe.disk_changes import FreedSpace, ItemResult
 from nightshift.remediation.clients.host_probe.script import engine, mounts, walk, wire
+from nightshift.remediation.clients.host_probe.script import main as probe
 from nightshift.remediation.disk_space.policy import DiskSpacePolicy
 from nightshift.remediation.errors import (
     CommandFailedError,
@@ -106,7 +107,7 @@ def test_values_travel_as_json_after_the_script_and_never_on_the_command_line() 
     asking.ask(host, "look", "read_usage", seconds=1, mount=hostile)
 
     length, _, rest = host.given.partition(b"\n")
-    assert host.argv == ["python3", "-I", "-c", asking.BOOTSTRAP]
+    assert host.argv == ["python3", "-I", "-S", "-c", asking.BOOTSTRAP]
     assert json.loads(rest[int(length) :])["mount"] == hostile
 
 
@@ -228,3 +229,9 @@ def test_an_effect_says_what_was_done_and_what_was_not() -> None:
     assert effect.evidence["skipped"] == [{"item": "/b", "reason": "open", "freed_bytes": 0}]
     assert effect.amount is not None
     assert effect.amount.amount == 1024
+
+
+@pytest.mark.parametrize("name", sorted(probe.OPERATIONS))
+def test_every_operation_is_a_function_of_a_module_that_travels(name: str) -> None:
+    assert callable(probe.operation(name))
+    assert probe.OPERATIONS[name].split(".")[0] in asking._MODULES

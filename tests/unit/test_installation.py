@@ -7,10 +7,12 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from nightshift.catalogue import Catalogue
-from nightshift.catalogue.secret_places import unset_variables
+from nightshift.catalogue.secret_places import named_variables
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.running.installation import BusyError, Installation
+from nightshift.running.lent_variables import changed_since, missing_in
 from nightshift.running.prefect_server import asyncpg_url, postgresql_url, server_environment
+from nightshift.running.processes import DetachedProcess, Program
 from nightshift.settings import Settings
 
 
@@ -163,7 +165,7 @@ def test_only_the_servers_own_ui_may_call_it(tmp_path: Path) -> None:
     assert environment["PREFECT_API_KEY"] is None
 
 
-def test_what_the_catalogue_takes_from_the_environment_and_does_not_find_is_named(
+def test_a_part_that_runs_without_a_variable_of_the_catalogue_is_known_from_one_that_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel = "{kind: slack, title: '#shop', url: {env: SHOP_URL}}"
@@ -174,5 +176,16 @@ def test_what_the_catalogue_takes_from_the_environment_and_does_not_find_is_name
     )
     monkeypatch.delenv("SHOP_URL", raising=False)
     monkeypatch.setenv("SHOP_DATABASE", "postgresql://u:p@h/d")
+    named = named_variables(Catalogue.load(tmp_path).systems.values())
+    part = DetachedProcess("part", pid_folder=tmp_path, log_folder=tmp_path)
+    assert (changed_since(part, named), missing_in(part, named)) == (["SHOP_DATABASE"], ["SHOP_DATABASE", "SHOP_URL"])
 
-    assert unset_variables(Catalogue.load(tmp_path).systems.values()) == ["SHOP_URL"]
+    part.start(Program(["sleep", "60"]))
+    try:
+        assert (changed_since(part, named), missing_in(part, named)) == ([], ["SHOP_URL"])
+        monkeypatch.setenv("SHOP_DATABASE", "postgresql://u:new@h/d")
+        assert changed_since(part, named) == ["SHOP_DATABASE"]
+        monkeypatch.delenv("SHOP_DATABASE")  # a bare `up` of a supervisor takes nothing from a part that has it
+        assert changed_since(part, named) == []
+    finally:
+        part.stop(grace=0)

@@ -26,7 +26,7 @@ INVENTORY = [
     (row["operation"], row["kind"], row["risk"])
     for row in csv.DictReader((Path(__file__).parent / "catalogue_data" / "kubernetes_operations.csv").open())
 ]
-OTHERS = {"evict_pods", "remove_hpa", "block_deployments"}
+OTHERS = {"evict_pods", "remove_hpa", "remove_storage_class", "block_deployments"}
 CODE = {operation: done_by.strip("`") for operation, _, _, done_by in ROWS if done_by.startswith("`")}
 
 

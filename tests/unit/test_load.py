@@ -55,6 +55,7 @@ def reasons(plan: Plan) -> str:
     return " ".join(refusal.reason for refusal in plan.refusals)
 
 
+@pytest.mark.hazard("octollm.HighNodeCPUUsage.d2")
 def test_what_is_measured_is_joined_with_the_pods_of_the_node() -> None:
     pods = [pod("web-1-a", containers=(APP,)), pod("db-0", owners=owned_by("StatefulSet", "db"), containers=(APP,))]
     used = {("shop", "web-1-a", "app"): 300, ("shop", "db-0", "app"): 900, ("shop", "gone", "app"): 5000}
@@ -67,6 +68,7 @@ def test_what_is_measured_is_joined_with_the_pods_of_the_node() -> None:
     ]
 
 
+@pytest.mark.hazard("octollm.HighNodeCPUUsage.r2.1")
 def test_the_noisy_neighbour_is_scaled_out_and_never_given_a_larger_limit() -> None:
     plan = relieved([web(throttled_percent=60.0)])
 
@@ -85,6 +87,7 @@ def test_a_leak_is_restarted_since_every_further_pod_would_fill_up_too() -> None
     assert "heap profile" in plan.proposals[0].title
 
 
+@pytest.mark.hazard("octollm.HighNodeMemoryUsage.r2.1")
 def test_a_pod_that_merely_needs_memory_is_joined_by_others_elsewhere() -> None:
     assert kinds(relieved([web()], MEMORY)) == [ScaleWorkload.KIND]
 
@@ -111,6 +114,7 @@ def test_what_only_a_person_does(plan: Plan, reason: str) -> None:
     assert plan.proposals
 
 
+@pytest.mark.hazard("octollm.HighNodeCPUUsage.r3.1")
 def test_nodes_are_added_by_a_person_where_all_are_full() -> None:
     plan = relieved([web()], others={"n2": 85.0})
 
@@ -170,6 +174,7 @@ def test_a_container_at_its_limit_gets_half_as_much_again() -> None:
     assert SetResources.from_json(action.arguments).cpu_limit_millicores == 1500
 
 
+@pytest.mark.hazard("octollm.HighLatency.d7")
 def test_what_is_held_back_at_its_limit_is_at_it_whatever_it_uses_on_average() -> None:
     assert kinds(pod_plan(500, throttled=30)) == [SetResources.KIND]
     assert pod_plan(500, throttled=20).actions == ()

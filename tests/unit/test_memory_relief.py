@@ -43,6 +43,7 @@ def plan(diagnosis: MemoryDiagnosis, **policy: Any) -> Plan:
     return plan_memory_relief(TARGET, diagnosis, POLICY.model_copy(update=policy))
 
 
+@pytest.mark.hazard("cryptofunk.HighMemoryUsage.r1.2")
 @pytest.mark.parametrize("uses", [(), SPIKE])
 def test_a_spike_gets_a_larger_limit(uses: tuple[Use, ...]) -> None:
     (action,) = plan(seen(*uses)).actions

@@ -16,6 +16,7 @@ from nightshift.remediation.kubernetes.arguments import (
     RestartNodeService,
     UncordonNode,
 )
+from nightshift.remediation.kubernetes.load import Consumer, Kind
 from nightshift.remediation.kubernetes.marks import CORDONED_BY
 from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, NodeTrouble, is_well, trouble_of
 from nightshift.remediation.kubernetes.node_findings import findings_of, in_words
@@ -27,8 +28,10 @@ from nightshift.remediation.kubernetes.node_planner import (
     seconds_to_wait,
 )
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.node_use import NodeUse, findings_of_use
 from nightshift.remediation.kubernetes.node_verification import NodeSample, judge
 from nightshift.remediation.kubernetes.objects import Condition, Container, Node, Resources, Taint
+from nightshift.remediation.kubernetes.saturation import Use
 from nightshift.remediation.models import Plan, Risk, Target
 from tests.unit.kubernetes_values import NOW, ago, node, owned_by, pod
 
@@ -57,6 +60,7 @@ def kinds(plan: Plan) -> list[str]:
     return [action.kind for action in plan.actions]
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r3.7")
 def test_a_silent_node_is_cordoned_and_its_pods_are_evicted_with_approval_and_replacing_it_is_proposed() -> None:
     made = plan(seen(silent()))
 
@@ -64,6 +68,35 @@ def test_a_silent_node_is_cordoned_and_its_pods_are_evicted_with_approval_and_re
     assert [action.risk for action in made.actions] == [Risk.MEDIUM, Risk.HIGH, Risk.LOW]
     assert any("replace it" in proposal.title for proposal in made.proposals)
     assert any("whether the machine of n1 is running" in proposal.title for proposal in made.proposals)
+
+
+@pytest.mark.hazard("octollm.NodeNotReady.d3")
+def test_what_a_node_uses_is_told_with_who_leaks_and_what_nobody_measured() -> None:
+    rising = [Use(at=minute * 300.0, amount=(minute + 1) * 2**20) for minute in range(12)]
+    leaking = Consumer(pods=(pod("web-1-a"),), container="app", used=3 * 2**30, uses=rising)
+    calm = Consumer(pods=(pod("db-0"),), container="app", used=2**30)
+    use = NodeUse(percent=((Kind.MEMORY, 93.4),), consumers=(leaking, calm), unseen=("cpu: no <b>",))
+
+    assert [(one.title, one.detail, one.troubling) for one in findings_of_use(use)] == [
+        ("93 % of its memory in use", "", True),
+        (
+            "pod shop/web-1-a uses 3.0 GiB of its memory",
+            "its memory grows without a pause for 55m: it may leak",
+            True,
+        ),
+        ("pod shop/db-0 uses 1.0 GiB of its memory", "", False),
+        ("Not measured: cpu: no \\x3cb\\x3e", "", False),
+    ]
+
+
+@pytest.mark.hazard("octollm.NodeNotReady.r3.2")
+def test_what_the_kubelet_says_about_the_network_plugin_is_told() -> None:
+    host = HostLook(reachable=True, kubelet_log=("all well", "cni plugin <b> not initialized"))
+    found = [one for one in findings_of(seen(silent(), host=host), ()) if "network plugin" in one.title]
+
+    assert [(one.title, one.detail) for one in found] == [
+        ("1 line about the network plugin in the kubelet's log", "cni plugin \\x3cb\\x3e not initialized")
+    ]
 
 
 def test_the_same_diagnosis_gives_the_same_plan() -> None:
@@ -203,6 +236,7 @@ def test_failing_hardware_is_emptied_at_once_though_the_node_is_ready() -> None:
     assert kinds(plan(seen(node(unschedulable=True, annotations=OURS), host=host, pods=()), force=True)) == []
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r2.5")
 def test_a_node_short_of_memory_loses_its_largest_pods_of_low_priority_only() -> None:
     pods = (
         pod("small"),
@@ -234,6 +268,7 @@ def test_a_node_that_still_serves_is_not_emptied_when_its_pods_find_no_place() -
     assert any("Add a node" in proposal.title for proposal in made.proposals)
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r4.7")
 def test_stuck_pods_are_named_and_never_forced() -> None:
     stuck = pod("db-0", owners=owned_by("StatefulSet", "db"), deletion_at=ago(600))
 
@@ -388,3 +423,13 @@ def test_nothing_is_ever_done_beside_another_broken_node_or_below_the_healthy_sh
         assert CordonNode.KIND in kinds(made) or CORDONED_BY in this.meta.annotations
     if made.goal != NOTHING_TO_DO and not made.actions:
         assert made.refusals or made.proposals
+
+
+@pytest.mark.hazard("octollm.NodeNotReady.r1.4")
+def test_images_of_a_full_node_are_left_to_its_kubelet_or_to_the_tool_of_its_runtime() -> None:
+    made = plan(seen(node(conditions=(DISK,))))
+
+    (images,) = [proposal for proposal in made.proposals if "images" in proposal.title]
+    assert images.title == "Remove unused images on n1: crictl rmi --prune"
+    assert "docker" not in images.title + images.detail
+    assert "The kubelet does this by itself" in images.reason

@@ -67,7 +67,7 @@ def test_a_storm_is_taken_as_fast_as_the_server_can_and_does_not_pile_up_there(
     # What can be on its way at once bounds the speed, too: Little's law.
     possible = min(per_second, _BOUND / (seconds + _STEP)) * 30
     assert taken >= 0.7 * possible - 3
-    assert server.largest <= max(START, 1.3 * per_second * max(4.0, 4 * seconds) + 2)
+    assert server.largest <= max(START + FLOOR, 1.3 * per_second * max(2.0, 4 * seconds) + 2)
 
 
 def test_while_nothing_is_taken_little_is_sent_and_afterwards_it_goes_on_within_seconds() -> None:

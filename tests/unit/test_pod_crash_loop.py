@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightshift.remediation.kubernetes.arguments import DeletePod, RolloutRestart, RolloutUndo, SetResources
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.crash_cause import Cause, explain
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis, Dependency, Reference, shown
 from nightshift.remediation.kubernetes.crash_findings import evidence_markdown, findings_of, in_words
@@ -145,6 +146,7 @@ def test_a_pod_that_runs_is_nothing_to_do() -> None:
     assert (made.goal, made.actions, made.refusals, made.proposals) == (NOTHING_TO_DO, (), (), ())
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r2.2")
 def test_killed_for_memory_the_limit_is_raised_by_the_factor() -> None:
     (action,) = plan(seen(crashed("OOMKilled", 137))).actions
 
@@ -170,6 +172,7 @@ def test_a_database_is_not_resized_without_a_person() -> None:
     assert plan(seen(crashed("OOMKilled", 137), release=release)).risk is Risk.HIGH
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r2.2")
 @pytest.mark.parametrize(
     ("more", "policy", "reason"),
     [
@@ -208,6 +211,7 @@ def test_what_began_before_the_release_is_named_for_people() -> None:
     assert "Open a ticket with these last words" in made.proposals[0].title
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r3.2")
 def test_no_tag_is_ever_guessed() -> None:
     made = plan(seen(waiting("ErrImagePull", "not found"), crashing_since=ago(5000)))
 
@@ -246,6 +250,7 @@ def test_once_its_dependency_answers_again_the_pod_need_not_wait() -> None:
     assert DeletePod.from_json(action.arguments).pod.name == "web-1-a"
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r1.5")
 def test_a_pod_that_nobody_makes_again_is_not_deleted() -> None:
     lonely = pod(ready=False, owners=(), statuses=(crashed(),))
 
@@ -275,6 +280,23 @@ def test_findings_name_the_cause_first() -> None:
     evidence = evidence_markdown(diagnosis)
     assert "hunter2" not in evidence
     assert "| BackOff | 9 | back-off \\x60x\\x60 |" in evidence
+
+
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.d7")
+def test_findings_name_variables_but_never_show_one_and_say_why_a_claim_has_no_volume() -> None:
+    container = replace(APP, env=("DATABASE_URL", "<b>"), env_from=("secret/db",))
+    claim = Claim(meta=meta("data"), phase="Pending", storage_class="gone")
+    said = Event(meta=meta("e"), reason="ProvisioningFailed", message="no `gone`")
+    diagnosis = seen(
+        pod=pod(ready=False, statuses=(crashed(),), containers=(container,)),
+        unbound=[ClaimDiagnosis(claim=claim, events=[said], now=NOW)],
+    )
+    found = {one.title: one.detail for one in findings_of(diagnosis, explain(diagnosis))}
+
+    environment = found["Environment of app: 2 variables, 1 source"]
+    assert environment == "DATABASE_URL, \\x3cb\\x3e, secret/db"
+    assert found["data is Pending"].endswith("of gone, which does not exist")
+    assert found["Event ProvisioningFailed"] == "no \\x60gone\\x60"
 
 
 hostile = st.sampled_from(["", "x" * 70_000, "\x00\n" * 5000, *PANIC, REFUSED, "a=" * 3000, "KeyError: '", "//@" * 900])
@@ -333,3 +355,12 @@ def test_repaired_means_ready_and_not_restarted_for_long_enough(
 
     assert (verdict.healthy, verdict.inconclusive) == (healthy, inconclusive)
     assert words in verdict.reason
+
+
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.d1")
+def test_the_container_that_crashes_is_found_wherever_it_stands_in_its_pod() -> None:
+    calm = ContainerStatus(name="sidecar", ready=True)
+    beside = Container(name="sidecar")
+    both = pod(ready=False, statuses=(calm, crashed("OOMKilled", 137)), containers=(beside, APP))
+
+    assert explain(seen(pod=both)).container == "app"

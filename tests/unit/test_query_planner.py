@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from nightshift.remediation.databases.backends import Backend, ServerLook
 from nightshift.remediation.databases.indexes import IndexState
@@ -64,6 +67,7 @@ def test_fast_statements_need_nothing() -> None:
     assert plan_queries(TARGET, look(running(1)), POLICY).goal == NOTHING_TO_DO
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalLatency.r1.1")
 def test_only_statements_that_compare_vectors_are_cancelled() -> None:
     plan = plan_queries(TARGET, look(running(1), running(2, compares_vectors=True), value=9), POLICY)
 
@@ -71,6 +75,7 @@ def test_only_statements_that_compare_vectors_are_cancelled() -> None:
     assert plan.actions[0].items == ("2@2",)
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalLatency.r1.1")
 def test_what_was_cancelled_in_vain_takes_a_person() -> None:
     deaf = running(2, compares_vectors=True)
 
@@ -79,6 +84,7 @@ def test_what_was_cancelled_in_vain_takes_a_person() -> None:
     assert (action.kind, bool(action.asks)) == ("end_sessions", True)
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalLatency.r1.1")
 def test_an_index_build_or_a_dump_is_not_cancelled() -> None:
     plan = plan_queries(
         TARGET,
@@ -113,6 +119,7 @@ def test_an_index_is_refused_when_it_is_too_large_foreign_or_being_built() -> No
         assert len(plan.refusals) == 1
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalErrorRate.r1.1")
 def test_a_missing_extension_is_for_people_who_are_told_what_is_lost() -> None:
     plan = plan_queries(TARGET, look(embedding=Embedding(extension="", dimensions=None)), POLICY)
 
@@ -120,6 +127,20 @@ def test_a_missing_extension_is_for_people_who_are_told_what_is_lost() -> None:
     assert "from a backup only" in plan.proposals[0].reason
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalErrorRate.r1.1")
+def test_a_missing_extension_is_made_by_a_persons_word_where_the_server_has_it() -> None:
+    gone = Embedding(extension="", dimensions=None)
+
+    (action,) = plan_queries(TARGET, look(embedding=gone, missing={"vector": ""}), POLICY).actions
+    cannot = plan_queries(TARGET, look(embedding=gone, missing={"vector": "It is not installed."}), POLICY)
+
+    assert (action.kind, bool(action.asks)) == ("create_extension", True)
+    assert "from a backup only" in action.reason
+    assert cannot.actions == ()
+    assert "It is not installed." in cannot.proposals[0].reason
+
+
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalLatency.r2.1", "cryptofunk.VectorSearchCriticalErrorRate.r3.1")
 def test_the_feature_is_never_switched_off_without_a_way_back() -> None:
     plan = plan_queries(TARGET, look(value=9), POLICY)
 
@@ -138,3 +159,27 @@ def test_well_for_long_enough_is_success() -> None:
 
     assert judge_queries(look(value=9), looks, POLICY, "").healthy
     assert not judge_queries(look(value=9), [*looks, look(at=310, value=3)], POLICY, "").healthy
+
+
+def test_the_program_that_searches_is_restarted_by_people_while_the_measure_is_bad() -> None:
+    policy = POLICY.model_copy(update={"client": "deployment/api -n shop"})
+
+    bad, good = (plan_queries(TARGET, look(running(1), value=value), policy) for value in (9.0, 1.0))
+
+    assert [one.detail for one in bad.proposals if one.title.startswith("Restart")] == [
+        "kubectl rollout restart deployment/api -n shop, and follow its log"
+    ]
+    assert not [one for one in good.proposals if one.title.startswith("Restart")]
+
+
+def test_connections_above_what_is_well_are_trouble_until_they_fall() -> None:
+    policy = POLICY.model_copy(update={"connections_over": 1})
+    busy = [replace(running(pid), query_age=1.0) for pid in (1, 2)]
+
+    plan = plan_queries(TARGET, look(*busy), policy)
+    judged = [judge_queries(look(*busy), looks, policy, "") for looks in ([look(*busy)], [look(), look(at=900)])]
+
+    assert not plan.actions
+    assert plan.proposals[0].title == "Free connections: the runbook for connections"
+    assert [one.healthy for one in judged] == [False, True]
+    assert "2 connections in use, at most 1" in judged[0].reason

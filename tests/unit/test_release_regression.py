@@ -18,18 +18,18 @@ from nightshift.remediation.kubernetes.change_record import ChangeRecord
 from nightshift.remediation.kubernetes.levels import LevelSample
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.regression import (
-    NOTHING_TO_DO,
     RegressionDiagnosis,
     Versions,
     began_at,
     first_sign,
     judge_requests,
-    plan_release_regression,
     with_changes,
 )
-from nightshift.remediation.kubernetes.regression_policy import ReleaseRegressionPolicy
 from nightshift.remediation.kubernetes.rollback import Release
 from nightshift.remediation.models import Plan, Risk, Target
+from nightshift.remediation.requests.errors_planner import NOTHING_TO_DO, plan_error_repair
+from nightshift.remediation.requests.errors_policy import HttpErrorRatePolicy
+from nightshift.remediation.requests.evidence import RequestEvidence
 from tests.unit.kubernetes_values import ago, deployment, revision
 
 TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "deployment", "web"))
@@ -38,16 +38,18 @@ ERRORS = {"kind": "errors", "at_most_percent": 10}
 STEP = 10.0
 
 
-def policy(**more: Any) -> ReleaseRegressionPolicy:
+def policy(**more: Any) -> HttpErrorRatePolicy:
     values = {"prometheus": "metrics", "measure": ERRORS, "rollback": {}, "hold": 60, **more}
-    return ReleaseRegressionPolicy.model_validate(values)
+    return HttpErrorRatePolicy.model_validate(values)
 
 
 def plan(workload: Workload | None = None, *, value: float = 40, since: float | None = 800, **more: Any) -> Plan:
     release = Release(workload=workload or deployment(), revisions=HISTORY)
     began = None if since is None else ago(since)
     seen = RegressionDiagnosis(release=release, value=value, since=began, versions=more.pop("versions", None))
-    return plan_release_regression(TARGET, with_changes(seen, more.pop("changes", ())), policy(**more))
+    deployed = with_changes(seen, more.pop("changes", ()))
+    evidence = RequestEvidence(name="web", value=value, since=began, deployed=deployed)
+    return plan_error_repair(TARGET, evidence, policy(**more), {})
 
 
 def changed(seconds: float, **more: Any) -> ChangeRecord:
@@ -55,6 +57,7 @@ def changed(seconds: float, **more: Any) -> ChangeRecord:
     return ChangeRecord.model_validate({"namespace": "shop", "at": ago(seconds), **values})
 
 
+@pytest.mark.hazard("octollm.HighErrorRate.d2")
 def test_the_release_after_which_it_began_is_taken_back_and_no_other_follows() -> None:
     made = plan(rollback={"block_deployments": True})
 

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from lab.alert_rules import ROOT, RULES, firings_of, rules_of
+from lab.alert_rules import CASES, ROOT, RULES, firings_of, rules_of
 from nightshift.catalogue import Catalogue, Match, Runbook
+from nightshift.remediation.durations import parse_duration
 from nightshift.remediation.models import Alert, Severity
 
 SYSTEMS = ["bybit_strategy_tester", "cryptofunk", "octollm", "test_watcher", "trading_signals"]
@@ -89,6 +90,30 @@ def test_what_a_rule_fires_is_matched_to_its_runbook_and_names_its_target(system
             f"{rule.alert}: no case in tests/rules/ fires with the labels {sorted(needed)}, the target of its "
             "runbook, and with a value that the catalogue knows: keep them in the rule, and expect them in a case"
         )
+
+
+def test_in_the_cases_a_host_and_its_programs_are_asked_on_ports_of_their_own() -> None:
+    """An alert about a program has the instance of the program: one of node_exporter's would prove nothing."""
+    for file in CASES.glob("*.yaml"):
+        for test in yaml.safe_load(file.read_text())["tests"]:
+            for one in test["input_series"]:
+                of_the_host = one["series"].startswith(("node_", "up{"))
+                assert of_the_host or ':9100"' not in one["series"], f"{file.name}: {one['series']}"
+
+
+def test_the_heartbeat_of_each_system_always_fires_and_is_repeated_in_time(system: str, catalogue: Catalogue) -> None:
+    sweep = catalogue.systems[system].sweep
+    assert sweep is not None
+    assert sweep.heartbeat is not None
+    rules = [
+        rule for group in yaml.safe_load((RULES / "nightshift.yaml").read_text())["groups"] for rule in group["rules"]
+    ]
+    (rule,) = [rule for rule in rules if rule["alert"] == sweep.heartbeat.alert]
+    assert (rule["expr"], "for" in rule) == ("vector(1)", False)
+    routes = yaml.safe_load(ALERTMANAGER.read_text())["route"]["routes"]
+    (route,) = [route for route in routes if route["matchers"] == [f'alertname="{rule["alert"]}"']]
+    assert 2 * parse_duration(route["repeat_interval"]) <= sweep.heartbeat.within  # type: ignore[operator]
+    assert catalogue.is_heartbeat(rule["alert"])
 
 
 def test_no_alert_is_hidden_that_nightshift_must_account_for() -> None:

@@ -39,7 +39,7 @@ def test_the_pages_are_those_of_the_catalogue_and_the_code(made: dict[Path, str]
 def test_each_alert_has_a_page(book: Book, made: dict[Path, str]) -> None:
     alerts = {Path(system.id) / f"{alert}.md" for system, alert, _ in book.catalogue.runbooks()}
     assert len(alerts) == 78
-    assert alerts == set(made) - {Path("README.md")}
+    assert alerts == set(made) - {Path("README.md"), Path("flows.md")}
 
 
 def test_the_page_of_an_answered_alert_says_everything_that_is_needed(made: dict[Path, str]) -> None:
@@ -83,6 +83,10 @@ def test_a_page_says_where_its_document_is_silent(book: Book, made: dict[Path, s
     silent = {path.stem for path, text in made.items() if "The document lists this alert in its table" in text}
     assert silent == {alert.alert for alert in book.inventory.alerts if not alert.body}
     assert len(silent) == 8
+    for alert in silent:
+        flow = book.catalogue.systems["bybit_strategy_tester"].runbooks[alert].flow
+        page = made[Path("bybit_strategy_tester") / f"{alert}.md"]
+        assert f"It gets the treatment of its family, the flow `{flow}`." in page
 
 
 def test_each_alert_has_words_about_its_impact(book: Book) -> None:

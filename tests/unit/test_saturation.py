@@ -92,6 +92,7 @@ def test_without_room_for_larger_limits_more_pods_share_the_work(more: dict[str,
     assert (arguments.from_replicas, arguments.to_replicas) == (2, 3)
 
 
+@pytest.mark.hazard("octollm.HighErrorRate.r3.4")
 def test_replicas_that_an_autoscaler_counts_are_its_own() -> None:
     changes = cpu(490, SaturationPolicy(most_replicas=9), autoscalers=[HPA])
 
@@ -127,6 +128,7 @@ def test_it_is_never_scaled_from_nothing_or_beyond_its_most(replicas: int, reaso
     assert changes.refusals[0].reason == reason
 
 
+@pytest.mark.hazard("cryptofunk.HighMemoryUsage.r1.2")
 @given(st.integers(1, 4000), st.integers(0, 5000), st.integers(0, 12), st.sampled_from([None, 0, 10**9]))
 @settings(max_examples=100)
 def test_limits_only_grow_and_stay_below_their_ceilings(limit: int, used: int, replicas: int, left: int | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightshift.remediation.models import Quantity
 from nightshift.remediation.text import age_in_words, counted, listed, printable
 
 RAW = re.compile(r"[`|<>&\[\]{}*~\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
@@ -64,3 +65,19 @@ def test_numbers_and_lists_read_like_language() -> None:
     assert counted(1204, "directory", "directories") == "1,204 directories"
     assert listed(["a", "b"]) == "a, b"
     assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "said"),
+    [
+        (1, "containers", "1 container"),
+        (2, "containers", "2 containers"),
+        (1, "processes", "1 process"),
+        (1, "indexes", "1 index"),
+        (1, "storage classes", "1 storage class"),
+        (1, "s", "1 s"),
+        (0, "rows", "0 rows"),
+    ],
+)
+def test_one_of_something_is_named_in_the_singular(amount: int, unit: str, said: str) -> None:
+    assert str(Quantity(amount=amount, unit=unit)) == said

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nightshift.remediation.models import Plan, Target
 from nightshift.remediation.trading.facts import Loss, Position, Session, Signal, TradingDiagnosis
 from nightshift.remediation.trading.findings import evidence_markdown, findings_of
+from nightshift.remediation.trading.market import MarketLook, Move, findings_of_market
 from nightshift.remediation.trading.planner import NOTHING_TO_DO, plan_trading
 from nightshift.remediation.trading.policy import TradingRiskPolicy
 from nightshift.remediation.trading.verification import judge_trading
@@ -70,10 +71,16 @@ def test_new_entries_are_paused_when_a_limit_is_broken_repeatedly_or_lost(
     assert plan.proposals, "people decide in any case"
 
 
+@pytest.mark.hazard("cryptofunk.PositionLimitExceeded.d2")
 def test_below_all_limits_there_is_nothing_to_do() -> None:
     assert plan_trading(TARGET, seen(**FINE), POLICY).goal == NOTHING_TO_DO
+    held = {**FINE, "exposure": 900, "largest": 900}
+    assert plan_trading(TARGET, seen(**held), POLICY).goal == NOTHING_TO_DO
+    lower = POLICY.model_copy(update={"largest_position": 500})  # the limits are those of the configuration
+    assert plan_trading(TARGET, seen(**held), lower).goal != NOTHING_TO_DO
 
 
+@pytest.mark.hazard("cryptofunk.PositionLimitExceeded.r1.1")
 def test_a_reduction_is_proposed_with_its_quantity() -> None:
     proposal = plan_trading(TARGET, seen(), POLICY).proposals[0]
 
@@ -88,6 +95,7 @@ def test_without_a_declared_way_nothing_is_paused() -> None:
     assert plan.refusals[0].reason == "no way to do it is declared"
 
 
+@pytest.mark.hazard("cryptofunk.MaxDrawdownExceeded.r1.1")
 @pytest.mark.parametrize(
     ("losses", "title"),
     [
@@ -133,6 +141,11 @@ def test_what_agents_wrote_reaches_people_escaped() -> None:
     assert "<" not in plan_trading(TARGET, diagnosis, POLICY).model_dump_json()
 
 
+@pytest.mark.hazard(
+    "cryptofunk.PositionLimitExceeded.r1.1",
+    "cryptofunk.PositionLimitExceeded.r2.1",
+    "cryptofunk.MaxDrawdownExceeded.r1.1",
+)
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(0, 9), st.sampled_from([True, False, None]), st.floats(0, 99))
 def test_whatever_is_seen_at_most_new_entries_are_paused(
     exposure: float, largest: float, above: int, paused: bool | None, drawdown: float
@@ -144,3 +157,15 @@ def test_whatever_is_seen_at_most_new_entries_are_paused(
 
     assert kinds(plan) in ([], ["pause_entries"])
     assert not plan.actions or paused is False
+
+
+def test_the_market_and_what_was_not_seen_of_it_are_told() -> None:
+    calm = Move(symbol="ETH/USDT", changed_percent=0.4, range_percent=1.1, usual_percent=1.0)
+    new = Move(symbol="NEW/USDT", changed_percent=9, range_percent=20)
+    look = MarketLook(moves=(new, calm), lines=("ERROR limit",), unseen=("the market: no table",))
+
+    market, log, unseen = findings_of_market(look)
+
+    assert (market.title, market.troubling) == ("Market in the last hour: 0 of 2 symbols moved unusually far", False)
+    assert market.detail == "NEW/USDT +9.0 %, range 20.0 %; ETH/USDT +0.4 %, range 1.1 %, usually 1.0 %"
+    assert (log.detail, unseen.detail) == ("ERROR limit", "the market: no table")

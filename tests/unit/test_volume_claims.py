@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightshift.remediation.actions import Effect
 from nightshift.remediation.disk_space.database_diagnosis import DatabaseVolumeDiagnosis, VolumeUsage
 from nightshift.remediation.disk_space.database_expansion import growth, with_claim
 from nightshift.remediation.disk_space.database_policy import DatabaseVolumePolicy
@@ -27,7 +28,8 @@ from nightshift.remediation.kubernetes.claim_policy import ClaimExpansion, Claim
 from nightshift.remediation.kubernetes.claim_replacement import plan_again
 from nightshift.remediation.kubernetes.objects import Claim, Condition, Event, PersistentVolume, StorageClass
 from nightshift.remediation.kubernetes.recreating import RecreateClaim
-from nightshift.remediation.models import Plan, Risk, Target
+from nightshift.remediation.kubernetes.storage_classes import CreateStorageClass, RemoveStorageClass, class_away
+from nightshift.remediation.models import Plan, Risk, Target, UndoWhen
 from tests.unit.kubernetes_values import NOW, ago, meta, owned_by, pod
 
 TARGET = Target(system="shop", path=("cluster", "main", "namespace", "shop", "claim", "data"))
@@ -55,6 +57,7 @@ def failed(message: str) -> Event:
     return Event(meta=meta("e"), type="Warning", reason="ProvisioningFailed", message=message)
 
 
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.condition")
 @pytest.mark.parametrize("this", [claim("Bound"), claim(storage_class="lazy")])
 def test_what_is_bound_or_waits_for_its_first_pod_is_nothing_to_do(this: Claim) -> None:
     made = plan(seen(this))
@@ -65,6 +68,7 @@ def test_what_is_bound_or_waits_for_its_first_pod_is_nothing_to_do(this: Claim) 
 VOLUME = PersistentVolume(meta=meta("pv", ""), phase="Available", capacity_bytes=5 * GIB)
 
 
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.r2.2", "octollm.PersistentVolumeClaimPending.r3.3")
 @pytest.mark.parametrize(
     ("diagnosis", "title"),
     [
@@ -93,6 +97,7 @@ def test_a_new_claim_is_given_time() -> None:
     assert "being worked on" in plan(seen(claim(age=30))).refusals[0].reason
 
 
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.r3.3")
 @pytest.mark.parametrize(
     ("volume", "why"),
     [
@@ -222,6 +227,7 @@ def anew(diagnosis: ClaimDiagnosis, instead: str = "fast") -> Plan:
     return plan_pending_claim(TARGET, diagnosis, ClaimPendingPolicy(replace_class={"gone": instead}))
 
 
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.r1.2")
 def test_a_claim_that_was_never_bound_is_made_anew_on_a_persons_word() -> None:
     (action,) = anew(seen(orphan())).actions
 
@@ -278,6 +284,51 @@ def test_what_an_owner_would_overwrite_is_proposed_there_with_the_difference() -
 def test_only_a_missing_class_that_the_policy_names_is_replaced(this: Claim) -> None:
     assert anew(seen(this)).actions == ()
     assert anew(seen(this)).refusals == ()
+
+
+def copied(diagnosis: ClaimDiagnosis) -> Plan:
+    return plan_pending_claim(TARGET, diagnosis, ClaimPendingPolicy(copy_class={"gone": "fast"}))
+
+
+GOOD = replace(FAST, content="0" * 64)
+
+
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.r1.1")
+def test_a_missing_class_is_made_as_a_copy_on_a_persons_word() -> None:
+    (action,) = copied(seen(orphan(), GOOD)).actions
+
+    arguments = CreateStorageClass.from_json(action.arguments)
+    assert (arguments.name, arguments.copied, arguments.uid) == ("gone", "fast", FAST.uid)
+    assert (action.risk, bool(action.asks), action.undo_when) == (Risk.MEDIUM, True, UndoWhen.BY_HAND)
+    undo = class_away(action, Effect(summary="made", evidence={"uid": "7"}))
+    assert RemoveStorageClass.from_json(undo.arguments) == RemoveStorageClass(name="gone", uid="7")
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [([LAZY], "the class fast does not exist either"), ([BY_HAND], "the class fast makes no volumes by itself")],
+)
+def test_what_cannot_be_copied_is_not(classes: list[StorageClass], reason: str) -> None:
+    made = copied(seen(orphan(), *classes))
+
+    assert (made.actions, made.refusals[0].reason) == ((), reason)
+
+
+@pytest.mark.parametrize("this", [claim(), claim("Bound"), orphan(storage_class="other"), orphan(phase="Lost")])
+def test_only_a_missing_class_that_the_policy_names_is_made(this: Claim) -> None:
+    assert (copied(seen(this, GOOD)).actions, copied(seen(this, GOOD)).refusals) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("declared", "mistake"),
+    [
+        ({"copy_class": {"gone": "gone"}}, "gone is its own copy"),
+        ({"copy_class": {"gone": "fast"}, "replace_class": {"gone": "lazy"}}, "leave it in one of them"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_refused(declared: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(ValueError, match=mistake):
+        ClaimPendingPolicy.model_validate(declared)
 
 
 @pytest.mark.parametrize(

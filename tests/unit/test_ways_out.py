@@ -1,4 +1,4 @@
-"""Hostile text stays text on every way out: logs, Slack, PagerDuty, mail, Prefect's events, forms and automations."""
+"""Hostile text stays text on every way out: logs, Slack, PagerDuty, mail, Prefect's forms and flow runs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.gateway.channel_kinds import Message, _pagerduty_body, _slack_body
-from nightshift.gateway.dispatch import event
+from nightshift.gateway.dispatch import new_run
 from nightshift.gateway.logs import JsonLines
 from nightshift.gateway.notify import _message
+from nightshift.remediation.journal_in_words import describe_decision
 from nightshift.remediation.models import Action, Plan, Quantity, Refusal, Risk, Target
-from nightshift.remediation.report import describe_decision, render_plan
+from nightshift.remediation.report import render_plan
 from nightshift.remediation.text import printable
 
 HOSTILE = (
@@ -88,30 +88,23 @@ def test_a_subject_of_a_mail_is_one_line(text: str) -> None:
 
 
 @given(TEXTS, TEXTS)
-def test_an_event_for_prefect_holds_names_only_escaped(name: str, part: str) -> None:
+def test_a_flow_run_for_prefect_holds_names_only_escaped(name: str, part: str) -> None:
     target = Target(system="shop", path=("host", part or "x", "filesystem", "/data"))
     row = SimpleNamespace(
-        id=1, attempt=1, sends=0, flow="disk-space-reclaim", system="shop", target=target.key, runbook=name,
-        severity="critical", flow_run_id=uuid4(),
+        id=1, opened_at=datetime.now(UTC), attempt=1, sends=0, flow="disk-space-reclaim", system="shop",
+        target=target.key, runbook=name, severity="critical", flow_run_id=uuid4(),
     )  # fmt: skip
-    sent = event(row)  # type: ignore[arg-type]
+    made = new_run(row)  # type: ignore[arg-type]
 
-    values = [sent["payload"]["target"], sent["resource"]["prefect.resource.name"]]
+    values = [made.parameters["target"], made.name]
     for value in values:
         assert not set(value) & set("{}<>`\"'; \n") - set("' ;\""), value
         assert value.isprintable()
-    assert Target.from_key(sent["payload"]["target"]) == target
+    assert Target.from_key(made.parameters["target"]) == target
 
 
-def test_automations_take_only_values_that_are_escaped_or_numbers() -> None:
-    """Jinja renders the template once: what an event holds is a value in it. The alert's name is not used at all."""
-    text = PREFECT_YAML.read_text()
-    used = {line.split("event.")[1].split(" ")[0] for line in text.splitlines() if "{{" in line}
-
-    assert used == {"payload.system", "payload.target", "payload.incident", "payload.attempt"}
-    for deployment in yaml.safe_load(text)["deployments"]:
-        for trigger in deployment["triggers"]:
-            assert "{{" not in json.dumps({name: value for name, value in trigger.items() if name != "parameters"})
+def test_no_template_of_prefect_is_rendered_with_what_an_alert_says() -> None:
+    assert "{{" not in PREFECT_YAML.read_text()
 
 
 @given(TEXTS)

@@ -82,6 +82,7 @@ def test_workers_that_answer_are_left_alone() -> None:
     assert plan().goal == NOTHING_TO_DO
 
 
+@pytest.mark.hazard("bybit_strategy_tester.CeleryWorkersDown.r1.1")
 def test_only_the_worker_that_does_not_answer_is_restarted() -> None:
     other = replace(CONTAINER, id="d" * 64, name="shop-celery-2", number=2)
 
@@ -90,6 +91,8 @@ def test_only_the_worker_that_does_not_answer_is_restarted() -> None:
     assert action.kind == "restart_container"
     assert action.arguments["container"] == other.id
     assert action.impact is not None
+    assert action.impact.how_much == "lost unless they acknowledge late"
+    assert "0 tasks taken and not finished" in action.impact.users
 
 
 def test_workers_with_names_of_their_own_are_not_guessed_at() -> None:
@@ -128,6 +131,11 @@ def test_a_worker_is_not_restarted_while_its_broker_is_somewhere_else_and_silent
     assert "redis-unavailable" in (found.refusals[0].lifted_by or "")
 
 
+def test_how_many_tasks_wait_is_not_claimed_where_the_broker_is_silent() -> None:
+    assert backlog(broker_silence=SILENT, workers=()).goal.endswith("; how many do, its broker does not say")
+
+
+@pytest.mark.hazard("bybit_strategy_tester.CeleryWorkersDown.r2.1")
 @pytest.mark.parametrize(("command", "asks"), [(BROKER.command, False), (("redis-server", "--save", ""), True)])
 def test_the_broker_comes_first_and_by_a_person_where_it_loses_its_queues(command: tuple[str, ...], asks: bool) -> None:
     look = ServiceLook(service="redis", containers=(replace(BROKER, command=command),), tagged="i2")

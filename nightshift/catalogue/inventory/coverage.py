@@ -1,24 +1,32 @@
 """How many steps of the documents the flows do: counted from marks in the code, not from anybody's word.
 
 A step counts as automated or proposed when code marked with it is reached by the flow that the catalogue names for its
-alert. It is a person's when there is a reason, and missing otherwise.
+alert. It is a person's when there is a reason, and missing otherwise. A rule of escalation counts when the catalogue's
+ladder for its alert has it; a procedure when a command or any flow of its system gets to the marked code.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import nightshift
 from nightshift.catalogue.catalogue import Catalogue
+from nightshift.catalogue.inventory.escalation import How, how_called
 from nightshift.catalogue.inventory.source import Mark, Place, Source
-from nightshift.catalogue.inventory.steps import Inventory, Step, step_ids
+from nightshift.catalogue.inventory.steps import GENERAL, Group, Inventory, Step, step_ids
 
 ROOT = Path(nightshift.__file__).parents[1]
 """The folder that holds the package."""
+
+COMMANDS = "nightshift.gateway.cli"
+"""The package of the command line, which does procedures of the documents as flows do."""
+FOR_EVERY_SYSTEM = ("alert-history-report", "health-sweep", "post-incident-review")
+"""Flows that answer no alert and serve whatever system there is."""
 
 
 class Status(StrEnum):
@@ -54,23 +62,16 @@ class Coverage:
     flows: Mapping[tuple[str, str], frozenset[str]] = field(repr=False)
     """Flows that answer a described alert, under any of its names."""
 
-    def of_system(self, system: str) -> dict[Status, int]:
-        """How many steps of a system's alerts are how."""
-        return self._counted(system, situations=False)
-
-    def situations_of(self, system: str) -> dict[Status, int]:
-        """The same for its scenarios of several alerts and its decision trees."""
-        return self._counted(system, situations=True)
-
-    def _counted(self, system: str, *, situations: bool) -> dict[Status, int]:
-        of = (one for one in self.steps.values() if one.step.system == system)
-        counted = Counter(one.status for one in of if one.step.is_situation is situations)
+    def of_system(self, system: str, group: Group = Group.STEPS) -> dict[Status, int]:
+        """How many ids of a group are how, in one system."""
+        of = (one for one in self.steps.values() if (one.step.system, one.step.group) == (system, group))
+        counted = Counter(one.status for one in of)
         return {status: counted[status] for status in Status}
 
     def of_alert(self, system: str, described_as: str) -> tuple[Served, ...]:
         """The steps of an alert, in the order of the document."""
-        of = (system, described_as)
-        return tuple(served for served in self.steps.values() if (served.step.system, served.step.alert) == of)
+        of = (system, described_as, Group.STEPS)
+        return tuple(one for one in self.steps.values() if (one.step.system, one.step.alert, one.step.group) == of)
 
 
 def coverage_of(catalogue: Catalogue, inventory: Inventory, source: Source | None = None) -> Coverage:
@@ -83,6 +84,7 @@ def coverage_of(catalogue: Catalogue, inventory: Inventory, source: Source | Non
     flows = _flows(catalogue, inventory)
     names = sorted({flow for several in flows.values() for flow in several})
     reached = {flow: source.reached(module_of(flow)) for flow in names}
+    reached[COMMANDS] = source.reached_from_folder(COMMANDS)
     held: dict[str, list[Mark]] = {}
     mistakes: list[str] = []
     for mark in source.marks():
@@ -100,6 +102,7 @@ def coverage_of(catalogue: Catalogue, inventory: Inventory, source: Source | Non
         step_id: _served(step, tuple(held.get(step_id, ())), inventory.reasons.get(step_id, ""))
         for step_id, step in inventory.steps.items()
     }
+    served |= _escalation(catalogue, inventory, served)
     return Coverage(served, tuple(mistakes), flows)
 
 
@@ -128,9 +131,35 @@ def _flows(catalogue: Catalogue, inventory: Inventory) -> dict[tuple[str, str], 
         if described is not None and runbook.flow is not None:
             found.setdefault((system.id, described.described_as), set()).add(runbook.flow)
     for step in inventory.steps.values():
-        if step.is_situation and step.system in catalogue.systems:
+        if step.kind == step.alert and step.system in catalogue.systems:
             found[step.system, step.alert] = set(catalogue.systems[step.system].flows)
+            if step.kind == GENERAL:
+                found[step.system, step.alert] |= {COMMANDS, *FOR_EVERY_SYSTEM}
     return {alert: frozenset(flows) for alert, flows in found.items() if flows}
+
+
+def _escalation(
+    catalogue: Catalogue, inventory: Inventory, served: Mapping[str, Served]
+) -> Iterator[tuple[str, Served]]:
+    """What the ladders of the catalogue take or put before people; a rule with a mark is done by the marked code."""
+    for step_id, rule in inventory.rules.items():
+        one = served[step_id]
+        if one.status is Status.MISSING and rule.system in catalogue.systems:
+            system = catalogue.systems[rule.system]
+            books = [
+                runbook
+                for name, runbook in system.runbooks.items()
+                if (described := inventory.described(system.id, name)) and described.described_as == rule.alert
+            ]
+            yield step_id, replace(one, **_CALLED[how_called(rule, system, books)])
+
+
+_CALLED: Mapping[How, dict[str, Any]] = {
+    How.BY_THE_CLOCK: {"status": Status.AUTOMATED, "reason": "the ladder of the runbook, by the clock"},
+    How.WHEN_SEEN: {"status": Status.AUTOMATED, "reason": "the ladder of the runbook, as soon as it is seen"},
+    How.BY_A_PERSON: {"status": Status.PROPOSED, "reason": "every page asks whether it is so, and says whom to call"},
+    How.NOT_AT_ALL: {},
+}
 
 
 def _wrong_reasons(inventory: Inventory, held: Mapping[str, Sequence[Mark]]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from nightshift.catalogue.inventory.hazards import HazardMark, marks_in
+
 UNIT_TESTS = "tests/unit/"
 
 
@@ -23,6 +25,8 @@ class SuiteFile:
     """Its texts: the name of a flow that it plays stands here."""
     tests: int
     """Test functions in it."""
+    hazards: tuple[HazardMark, ...] = ()
+    """What its tests show not to happen."""
 
 
 class Suite:
@@ -37,6 +41,11 @@ class Suite:
         """Every file of tests."""
         return tuple(self._read(file) for file in sorted((self._root / "tests").rglob("test_*.py")))
 
+    @cached_property
+    def hazards(self) -> frozenset[str]:
+        """Ids of the hazards that a test shows not to happen."""
+        return frozenset(mark.hazard for file in self.files for mark in file.hazards)
+
     def following(self, modules: Collection[str], flows: Collection[str] = ()) -> tuple[SuiteFile, ...]:
         """Files that import one of these modules, or play one of these flows, which unit tests never do."""
         wanted, played = frozenset(modules), frozenset(flows)
@@ -50,7 +59,8 @@ class Suite:
         modules: set[str] = set()
         words: set[str] = set()
         tests = 0
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
             elif isinstance(node, ast.Import):
@@ -59,4 +69,9 @@ class Suite:
                 words.add(node.value)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 tests += 1
-        return SuiteFile(file.relative_to(self._root).as_posix(), frozenset(modules), frozenset(words), tests)
+        path = file.relative_to(self._root).as_posix()
+        try:
+            hazards = marks_in(tree)
+        except ValueError as error:
+            raise ValueError(f"{path}, {error}") from None
+        return SuiteFile(path, frozenset(modules), frozenset(words), tests, hazards)

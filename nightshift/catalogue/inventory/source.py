@@ -7,7 +7,7 @@ through the imports. A mark in code that no flow names counts for nothing.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +109,15 @@ class Source:
         start = self._module(module)
         if start is None:
             return frozenset()
-        waiting = [Place(module, name) for name in start.definitions]
+        return self._reached({Place(module, name) for name in start.definitions})
+
+    def reached_from_folder(self, package: str) -> frozenset[Place]:
+        """Everything that the definitions of any module of this package get to."""
+        modules = (f"{package}.{file.stem}" for file in sorted(self._root.joinpath(*package.split(".")).glob("*.py")))
+        return self._reached({Place(module, name) for module in modules for name in self.definitions(module)})
+
+    def _reached(self, start: Collection[Place]) -> frozenset[Place]:
+        waiting = list(start)
         seen = set(waiting)
         while waiting:
             of = waiting.pop()

@@ -5,15 +5,38 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
+from nightshift.catalogue.inventory.escalation import Rule
+from nightshift.remediation.durations import parse_duration
+
 FOLDER = Path(__file__).parent
 ALERTS_FILE = "alerts.csv"
 SITUATIONS_FILE = "situations.csv"
+ESCALATION_FILE = "escalation.csv"
+PROCEDURES_FILE = "procedures.csv"
 REASONS_FILE = "by_a_person.yaml"
+
+
+class Group(StrEnum):
+    """What an id of the documents names; each group is counted apart."""
+
+    STEPS = "steps"
+    """Looks, repairs and checks of one alert."""
+    ESCALATION = "escalation"
+    """Rules of one alert that say who is called, and when."""
+    SITUATIONS = "scenarios_and_trees"
+    """Scenarios of several alerts, and decision trees."""
+    PROCEDURES = "procedures"
+    """What a document tells for every alert: to look, to silence, to review."""
+
+
+GENERAL = "general"
+"""The kind of a procedure, and what stands in place of its alert."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +49,19 @@ class Step:
     number: str
     """Its place there, e.g. ``r1.5``."""
     kind: str
-    """``diagnose``, ``remediate`` or ``verify``; of what is no alert's: ``scenario`` or ``tree``."""
+    """``diagnose``, ``remediate``, ``verify`` or ``escalation``; of what is no alert's: ``scenario``, ``tree`` or
+    ``general``."""
     automatable: str
     """Whether the document's step can be automated: ``yes``, ``partly`` or ``no``."""
     stated: bool
     """False: the document forgets this check."""
 
     @property
-    def is_situation(self) -> bool:
-        """Whether it is a scenario of several alerts or a decision tree, rather than a step of one alert."""
-        return self.kind == self.alert
+    def group(self) -> Group:
+        """With what it is counted."""
+        if self.kind == self.alert:
+            return Group.PROCEDURES if self.kind == GENERAL else Group.SITUATIONS
+        return Group.ESCALATION if self.kind == Group.ESCALATION else Group.STEPS
 
     @property
     def id(self) -> str:
@@ -63,6 +89,8 @@ class Inventory:
     steps: Mapping[str, Step]
     reasons: Mapping[str, str]
     """Step id → why a person does it."""
+    rules: Mapping[str, Rule]
+    """Step id → what a document's rule of escalation says."""
 
     @classmethod
     def read(cls, folder: Path = FOLDER) -> Inventory:
@@ -73,11 +101,13 @@ class Inventory:
         )
         systems = dict.fromkeys(alert.system for alert in alerts)
         steps = [step for system in systems for step in _steps_of(folder, system)]
-        steps += [
-            Step(row["system"], row["kind"], row["name"], row["kind"], "partly", stated=True)
-            for row in _rows(folder / SITUATIONS_FILE)
-        ]
-        return cls(alerts, {step.id: step for step in steps}, _reasons(folder / REASONS_FILE))
+        steps += _of_no_alert(folder)
+        rules: dict[str, Rule] = {}
+        for number, rule in _rules(folder / ESCALATION_FILE):
+            step = Step(rule.system, rule.alert, number, Group.ESCALATION, "yes", stated=True)
+            steps.append(step)
+            rules[step.id] = rule
+        return cls(alerts, {step.id: step for step in steps}, _reasons(folder / REASONS_FILE), rules)
 
     @cached_property
     def _described(self) -> Mapping[tuple[str, str], Described]:
@@ -93,7 +123,8 @@ class Inventory:
         if described is None:
             return ()
         name = described.described_as
-        return tuple(step for step in self.steps.values() if (step.system, step.alert) == (system, name))
+        of = (system, name, Group.STEPS)
+        return tuple(step for step in self.steps.values() if (step.system, step.alert, step.group) == of)
 
 
 def step_ids(text: str) -> tuple[str, ...]:
@@ -116,6 +147,20 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def _steps_of(folder: Path, system: str) -> Iterator[Step]:
     for row in _rows(folder / f"{system}.csv"):
         yield Step(system, row["alert"], row["step"], row["kind"], row["automatable"], row["stated"] == "yes")
+
+
+def _of_no_alert(folder: Path) -> Iterator[Step]:
+    """Scenarios, decision trees and procedures: a word stands for their alert, the same as their kind."""
+    for row in _rows(folder / SITUATIONS_FILE):
+        yield Step(row["system"], row["kind"], row["name"], row["kind"], "partly", stated=True)
+    for row in _rows(folder / PROCEDURES_FILE):
+        yield Step(row["system"], GENERAL, row["name"], GENERAL, row["automatable"], stated=True)
+
+
+def _rules(file: Path) -> Iterator[tuple[str, Rule]]:
+    for row in _rows(file):
+        after = float(str(parse_duration(row["after"]))) if row["after"] else None
+        yield row["rule"], Rule(row["system"], row["alert"], after, row["when"], tuple(row["who"].split()))
 
 
 def _reasons(file: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from nightshift.gateway.cli.opened import (
 )
 from nightshift.gateway.cli.output import Json, err, out, print_json
 from nightshift.gateway.cli.texts import inert, shown, unicode_text
+from nightshift.remediation.inventory import serves
 
 commands = typer.Typer()
 alert = typer.Typer(no_args_is_help=True, help="Send an alert by hand.")
@@ -53,6 +54,7 @@ def _pairs(given: list[str] | None, what: str) -> dict[str, str]:
     return found
 
 
+@serves("test_watcher.general: test_alerts")
 @alert.command()
 def fire(
     name: Annotated[

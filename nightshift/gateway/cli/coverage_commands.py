@@ -36,8 +36,8 @@ def coverage(
 ) -> None:
     """Count the steps of the on-call documents that flows do, propose or leave to a person, and those missing.
 
-    A step counts when code marked with it is reached by the flow that answers its alert. Exit code 1 when a mark does
-    not hold.
+    A step counts when code marked with it is reached by the flow that answers its alert; a rule of escalation when the
+    ladder of its alert has it; a procedure when a command or a flow does it. Exit code 1 when a mark does not hold.
     """
     from nightshift.catalogue.inventory import Inventory, coverage_of
     from nightshift.catalogue.inventory.coverage import ROOT

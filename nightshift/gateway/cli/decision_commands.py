@@ -119,7 +119,7 @@ def _decide(
 
     digest = _show_what_waits(ledger, incident_id, plan)
     system, runbook = catalogued(ledger, incident_id)
-    rule = system.approval_of(runbook, ledger.approvals.plan(incident_id, digest).risk)
+    rule = system.approval_of_plan(runbook, ledger.approvals.plan(incident_id, digest))
     who = identify(ledger, proof_needed=rule.proof_needed(ledger.people.anybody()), incident_id=incident_id)
     decision = Decision.of(who, approve, comment, alternative=alternative)
     if (waiting := ledger.approvals.open_one(incident_id)) is not None:

@@ -14,6 +14,7 @@ from nightshift.gateway.cli.opened import NotFoundError, incident_row, login, op
 from nightshift.gateway.cli.output import Json, err, out, print_json
 from nightshift.gateway.cli.texts import inert, moment, unicode_text
 from nightshift.remediation.errors import PermanentError
+from nightshift.remediation.inventory import serves
 
 if TYPE_CHECKING:
     from nightshift.remediation.ledger import Ledger
@@ -115,6 +116,7 @@ def _newest_live(ledger: Ledger) -> int:
     return int(live[0].id)
 
 
+@serves("octollm.general: workflow_acknowledge")
 @incidents.command()
 def acknowledge(incident: IncidentId) -> None:
     """Record that you have taken an incident over."""
@@ -130,6 +132,34 @@ def acknowledge(incident: IncidentId) -> None:
         f"Incident {incident} was taken by {inert(row.acknowledged_by)} at {moment(row.acknowledged_at)} UTC.",
         remedy="Talk to each other.",
     )
+
+
+@commands.command()
+def review(
+    incident: IncidentId,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, also on a terminal.")] = False,
+) -> None:
+    """Print the review of an incident: timeline, durations, decisions, what is left to do, and what people fill in.
+
+    Of each critical incident that has ended, it is kept as an artifact, too (deployment post-incident-review).
+    """
+    from nightshift.remediation.ledger.reviews import review_of
+
+    with open_ledger() as ledger:
+        incident_row(ledger, incident)
+        text = review_of(ledger, incident)
+    _print_markdown(text, as_it_is=markdown)
+
+
+def _print_markdown(text: str, *, as_it_is: bool) -> None:
+    """Set in type on a terminal; as it is into a file or a pipe, or when that is wanted."""
+    if as_it_is or not out.is_terminal:
+        out.print(inert(text), markup=False, soft_wrap=True, end="")
+        return
+    from rich.markdown import Markdown
+
+    # Without hyperlinks: on a terminal a link could show another address than it leads to.
+    out.print(Markdown(inert(text), hyperlinks=False))
 
 
 @commands.command()
@@ -152,10 +182,4 @@ def report(
             entries = [incident_view.journal_entry(entry) for entry in ledger.journal.of(incident)]
             print_json({"incident": incident_view.summary(row), "markdown": text, "journal": entries})
             return
-    if markdown or not out.is_terminal:
-        out.print(inert(text), markup=False, soft_wrap=True, end="")
-        return
-    from rich.markdown import Markdown
-
-    # Without hyperlinks: on a terminal a link could show another address than it leads to.
-    out.print(Markdown(inert(text), hyperlinks=False))
+    _print_markdown(text, as_it_is=markdown)

@@ -18,11 +18,11 @@ from nightshift.gateway.cli.output import err
 from nightshift.gateway.cli.plan_view import plan_view
 from nightshift.gateway.cli.texts import from_markdown, inert, iso, moment, shown
 from nightshift.remediation.decisions import Progress
+from nightshift.remediation.journal_in_words import describe, describe_decision
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.journal import Row as JournalRow
 from nightshift.remediation.models import Outcome, Plan, Target
-from nightshift.remediation.report import describe, describe_decision
 from nightshift.remediation.text import counted
 
 STYLES = {

@@ -18,6 +18,7 @@ from nightshift.gateway.cli import (
     coverage_commands,
     decision_commands,
     doctor_commands,
+    history_commands,
     incident_commands,
     kubernetes_commands,
     maintenance_commands,
@@ -25,6 +26,8 @@ from nightshift.gateway.cli import (
     people_commands,
     runbook_commands,
     running_commands,
+    silence_commands,
+    sweep_commands,
     switch_commands,
     undo_commands,
     why_commands,
@@ -49,16 +52,19 @@ _COMMANDS: tuple[typer.Typer, ...] = (
     doctor_commands.commands,  # doctor
     incident_commands.commands,  # incidents, report
     why_commands.commands,  # why
+    history_commands.commands,  # history
     decision_commands.commands,  # approve, deny
     undo_commands.commands,  # undo
     people_commands.commands,  # people
     switch_commands.commands,  # stop, start, stops
     maintenance_commands.commands,  # maintenance
+    silence_commands.commands,  # silence
     mode_commands.commands,  # mode
     breaker_commands.commands,  # breaker
     alert_commands.commands,  # alert, run
     runbook_commands.commands,  # runbooks, schema
     coverage_commands.commands,  # coverage
+    sweep_commands.commands,  # sweep
     kubernetes_commands.commands,  # kubernetes
     audit_commands.commands,  # audit
 )

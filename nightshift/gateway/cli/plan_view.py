@@ -10,7 +10,7 @@ from rich.text import Text
 
 from nightshift.gateway.cli.texts import from_markdown
 from nightshift.remediation.alternatives import alternatives_of
-from nightshift.remediation.models import Plan, Risk
+from nightshift.remediation.models import Action, Plan, Risk
 from nightshift.remediation.report import undo_in_words
 from nightshift.remediation.symptom import in_words
 
@@ -38,6 +38,10 @@ def plan_view(plan: Plan) -> Iterator[RenderableType]:
         yield Text.assemble(("For people  ", "bold"), from_markdown(proposal.title))
 
 
+def _people(action: Action) -> str:
+    return f", {action.approvals} people" if action.approvals > 1 else ""
+
+
 def _actions(plan: Plan) -> Table:
     table = Table(show_lines=True, header_style="bold")
     table.add_column("#", justify="right")
@@ -53,7 +57,7 @@ def _actions(plan: Plan) -> Table:
             from_markdown(action.title),
             from_markdown(action.reason),
             from_markdown(str(action.impact or "")),
-            Text(action.risk.value, style=_RISK_STYLES[action.risk]),
+            Text(f"{action.risk.value}{_people(action)}", style=_RISK_STYLES[action.risk]),
             from_markdown(str(action.bound)),
             from_markdown(undo_in_words(action)),
         )

@@ -151,7 +151,10 @@ def pages(
         "docs/runbooks"
     ),
 ) -> None:
-    """Write one page per alert: meaning, impact, what happens, limits, approval, escalation, how to run it by hand."""
+    """Write one page per alert: meaning, impact, what happens, limits, approval, escalation, how to run it by hand.
+
+    And one about all flows and connections, for whoever writes runbooks.
+    """
     from nightshift.catalogue.inventory import Inventory, coverage_of
     from nightshift.catalogue.inventory.coverage import ROOT
     from nightshift.catalogue.inventory.source import Source

@@ -10,14 +10,16 @@ from typing import Any
 import yaml
 
 from nightshift.catalogue import Catalogue, Runbook, System
-from nightshift.catalogue.inventory.coverage import Coverage, Served, Status, module_of
+from nightshift.catalogue.inventory.coverage import ROOT, Coverage, Served, Status, module_of
 from nightshift.catalogue.inventory.procedure import effects_of, steps_of
 from nightshift.catalogue.inventory.source import Source
 from nightshift.catalogue.inventory.steps import FOLDER, Inventory
+from nightshift.gateway.cli.flow_page import flow_page
 from nightshift.gateway.cli.runbook_view import MODES, approval, policy_in_words, severities, who_is_told
 from nightshift.remediation.models import Target
 from nightshift.remediation.symptom import in_words
 
+FLOWS_FILE = "flows.md"
 WORDS_FILE = "words.yaml"
 _ONCE = "Made by `make docs` from the catalogue and the code: change those."
 _SILENT = (
@@ -48,11 +50,13 @@ def pages(book: Book) -> dict[Path, str]:
         Path(system.id) / f"{alert}.md": "\n".join(_page(book, system, alert, runbook)) + "\n"
         for system, alert, runbook in book.catalogue.runbooks()
     }
-    return {Path("README.md"): "\n".join(_index(book)) + "\n", **made}
+    flows = flow_page(book.catalogue, ROOT)
+    return {Path("README.md"): "\n".join(_index(book)) + "\n", Path(FLOWS_FILE): flows, **made}
 
 
 def _index(book: Book) -> Iterator[str]:
     yield from ("# Runbooks", "", f"One page per alert. {_ONCE}", "")
+    yield from (f"All flows and connections, and what may be written for each: [Flows]({FLOWS_FILE}).", "")
     for system in book.catalogue.systems.values():
         yield from (f"## {system.display}", "", "| alert | severity | answered by |", "|---|---|---|")
         for alert, runbook in system.runbooks.items():
@@ -66,7 +70,8 @@ def _page(book: Book, system: System, alert: str, runbook: Runbook) -> Iterator[
     yield from (f"# {alert}", "", f"{system.display}, {runbook.severity}. {_ONCE}", "")
     yield from ("## Meaning", "", f"{_sentence(runbook.summary)}", "")
     if described is not None and not described.body:
-        yield from (_SILENT, "")
+        family = f" It gets the treatment of its family, the flow `{runbook.flow}`." if runbook.flow else ""
+        yield from (f"{_SILENT}{family}", "")
     impact = book.words["impact"].get(f"{system.id}.{described.described_as}") if described else None
     yield from ("## Impact", "", impact or _sentence(system.severities[runbook.severity].meaning or "not stated"), "")
     if runbook.flow is None:

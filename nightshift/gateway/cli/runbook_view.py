@@ -154,13 +154,14 @@ def who_is_told(system: System, runbook: Runbook, severity: Severity) -> Iterato
         yield "Taken over", f"within {age_in_words(rule.acknowledge)}"
     if rule.resolve is not None:
         yield "Over", f"within {age_in_words(rule.resolve)}"
-    for step in system.ladder(severity, runbook):
-        yield _when(step), _step(system, step)
+    # A runbook may name a step that the system has, too: of one time there is one message for each channel.
+    yield from dict.fromkeys((_when(step), _step(system, step)) for step in system.ladder(severity, runbook))
 
 
 def _when(step: EscalationStep) -> str:
     if step.when is not None:
-        return f"If: {inert(step.when)}"
+        by_itself = " (called by itself when that is seen)" if step.seen is not None else ""
+        return f"If: {inert(step.when)}{by_itself}"
     return f"After {age_in_words(step.after)}" if step.after else "At once"
 
 

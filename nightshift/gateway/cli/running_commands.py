@@ -17,8 +17,8 @@ from nightshift.gateway.cli.texts import shown
 from nightshift.remediation.durations import format_duration
 
 if TYPE_CHECKING:
+    from nightshift.running.installation import Installation
     from nightshift.running.status import PartStatus, Status, Work
-    from nightshift.settings import Settings
 
 commands = typer.Typer()
 
@@ -50,19 +50,23 @@ def up(
     out.print(Text.assemble("Prefect UI       ", (ui_url(installation.prefect_api_url), "bold")))
     out.print(Text.assemble("Alerts go to     ", (f"{installation.settings.gateway_url}/alerts", "bold")))
     out.print(Text(f"Bearer token     in {installation.env_file}, NIGHTSHIFT_WEBHOOK_TOKEN"), soft_wrap=True)
-    _tell_unset(installation.settings)
+    _tell_unset(installation)
 
 
-def _tell_unset(config: Settings) -> None:
+def _tell_unset(installation: Installation) -> None:
     """Name what the catalogue takes from the environment and did not find: a restart must not lose it unnoticed."""
     from nightshift.catalogue import Catalogue
-    from nightshift.catalogue.secret_places import unset_variables
+    from nightshift.catalogue.secret_places import named_variables
+    from nightshift.running.lent_variables import missing_in
+    from nightshift.running.up import WORKER
 
-    unset = unset_variables(Catalogue.load(config.runbooks).systems.values())
+    named = named_variables(Catalogue.load(installation.settings.runbooks).systems.values())
+    unset = missing_in(installation.process(WORKER), named)
     if unset:
         more = f" and {len(unset) - _MOST_NAMES} more" if len(unset) > _MOST_NAMES else ""
         names = ", ".join(unset[:_MOST_NAMES]) + more
-        err.print(Text(f"Not set          {names}: the catalogue names them, see `nightshift doctor`"), soft_wrap=True)
+        whose = "named in the catalogue, see `nightshift doctor`"
+        err.print(Text(f"Not set          {names}: {whose}"), soft_wrap=True)
 
 
 @commands.command()

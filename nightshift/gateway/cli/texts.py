@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import shortened
 
 _SPANS = re.compile(r"\*\*(?P<bold>.+?)\*\*|`(?P<code>[^`]+)`")
 
@@ -22,8 +22,9 @@ def inert(text: str) -> str:
 
 
 def shown(text: object, style: str = "", *, limit: int = 400) -> Text:
-    """Hostile text in one line; as a rich ``Text``, so that no markup of it counts."""
-    return Text(printable(str(text), limit), style=style)
+    """Hostile text in one line; as a rich ``Text``, so that no markup of it counts, and none need be escaped."""
+    line = shortened(str(text), limit)
+    return Text("".join(c if c.isprintable() else _escaped(c) for c in line), style=style)
 
 
 def from_markdown(line: str, style: str = "") -> Text:

@@ -63,7 +63,7 @@ def undo(
         chosen, plan = _plan(ledger, row, action)
         _show(row, plan)
         system, runbook = catalogued(ledger, incident)
-        rule = system.approval_of(runbook, plan.risk)
+        rule = system.approval_of_plan(runbook, plan)
         who = identify(ledger, proof_needed=rule.proof_needed(ledger.people.anybody()), incident_id=incident)
         decision = Decision.of(who, True, reason)
         require_right(ledger, system, rule, decision)

@@ -15,6 +15,7 @@ from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
 from nightshift.remediation.backups.facts import BackupDiagnosis
 from nightshift.remediation.backups.policy import BackupFailurePolicy, BackupSet
+from nightshift.remediation.backups.retention import retention
 from nightshift.remediation.backups.sizes import Size, room_needed, size_of_newest, usual_size
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import serves
@@ -215,6 +216,9 @@ def _actions(
                 Risk.LOW,
                 f"delete it from {rule.upload.place}",
             )
+    if not tuple(_against_uploading(diagnosis)) and (old := retention(target, diagnosis, rule)) is not None:
+        # Last: an action that fails ends the plan, so that nothing old goes before the new one is proven and kept.
+        yield old
 
 
 def _action(target: Target, arguments: ActionArguments, title: str, reason: str, risk: Risk, undo: str) -> Action:

@@ -114,6 +114,17 @@ class Proof(Value):
         return self
 
 
+class Retention(Value):
+    """Which old backups go once a new one is proven. Without it nothing is deleted."""
+
+    keep_proven: int = Field(ge=1, le=30)
+    """So many of the newest proven ones stay, whatever their age, and all that is newer; with fewer nothing goes."""
+    older_than: Annotated[Seconds, Field(ge=86400)]
+    """Nothing younger is deleted."""
+    most: int = Field(default=5, ge=1, le=20)
+    """Of one plan."""
+
+
 class BackupSet(Value):
     """One series of backups: a database, the directory that its dumps lie in, and where they go from there."""
 
@@ -132,6 +143,8 @@ class BackupSet(Value):
     proof: Proof
     upload: BucketUpload | ResticUpload | None = Field(default=None, discriminator="tool")
     """Null: backups stay on the host alone."""
+    retention: Retention | None = None
+    """Null: nothing on the host is deleted here."""
     log: Directory | None = None
     """The file in which whatever makes backups says how that went; its last lines about backups are evidence."""
     shrinks_to: float = Field(default=0.5, gt=0, lt=1)
@@ -149,8 +162,10 @@ class BackupSet(Value):
     @model_validator(mode="after")
     def _has_what_its_tool_needs(self) -> BackupSet:
         physical = self.make.tool == "pgbackrest"
-        if physical and (self.patterns or self.upload or self.proof.scratch):
-            raise ValueError("pgbackrest has repositories of its own: leave patterns, upload and proof.scratch out")
+        if physical and (self.patterns or self.upload or self.proof.scratch or self.retention):
+            raise ValueError(
+                "pgbackrest has repositories of its own: leave patterns, upload, retention and proof.scratch out"
+            )
         if not physical and not (self.patterns and self.proof.scratch):
             raise ValueError("dumps need patterns, and proof.scratch to be restored in")
         return self

@@ -22,7 +22,11 @@ _MIB = 1024 * 1024
 WHAT = "Raising its limit of memory"
 
 
-@serves("trading_signals.RedisDisconnected: r2.1 r2.2", "octollm.LowCacheHitRate: r1.1")
+@serves(
+    "trading_signals.RedisDisconnected: r2.1 r2.2",
+    "octollm.LowCacheHitRate: r1.1",
+    "octollm.scenario: latency_with_low_cache_hit_rate",
+)
 def raised(target: Target, redis: str, look: RedisLook, growth: MemoryGrowth | None, limit: int) -> Action | Refusal:
     """Raise ``maxmemory`` by the factor, up to the ceiling and to three quarters of its container.
 

@@ -93,7 +93,7 @@ def _restart(target: Target, diagnosis: RedisDiagnosis, container: Container, po
     kept = policy.persistent if policy.persistent is not None else persists(container)
     reason = f"it is {printable(container.state, 20)}"
     reason += f", ended with {container.exit_code}" if container.exit_code is not None else " and does not answer"
-    reason += ", killed for memory" * container.oom_killed
+    reason += container.and_memory_death
     action = deciding.repair(target, diagnosis.engine, diagnosis.service, container, reason, policy.wait)
     if kept or not policy.content.declares_more_than_cache:
         return action
@@ -159,7 +159,7 @@ def _findings(diagnosis: RedisDiagnosis, content: Content) -> Iterator[Finding]:
         ended = f", ended with {one.exit_code}" if one.exit_code is not None else ""
         yield Finding(
             title=f"{printable(one.name, 80)} is {printable(one.health or one.state, 20)}{ended}",
-            detail=f"started again {one.restarts} times by the engine{', killed for memory' * one.oom_killed}",
+            detail=f"started again {one.restarts} times by the engine{one.and_memory_death}",
             troubling=not one.works,
         )
     if diagnosis.log:

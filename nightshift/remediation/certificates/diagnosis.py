@@ -68,6 +68,14 @@ class CertificateDiagnosis:
     credentials_present: bool | None = None
     """Whether the Secret of the DNS provider is there with its keys; None: not looked at."""
     http01: Http01Look | None = None
+    log: Sequence[str] = ()
+    """Lines of cert-manager about it, the oldest first; of strangers."""
+    ingress_events: Sequence[Event] = ()
+    """About the ingresses of its names, while an HTTP-01 challenge is open."""
+    ingress_pods: Sequence[Pod] | None = None
+    """Of the ingress controller; None: not looked at."""
+    unseen: Sequence[str] = ()
+    """What of these could not be read, and why."""
     served: Sequence[Served] = ()
     now: datetime
 

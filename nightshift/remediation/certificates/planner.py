@@ -7,7 +7,7 @@ request of the namespace, never while the authority's rate limit lasts, never fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from nightshift.remediation.certificates.cause import Cause, Explanation, explain, is_staging, unhealthy_parts
 from nightshift.remediation.certificates.diagnosis import CertificateDiagnosis
@@ -17,6 +17,8 @@ from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.arguments import RenewCertificate
 from nightshift.remediation.kubernetes.changes import Changes
+from nightshift.remediation.kubernetes.crash_diagnosis import shown
+from nightshift.remediation.kubernetes.objects import Event
 from nightshift.remediation.kubernetes.restarting import RESTARTED_AT, restart
 from nightshift.remediation.models import Action, Finding, Impact, Plan, Proposal, Quantity, Refusal, Risk, Target
 from nightshift.remediation.text import counted, listed, printable
@@ -47,8 +49,8 @@ def plan_renewal(target: Target, diagnosis: CertificateDiagnosis, policy: Certif
 
 def in_words(diagnosis: CertificateDiagnosis) -> str:
     """One look as a line for people."""
-    shown = [f"{printable(one.name, 80)} shows {printable(one.serial, 60)}" for one in diagnosis.served if one.reached]
-    return "; ".join([f"it {_ends(diagnosis.seconds_left)}", *dict.fromkeys(shown)])
+    served = [f"{printable(one.name, 80)} shows {printable(one.serial, 60)}" for one in diagnosis.served if one.reached]
+    return "; ".join([f"it {_ends(diagnosis.seconds_left)}", *dict.fromkeys(served)])
 
 
 def findings_of(diagnosis: CertificateDiagnosis, why: Explanation) -> tuple[Finding, ...]:
@@ -73,11 +75,31 @@ def findings_of(diagnosis: CertificateDiagnosis, why: Explanation) -> tuple[Find
             Finding(title=f"Served at {printable(served.name, 100)}: {_served(served.reached, served.serial)}")
             for served in diagnosis.served
         ),
-        *(
-            Finding(title=f"Event {printable(event.reason, 60)}", detail=printable(event.message, 300))
-            for event in sorted(diagnosis.events, key=lambda one: (one.last_at or diagnosis.now, one.uid))[-_EVENTS:]
-        ),
+        *(_event("Event", event) for event in _newest(diagnosis.events, diagnosis)),
+        *_around(diagnosis),
     )
+
+
+def _around(diagnosis: CertificateDiagnosis) -> Iterator[Finding]:
+    """What cert-manager logged about it, its ingresses, and the ingress controller."""
+    if diagnosis.log:
+        last = " | ".join(shown(line, 250) for line in diagnosis.log[-_EVENTS:])
+        yield Finding(title=f"cert-manager logged {counted(len(diagnosis.log), 'line')} about it", detail=last)
+    if (pods := diagnosis.ingress_pods) is not None:
+        ready = sum(pod.is_ready for pod in pods)
+        title = f"Ingress controller: {ready} of {counted(len(pods), 'pod')} ready"
+        yield Finding(title=title, troubling=ready < max(1, len(pods)))
+    yield from (_event("Ingress event", event) for event in _newest(diagnosis.ingress_events, diagnosis))
+    for what in diagnosis.unseen:
+        yield Finding(title=f"Not seen: {printable(what, 300)}")
+
+
+def _newest(events: Sequence[Event], diagnosis: CertificateDiagnosis) -> list[Event]:
+    return sorted(events, key=lambda one: (one.last_at or diagnosis.now, one.uid))[-_EVENTS:]
+
+
+def _event(what: str, event: Event) -> Finding:
+    return Finding(title=f"{what} {printable(event.reason, 60)}", detail=printable(event.message, 300))
 
 
 def _served(reached: bool, serial: str) -> str:

@@ -39,6 +39,8 @@ class CertificateExpiryPolicy(Value):
         default=("cert-manager", "cert-manager-webhook", "cert-manager-cainjector"), min_length=1, max_length=10
     )
     """Its Deployments."""
+    ingress_namespace: Namespace | None = None
+    """Where the ingress controller runs, whose pods are counted while an HTTP-01 challenge is open."""
     restart_cert_manager: bool = True
     """Restart those deployments of cert-manager whose pods are not healthy."""
     restarts_since_healthy: Annotated[int, Field(ge=1, le=50)] = 5

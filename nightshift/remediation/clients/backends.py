@@ -17,6 +17,7 @@ from nightshift.remediation.clients.postgres import Session
 from nightshift.remediation.databases.backends import CLIENT, Backend, ServerLook
 from nightshift.remediation.databases.query_text import shape_of
 from nightshift.remediation.databases.session_arguments import ChosenSession, OnSessions
+from nightshift.remediation.databases.surroundings import Wait
 
 _SERVER = """
 select current_database(), current_user::text, current_setting('max_connections')::int,
@@ -51,6 +52,11 @@ left join pg_roles r on r.oid = a.usesysid left join waiting w on w.pid = a.pid 
 where a.datid is not null or a.backend_type = 'walsender'
 order by a.pid
 """  # noqa: S608 - put together from constants
+_WAITS = """
+select coalesce(wait_event_type, ''), coalesce(wait_event, ''), count(*)
+from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend'
+group by 1, 2 order by 3 desc, 1, 2 limit 10
+"""
 _CHOSEN = """
 from pg_stat_activity a join pg_roles r on r.oid = a.usesysid
 where a.pid = %(pid)s and a.backend_start = %(started)s::timestamptz and a.state = %(state)s
@@ -93,6 +99,15 @@ def look_at_server(session: Session) -> ServerLook:
         reserved=reserved,
         may_signal=may_signal,
     )
+
+
+def waits_of(session: Session) -> tuple[Wait, ...]:
+    """What active sessions wait for, the most first (``postgres.wait_events``).
+
+    Raises:
+        psycopg.Error: the server did not answer.
+    """
+    return tuple(Wait(kind=kind, event=event, sessions=many) for kind, event, many in session.execute(_WAITS))
 
 
 def still_chosen(session: Session, arguments: OnSessions) -> list[ChosenSession]:

@@ -41,10 +41,11 @@ select queryid, left(query, 2000), calls, total_exec_time from {}.pg_stat_statem
 where dbid = (select oid from pg_database where datname = current_database())
   and userid <> (select oid from pg_roles where rolname = current_user)
 """
-_WHERE_STATEMENTS = """
+WHERE_STATEMENTS = """
 select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
 where e.extname = 'pg_stat_statements'
 """
+"""The schema that it was installed in."""
 _EMBEDDING = """
 select (select extversion from pg_extension where extname = 'vector'),
        (select nullif(a.atttypmod, -1) from pg_attribute a join pg_class c on c.oid = a.attrelid
@@ -83,7 +84,7 @@ def leftovers_beside(session: Session, indexes: Sequence[IndexState]) -> tuple[I
 
 def costly_statements(session: Session) -> tuple[Statement, ...]:
     """What cost most between two looks at ``pg_stat_statements``; nothing where that is not installed."""
-    where = session.execute(_WHERE_STATEMENTS).fetchone()
+    where = session.execute(WHERE_STATEMENTS).fetchone()
     if where is None:
         return ()
     try:
@@ -97,7 +98,9 @@ def costly_statements(session: Session) -> tuple[Statement, ...]:
         _, calls_before, spent_before = before.get(identity, (shape, 0, 0.0))
         if calls > calls_before:
             milliseconds = spent - spent_before
-            found.append(Statement(shape=shape, calls=calls - calls_before, milliseconds=milliseconds))
+            found.append(
+                Statement(shape=shape, calls=calls - calls_before, milliseconds=milliseconds, identity=identity)
+            )
     return tuple(sorted(found, key=lambda one: -one.milliseconds)[:_MOST])
 
 
@@ -174,14 +177,20 @@ def drop(session: Session, arguments: OnIndex) -> None:
 
 
 def swap(session: Session, arguments: SwapIndex, seconds: float) -> None:
-    """Build the other index first, change names in one transaction, drop the old one last."""
+    """Build the other index first, change names in one transaction, drop the old one last.
+
+    After an attempt that was cut off it goes on with what is left: the old one under its other name, or all of it.
+    """
+    if (parked := parked_beside(session, arguments)) is not None:
+        session.execute(sql.SQL("drop index concurrently {}").format(sql.Identifier(parked.schema, parked.name)))
+        return
     check(session, arguments)
     row = session.execute(_IVFFLAT, [arguments.oid]).fetchone()
     if row is None:
         raise CommandFailedError("It is no plain IVFFlat index of one column: a person has to write its successor.")
     schema, table, column, operators_schema, operators = row
-    new, old = (f"{arguments.index[:50]}_night{suffix}" for suffix in ("_new", "_old"))
-    _drop_invalid(session, schema, new)
+    new, old = _names(arguments)
+    _drop_left(session, schema, new)
     _give_time(session, seconds)
     build = sql.SQL("create index concurrently {} on {} using ivfflat ({} {}) with (lists = {})").format(
         sql.Identifier(new),
@@ -207,11 +216,22 @@ def swap(session: Session, arguments: SwapIndex, seconds: float) -> None:
     session.execute(sql.SQL("drop index concurrently {}").format(sql.Identifier(schema, old)))
 
 
-def _drop_invalid(session: Session, schema: str, name: str) -> None:
-    """What an earlier try of ours left."""
+def parked_beside(session: Session, arguments: SwapIndex) -> IndexState | None:
+    """The index that was to go, while its successor has its name already; None: it is not so far, or has gone."""
+    parked = index_state(session, arguments.index_schema, _names(arguments)[1])
+    return parked if parked is not None and parked.oid == arguments.oid else None
+
+
+def _names(arguments: SwapIndex) -> tuple[str, str]:
+    """Of the new index until it takes the place, and of the old one once it gave it up."""
+    return f"{arguments.index[:50]}_night_new", f"{arguments.index[:50]}_night_old"
+
+
+def _drop_left(session: Session, schema: str, name: str) -> None:
+    """What an earlier try of ours left, valid or not: nobody but us gives an index that name."""
     found = index_state(session, schema, name)
-    if found is not None and not found.valid and not found.being_built:
-        drop(session, OnIndex(index_schema=schema, index=name, oid=found.oid))
+    if found is not None and not found.being_built:
+        session.execute(sql.SQL("drop index concurrently {}").format(sql.Identifier(schema, name)))
 
 
 def _counted(session: Session, schema: str) -> dict[int, tuple[str, int, float]]:

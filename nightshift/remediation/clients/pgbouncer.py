@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from nightshift.remediation.connections import Connection, PostgresConnection, resolve_secret
-from nightshift.remediation.databases.pool_use import PoolerPool
+from nightshift.remediation.databases.pool_use import PoolerLimits, PoolerPool
 from nightshift.remediation.errors import CommandFailedError, ConfigurationError, TargetUnreachableError
 from nightshift.remediation.text import printable
 
@@ -65,8 +65,9 @@ def open_console(name: str, connections: Mapping[str, Connection]) -> Iterator[C
 
 
 def pools(console: Console) -> tuple[PoolerPool, ...]:
-    """``SHOW POOLS``, with whether a database is paused, and since when its connections to the server are there."""
-    paused = {row["name"] for row in console.execute("SHOW DATABASES") if row["paused"]}
+    """``SHOW POOLS``, with size and load of its database, whether that is paused, and since when it is connected."""
+    databases = {row["name"]: row for row in console.execute("SHOW DATABASES")}
+    load = {row["database"]: row for row in console.execute("SHOW STATS")}
     newest: dict[str, str] = {}
     for row in console.execute("SHOW SERVERS"):
         newest[row["database"]] = max(newest.get(row["database"], ""), str(row["connect_time"]))
@@ -77,12 +78,32 @@ def pools(console: Console) -> tuple[PoolerPool, ...]:
             clients_waiting=row["cl_waiting"],
             longest_wait=row["maxwait"] + row["maxwait_us"] / 1e6,
             servers=row["sv_active"] + row["sv_idle"] + row["sv_used"],
-            paused=row["database"] in paused,
+            paused=bool(databases.get(row["database"], {}).get("paused")),
             newest_server=newest.get(row["database"], ""),
+            active=row["sv_active"],
+            size=int(databases.get(row["database"], {}).get("pool_size") or 0),
+            transactions_per_second=float(load.get(row["database"], {}).get("avg_xact_count", 0)),
+            seconds_per_transaction=float(load.get(row["database"], {}).get("avg_xact_time", 0)) / 1e6,
         )
         for row in console.execute("SHOW POOLS")
         if row["database"] != _OWN
     )
+
+
+def limits(console: Console) -> PoolerLimits:
+    """What bounds its pools (``SHOW CONFIG``)."""
+    said = {row["key"]: row["value"] for row in console.execute("SHOW CONFIG")}
+    return PoolerLimits(
+        default_size=int(said["default_pool_size"]),
+        reserve=int(said["reserve_pool_size"]),
+        most_per_database=int(said["max_db_connections"]),
+        pool_mode=str(said["pool_mode"]),
+    )
+
+
+def set_default_size(console: Console, size: int) -> None:
+    """Another ``default_pool_size``, until its configuration is read again."""
+    console.execute(sql.SQL("SET default_pool_size = {}").format(sql.Literal(size)))
 
 
 def connected_at(console: Console, database: str) -> list[str]:

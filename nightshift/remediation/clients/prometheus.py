@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from nightshift.remediation.allowances import Reading, Scraping, why_unknown
-from nightshift.remediation.connections import HttpConnection, resolve_secret
-from nightshift.remediation.errors import (
-    AuthenticationError,
-    CommandFailedError,
-    NotMeasuredError,
-    TargetUnreachableError,
-)
+from nightshift.remediation.clients import bounded_http
+from nightshift.remediation.connections import HttpConnection
+from nightshift.remediation.errors import CommandFailedError, NotMeasuredError
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.text import printable
 
 _LOOK_BACK_SECONDS = 300.0
 """So far back the scrapes of a target are looked at."""
 _MOST_BYTES = 1_000_000
 """Of an answer; a selector that matches thousands of series is a mistake."""
+
+
+_MOST_TARGETS = 100
+"""So many targets are asked about whether they are alive; of more a selector is too wide to tell how one thing is."""
 
 
 class Sample(BaseModel):
@@ -73,9 +73,10 @@ def selector(metric: str, labels: Mapping[str, str]) -> str:
         return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
     matchers = ",".join(f'{name}="{quoted(value)}"' for name, value in sorted(labels.items()))
-    return f"{metric}{{{matchers}}}"
+    return f"{metric}{{{matchers}}}" if matchers else metric
 
 
+@serves("trading_signals.general: metric_value", "bybit_strategy_tester.general: metric_value")
 def query(name: str, connection: HttpConnection, expression: str) -> list[Sample]:
     """The samples of an instant query.
 
@@ -87,6 +88,7 @@ def query(name: str, connection: HttpConnection, expression: str) -> list[Sample
     return _parsed(name, _Answer, _query(name, connection, expression)).data.result
 
 
+@serves("trading_signals.general: metric_range", "bybit_strategy_tester.general: metric_range")
 def query_range(
     name: str, connection: HttpConnection, expression: str, start: float, end: float, step: int
 ) -> list[tuple[float, float]]:
@@ -103,9 +105,22 @@ def query_range(
     Raises:
         TargetUnreachableError, AuthenticationError, CommandFailedError: as :func:`query`.
     """
+    found = query_ranges(name, connection, expression, start, end, step)
+    return found[0][1] if len(found) == 1 else []
+
+
+def query_ranges(
+    name: str, connection: HttpConnection, expression: str, start: float, end: float, step: int
+) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
+    """Labels, and time and value of each series that an expression gives, oldest first; what is no number is left out.
+
+    Args and errors are those of :func:`query_range`.
+    """
     asked = {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": str(step)}
-    found = _parsed(name, _Ranges, _checked(name, _request(name, connection, "POST", "query_range", **asked)))
-    return found.data.result[0].values if len(found.data.result) == 1 else []
+    found = _parsed(name, _Ranges, _asked(name, connection, "query_range", **asked))
+    return [
+        (one.metric, [(at, value) for at, value in one.values if math.isfinite(value)]) for one in found.data.result
+    ]
 
 
 def read(
@@ -129,12 +144,16 @@ def read(
     values = query(name, connection, series)
     if not values:
         raise NotMeasuredError(f"{name} has no {printable(series, 300)} now.")
+    targets = {_target(sample.metric) for sample in values}
+    if len(targets) > _MOST_TARGETS:
+        raise NotMeasuredError(f"{name} has {printable(series, 300)} of {len(targets):,} targets: too many to tell.")
+    scrapings = {target: _scraping(name, connection, target, window) for target in targets}
     scraped = {_labels(one.metric): one.value[1] for one in query(name, connection, f"timestamp({series})")}
     started, found, why = started_at(name, connection), [], ""
     for sample in values:
         at = scraped.get(_labels(sample.metric))
         reading = None if at is None else Reading(sample.value[1], at)
-        scraping = _scraping(name, connection, sample.metric, window)
+        scraping = scrapings[_target(sample.metric)]
         unknown = why_unknown(reading, scraping, now=sample.value[0], started=started, window=window)
         if reading is not None and scraping is not None and not unknown:
             found.append((sample.metric, reading, scraping.interval))
@@ -146,20 +165,27 @@ def read(
 
 def started_at(name: str, connection: HttpConnection) -> float | None:
     """When the server started, Unix time; None for one that does not say, such as a store of several Prometheus."""
-    response = _request(name, connection, "GET", "status/runtimeinfo")
-    if response.status_code != 200:
+    path = "api/v1/status/runtimeinfo"
+    status, content = bounded_http.ask(name, connection, "GET", path, {}, most_bytes=_MOST_BYTES)
+    if status != 200:
         return None
     try:
-        return _Runtime.model_validate_json(response.content).data.startTime.timestamp()
+        return _Runtime.model_validate_json(content).data.startTime.timestamp()
     except ValidationError:
         return None
 
 
-def _scraping(name: str, connection: HttpConnection, labels: Mapping[str, str], window: float) -> Scraping | None:
-    """How the target of a series was scraped of late."""
-    target = {label: labels[label] for label in ("job", "instance") if label in labels}
+def _target(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Who exports a series."""
+    return tuple((label, labels[label]) for label in ("job", "instance") if label in labels)
+
+
+def _scraping(
+    name: str, connection: HttpConnection, target: tuple[tuple[str, str], ...], window: float
+) -> Scraping | None:
+    """How a target was scraped of late."""
     seconds = math.ceil(max(window, _LOOK_BACK_SECONDS))
-    body = _query(name, connection, f"{selector('up', target)}[{seconds}s]")
+    body = _query(name, connection, f"{selector('up', dict(target))}[{seconds}s]")
     targets = _parsed(name, _Ranges, body).data.result
     return Scraping.of(targets[0].values) if len(targets) == 1 else None
 
@@ -169,33 +195,20 @@ def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((label, value) for label, value in metric.items() if label != "__name__"))
 
 
-def _query(name: str, connection: HttpConnection, expression: str) -> httpx.Response:
-    return _checked(name, _request(name, connection, "POST", "query", query=expression))
+def _query(name: str, connection: HttpConnection, expression: str) -> bytes:
+    return _asked(name, connection, "query", query=expression)
 
 
-def _checked(name: str, response: httpx.Response) -> httpx.Response:
-    if response.status_code != 200 or len(response.content) > _MOST_BYTES:
-        raise CommandFailedError(f"{name} refused a query with status {response.status_code}.")
-    return response
+def _asked(name: str, connection: HttpConnection, path: str, **form: str) -> bytes:
+    status, content = bounded_http.ask(name, connection, "POST", f"api/v1/{path}", form, most_bytes=_MOST_BYTES)
+    if status != 200:
+        raise CommandFailedError(f"{name} refused a query with status {status}.")
+    return content
 
 
-def _request(name: str, connection: HttpConnection, method: str, path: str, **form: str) -> httpx.Response:
-    token = connection.token and resolve_secret(connection.token).get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"{str(connection.url).rstrip('/')}/api/v1/{path}"
+def _parsed(name: str, kind: type[A], content: bytes) -> A:
     try:
-        response = httpx.request(method, url, data=form or None, headers=headers, timeout=connection.timeout)
-    except httpx.HTTPError as error:
-        raise TargetUnreachableError(f"{name} did not answer: {type(error).__name__}.") from None
-    if response.status_code in (401, 403):
-        raise AuthenticationError(f"{name} refused the token.")
-    if response.status_code >= 500:
-        raise TargetUnreachableError(f"{name} answered with status {response.status_code}.")
-    return response
-
-
-def _parsed(name: str, kind: type[A], response: httpx.Response) -> A:
-    try:
-        return kind.model_validate_json(response.content)
+        return kind.model_validate_json(content)
     except ValidationError:
-        raise CommandFailedError(f"{name} does not answer as Prometheus: {printable(response.text, 60)}") from None
+        said = printable(content[:200].decode(errors="replace"), 60)
+        raise CommandFailedError(f"{name} does not answer as Prometheus: {said}") from None

@@ -32,7 +32,7 @@ from nightshift.remediation.clients.host import (
     settled,
     timed_out,
 )
-from nightshift.remediation.connections import SshConnection, resolve_secret
+from nightshift.remediation.connections import OverSsh, SshConnection, resolve_secret
 from nightshift.remediation.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -68,7 +68,7 @@ def open_ssh_host(name: str, connection: SshConnection) -> Iterator[SshHost]:
 
 
 @contextmanager
-def open_ssh_client(name: str, connection: SshConnection) -> Iterator[paramiko.SSHClient]:
+def open_ssh_client(name: str, connection: OverSsh) -> Iterator[paramiko.SSHClient]:
     """The bare connection, for what speaks another protocol through it; the errors are those of ``open_host``."""
     client = paramiko.SSHClient()
     client.set_log_channel(_LOG)
@@ -80,26 +80,24 @@ def open_ssh_client(name: str, connection: SshConnection) -> Iterator[paramiko.S
         client.close()
 
 
-class SshHost:
-    """A connected host; see :class:`nightshift.remediation.clients.host.Host`."""
+class SshSession:
+    """A connection that commands are run over, each given as the one line that SSH knows."""
 
-    def __init__(self, name: str, client: paramiko.SSHClient, connection: SshConnection) -> None:
-        self._name = name
+    def __init__(self, name: str, client: paramiko.SSHClient, connection: OverSsh) -> None:
+        self.name = name
+        """Of the host, in the catalogue."""
         self._client = client
-        self._become = connection.become
         self._connect_timeout = connection.connect_timeout
 
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return self._name
+    def run(self, command: bytes, program: str, *, timeout: float, stdin: bytes = b"") -> Completed:
+        """Run a command to its end; the errors are those of :meth:`Host.run`.
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Completed:
-        """Run a command to its end; see :meth:`Host.run`."""
-        # The only place where arguments become a line of shell: SSH has no other way to say them.
-        command = encoded(shlex.join(bounded_command(argv, timeout, self._become)))
-        if len(command) > _MAX_COMMAND:
-            raise PermanentError(f"The arguments of {argv[0]!r} are too long for one command; use its standard input.")
+        Args:
+            command: the line, as the shell of the host reads it.
+            program: its name, for people.
+            timeout: seconds in which it ends by itself, if it can.
+            stdin: what it reads.
+        """
         channel = self._open_channel()
         begun = time.monotonic()
         cut_off = threading.Event()
@@ -107,19 +105,19 @@ class SshHost:
         timer.daemon = True
         timer.start()
         try:
-            completed = _exchange(channel, command, stdin, argv[0])
+            completed = _exchange(channel, command, stdin, program)
         except (paramiko.SSHException, OSError, EOFError):
             completed = Completed(-1)
         finally:
             timer.cancel()
             channel.close()
         if cut_off.is_set():
-            raise timed_out(argv[0], timeout)
+            raise timed_out(program, timeout)
         if completed.returncode < 0 and not self._is_connected():
             raise ConnectionLostError(
-                f"The connection to {self.name} broke while {argv[0]!r} ran; whether it had an effect is unknown."
+                f"The connection to {self.name} broke while {program!r} ran; whether it had an effect is unknown."
             )
-        return settled(completed, argv[0], self.name, timeout=timeout, elapsed=time.monotonic() - begun)
+        return settled(completed, program, self.name, timeout=timeout, elapsed=time.monotonic() - begun)
 
     def _is_connected(self) -> bool:
         transport = self._client.get_transport()
@@ -140,6 +138,27 @@ class SshHost:
     def _cut_off(self, cut_off: threading.Event) -> None:
         cut_off.set()
         self._client.close()
+
+
+class SshHost:
+    """A connected host; see :class:`nightshift.remediation.clients.host.Host`."""
+
+    def __init__(self, name: str, client: paramiko.SSHClient, connection: SshConnection) -> None:
+        self._session = SshSession(name, client, connection)
+        self._become = connection.become
+
+    @property
+    def name(self) -> str:
+        """Its name in the catalogue."""
+        return self._session.name
+
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Completed:
+        """Run a command to its end; see :meth:`Host.run`."""
+        # The only place where arguments become a line of shell: SSH has no other way to say them.
+        command = encoded(shlex.join(bounded_command(argv, timeout, self._become)))
+        if len(command) > _MAX_COMMAND:
+            raise PermanentError(f"The arguments of {argv[0]!r} are too long for one command; use its standard input.")
+        return self._session.run(command, argv[0], timeout=timeout, stdin=stdin)
 
 
 def _exchange(channel: paramiko.Channel, command: bytes, stdin: bytes, program: str) -> Completed:
@@ -175,7 +194,7 @@ def _require_root(host: SshHost, connection: SshConnection) -> None:
         )
 
 
-def _connect(client: paramiko.SSHClient, name: str, connection: SshConnection) -> None:
+def _connect(client: paramiko.SSHClient, name: str, connection: OverSsh) -> None:
     key = _private_key(connection)
     try:
         client.connect(
@@ -197,7 +216,7 @@ def _connect(client: paramiko.SSHClient, name: str, connection: SshConnection) -
         transport.set_keepalive(_KEEPALIVE)
 
 
-def _reach(name: str, connection: SshConnection) -> socket.socket:
+def _reach(name: str, connection: OverSsh) -> socket.socket:
     place = f"{name} ({connection.address} port {connection.port})"
     try:
         link = socket.create_connection((connection.address, connection.port), connection.connect_timeout)
@@ -211,7 +230,7 @@ def _reach(name: str, connection: SshConnection) -> socket.socket:
     return link
 
 
-def _explain(error: Exception, name: str, connection: SshConnection) -> NoReturn:
+def _explain(error: Exception, name: str, connection: OverSsh) -> NoReturn:
     """Raise our error for one of paramiko's."""
     if isinstance(error, paramiko.BadHostKeyException):
         raise HostKeyChangedError(
@@ -242,7 +261,7 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
         )
 
 
-def _trust(client: paramiko.SSHClient, connection: SshConnection) -> None:
+def _trust(client: paramiko.SSHClient, connection: OverSsh) -> None:
     client.set_missing_host_key_policy(_RefuseUnknown())
     address, port = connection.address, connection.port
     try:
@@ -268,7 +287,7 @@ def _trust(client: paramiko.SSHClient, connection: SshConnection) -> None:
         ) from None
 
 
-def _private_key(connection: SshConnection) -> paramiko.PKey:
+def _private_key(connection: OverSsh) -> paramiko.PKey:
     # Secrets are kept without their last line end, which the key formats want.
     text = resolve_secret(connection.private_key).get_secret_value() + "\n"
     place = f"The private key in {connection.private_key}"

@@ -12,12 +12,12 @@ from nightshift.remediation.errors import (
     NotMeasuredError,
     OutcomeUnknownError,
 )
-from nightshift.remediation.trading.policy import PauseRule
+from nightshift.remediation.trading.policy import PauseRule, StateRule
 
 _MOST_BYTES = 100_000
 
 
-def is_paused(connection: HttpConnection, rule: PauseRule) -> bool:
+def is_paused(connection: HttpConnection, rule: StateRule) -> bool:
     """Whether no new entries are made.
 
     Raises:

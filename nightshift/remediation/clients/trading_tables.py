@@ -12,7 +12,7 @@ from psycopg import sql
 
 from nightshift.remediation.clients.postgres import Session as Connection
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.trading.facts import Loss, Position, Session, Signal, TradingDiagnosis
+from nightshift.remediation.trading.facts import Loss, Position, Session, Signal, Trade, TradingDiagnosis
 from nightshift.remediation.trading.policy import TradingRiskPolicy, TradingTables
 
 MOST_POSITIONS = 200
@@ -48,6 +48,13 @@ where status::text = 'CLOSED' and realized_pnl < 0 and session_id::text = %s
       and {closed} > now() - make_interval(secs => %s)
 group by symbol order by 3 desc limit %s
 """
+_TRADES = """
+select symbol::text, side::text, quantity::float8, entry_price::float8, exit_price::float8, (-realized_pnl)::float8
+from {positions}
+where status::text = 'CLOSED' and realized_pnl < 0 and session_id::text = %s
+      and {closed} > now() - make_interval(secs => %s)
+order by realized_pnl limit %s
+"""
 _SIGNALS = """
 select symbol::text, agent_name::text, signal::text, left(coalesce(reasoning, ''), 500)
 from {signals} where symbol::text = any(%s) order by created_at desc limit %s
@@ -76,7 +83,8 @@ def _read(connection: Connection, portfolio: str, policy: TradingRiskPolicy) -> 
     ((exposure, largest),) = rows(_SUMS)
     ((above, opened_last),) = rows(_ENTRIES, policy.window, policy.largest_position)
     sessions = [Session(id=i, pnl=p, drawdown_percent=d, roi_percent=r) for i, p, d, r in rows(_SESSION)]
-    losses = rows(_LOSSES, sessions[0].id, policy.window, MOST_LOSSES) if sessions else []
+    lost = (sessions[0].id, policy.window, MOST_LOSSES) if sessions else ()
+    losses, trades = (rows(_LOSSES, *lost), rows(_TRADES, *lost)) if lost else ([], [])
     symbols = [position.symbol for position in positions if position.size > policy.largest_position]
     signals = rows(_SIGNALS, symbols, MOST_SIGNALS) if tables.signals is not None and symbols else []
     return TradingDiagnosis(
@@ -88,6 +96,10 @@ def _read(connection: Connection, portfolio: str, policy: TradingRiskPolicy) -> 
         above_limit=above,
         opened_last=opened_last,
         session=sessions[0] if sessions else None,
+        worst_trades=tuple(
+            Trade(symbol=symbol, side=side, quantity=quantity, entry_price=entry, exit_price=end, loss=loss)
+            for symbol, side, quantity, entry, end, loss in trades
+        ),
         losses=tuple(Loss(symbol=symbol, trades=trades, amount=amount) for symbol, trades, amount in losses),
         signals=tuple(Signal(symbol=s, agent=a, signal=what, reasoning=why) for s, a, what, why in signals),
     )

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from nightshift.remediation.arguments import ActionArguments
+from nightshift.remediation.inventory import serves
 
 
 class OnContainer(ActionArguments):
@@ -22,6 +23,7 @@ class OnContainer(ActionArguments):
     """Seconds that it may take to become healthy."""
 
 
+@serves("trading_signals.general: restart", "bybit_strategy_tester.general: restart")
 class RestartContainer(OnContainer):
     """Let one container run anew, as it is."""
 

@@ -8,7 +8,7 @@ bybit_strategy_tester.HighErrorRate: the previous image, never ``down``, never `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nightshift.remediation.actions import CANNOT_BE_UNDONE
 from nightshift.remediation.arguments import ActionArguments
@@ -19,7 +19,14 @@ from nightshift.remediation.compose.arguments import (
     RollBackContainer,
     ScaleService,
 )
-from nightshift.remediation.compose.objects import Container, Image, ServiceLook
+from nightshift.remediation.compose.objects import (
+    FILES_LABEL,
+    FOLDER_LABEL,
+    Container,
+    Image,
+    ServiceLook,
+    Usage,
+)
 from nightshift.remediation.models import (
     Action,
     Proposal,
@@ -37,7 +44,19 @@ BACK = "the container of the image from before can be made again (nightshift und
 
 
 def repair(target: Target, engine: str, look: ServiceLook, one: Container, reason: str, wait: float) -> Action:
-    """Let a container work again: restart it, or recreate it where a restart would bring an old image back."""
+    """Let a container work again: restart it, or recreate it where a restart would bring an old image back.
+
+    Neither brings a newer configuration, which only Compose knows: where another container of the service has one, a
+    person decides.
+    """
+    action = _repaired(target, engine, look, one, reason, wait)
+    if (newer := look.newer_configuration(one)) is None:
+        return action
+    asks = f"Its configuration is older than that of {printable(newer.name, 120)}, and it would run with it again: "
+    return action.model_copy(update={"asks": f"{asks}or shall Compose make it anew?", "risk": Risk.HIGH})
+
+
+def _repaired(target: Target, engine: str, look: ServiceLook, one: Container, reason: str, wait: float) -> Action:
     if look.tagged and look.tagged != one.image_id:
         why = f"{reason}; {printable(one.image, 120)} means another image by now, which a restart would not run"
         return _replaced(RecreateContainer, target, engine, one, (one.image, look.tagged), why, wait)
@@ -57,9 +76,12 @@ def differing_configurations(look: ServiceLook) -> Proposal | None:
     """What a person does where the containers of one service were made from different configurations."""
     if len({one.config_hash for one in look.containers if one.config_hash}) < 2:
         return None
+    newest = max(look.containers, key=lambda one: one.created or 0)
+    folder, files = (newest.labels.get(label, "") for label in (FOLDER_LABEL, FILES_LABEL))
+    where = f" (in {printable(folder, 200)}, with {printable(files, 200)})" if folder and files else ""
     return Proposal(
         title=f"Let Compose recreate {printable(look.service, 80)}",
-        detail=f"docker compose up -d --no-deps {printable(look.service, 80)}",
+        detail=f"docker compose up -d --no-deps {printable(look.service, 80)}{where}",
         reason="Its containers were made from different configurations; only Compose knows the newest.",
     )
 
@@ -94,6 +116,9 @@ def scale(
     if template.host_ports:
         port = template.host_ports[0]
         return Refusal(what=what, reason=f"port {port} of the host leads to it, and it can lead to one container only")
+    if not template.name.endswith((f"-{template.number}", f"_{template.number}")):
+        reason = f"its configuration names the container {printable(template.name, 80)}: there can be one of that name"
+        return Refusal(what=what, reason=reason, lifted_by="its Compose file, without container_name")
     arguments = ScaleService(
         engine=engine,
         service=look.service,
@@ -115,6 +140,28 @@ def scale(
         undo="the containers that were added can be removed again (nightshift undo)",
         undo_when=UndoWhen.BY_HAND,
     )
+
+
+def no_room(usages: Mapping[str, Usage], mine: Collection[str], host: tuple[int, int], free_below: float) -> str | None:
+    """Why a host has no room for another container of a service; None: it has, by what the project uses.
+
+    Args:
+        usages: of the running containers of the project, by id.
+        mine: ids of those of the service.
+        host: its processors and its memory in bytes; 0 where that is not known.
+        free_below: the share of its processors that may be in use.
+    """
+    host_cpus, host_memory = host
+    if not host_cpus or not host_memory:
+        return "what the host has is not known"
+    cpus = sum(usage.cpus for usage in usages.values())
+    if cpus > free_below * host_cpus:
+        return f"the project uses {cpus:.1f} of {host_cpus} processors already"
+    memory = sum(usage.memory for usage in usages.values())
+    one_more = max((usage.memory for name, usage in usages.items() if name in mine), default=0)
+    if memory + one_more > 0.8 * host_memory:
+        return "the project uses nearly all memory of the host"
+    return None
 
 
 def prunable(look: ServiceLook, *, now: float, older_than: float, keep: int) -> tuple[Image, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 NUMBER_LABEL = "com.docker.compose.container-number"
 HASH_LABEL = "com.docker.compose.config-hash"
+FOLDER_LABEL, FILES_LABEL = "com.docker.compose.project.working_dir", "com.docker.compose.project.config_files"
+"""Where Compose was run when it made a container, and with which files."""
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 REPLACES_LABEL = "io.nightshift.replaces"
 """On a container that we made in place of another one: the other one's id."""
@@ -33,11 +35,17 @@ class Container:
     """``healthy``, ``unhealthy`` or ``starting``; empty: it declares no check."""
     health_says: str = ""
     """The newest output of its check; hostile text."""
+    created: float | None = None
+    """Seconds since 1970: when Compose made it, of a new image or of a new configuration; a restart leaves it."""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     started_at: str = ""
     """As the engine writes it: it tells one run of the container from another."""
     exit_code: int | None = None
     """Of the last run that ended; None: it runs."""
     oom_killed: bool = False
+    """Whether the engine noted that the kernel killed it for memory."""
+    oom_likely: bool = False
+    """Whether it ended as if it was, though the engine noted nothing: by SIGKILL, with a limit, unasked."""
     restarts: int = 0
     """How often the engine started it again by itself."""
     config_hash: str = ""
@@ -61,6 +69,18 @@ class Container:
         return self.state == "running" and self.health in ("", "healthy")
 
     @property
+    def memory_death(self) -> str:
+        """``killed for memory``, with a word on how sure that is; empty: nothing speaks for it."""
+        if self.oom_killed:
+            return "killed for memory"
+        return "probably killed for memory (by SIGKILL at its limit, unasked)" if self.oom_likely else ""
+
+    @property
+    def and_memory_death(self) -> str:
+        """``, killed for memory``: to go on with a sentence."""
+        return f", {self.memory_death}" * bool(self.memory_death)
+
+    @property
     def short_id(self) -> str:
         """As people and ``docker ps`` write it."""
         return self.id[:12]
@@ -76,6 +96,8 @@ class Image:
     """``repository@sha256:…``: as its registry knows it."""
     created: float = 0.0
     """Seconds since 1970."""
+    arrived: float | None = None
+    """Seconds since 1970: when it last got a name on this host, by a pull or a build; None: not known."""
     size: int = 0
     """Bytes, shared layers included."""
     service: str = ""
@@ -110,6 +132,16 @@ class ServiceLook:
     def working(self) -> int:
         """How many containers run and are not ill."""
         return sum(container.works for container in self.containers)
+
+    def newer_configuration(self, one: Container) -> Container | None:
+        """A container of the service that Compose made later, from another configuration; None: there is none."""
+        found = [
+            other
+            for other in self.containers
+            if other.config_hash and one.config_hash and other.config_hash != one.config_hash
+        ]
+        later = [other for other in found if (other.created or 0) > (one.created or 0)]
+        return max(later, key=lambda other: other.created or 0, default=None)
 
     def image(self, identity: str) -> Image | None:
         """The image with this id, if it is one of the service's."""

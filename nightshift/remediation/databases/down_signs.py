@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.text import printable
 
 
@@ -42,13 +43,18 @@ _WORDS = {
 }
 _PATTERNS = {sign: re.compile(words, re.IGNORECASE) for sign, words in _WORDS.items()}
 _SAID = re.compile(r"\b(FATAL|PANIC|ERROR|LOG|WARNING):")
+_REPLAYED = re.compile(r"in progress, elapsed time: .*, current (?:LSN|file|path): ([^,\s]{1,100})")
 _FATAL = re.compile(r"\b(FATAL|PANIC):")
 _OF_A_START = (Sign.PERMISSIONS, Sign.STALE_PID, Sign.CONFIGURATION)
 """What counts only where it ended the server: as an error of a statement it is the application's daily life."""
 
 
+@serves("bybit_strategy_tester.DatabaseDown: d6")
 def signs_of(log: str) -> dict[Sign, str]:
     """The newest line for each sign, worst sign first; only what the server itself says, never a statement it quotes.
+
+    It looks at the mode and the owner of its data directory at each start, so that its log tells them (d6) without a
+    container to run in: that one has stopped.
 
     Args:
         log: the newest lines of the server, as it wrote them.
@@ -61,6 +67,12 @@ def signs_of(log: str) -> dict[Sign, str]:
             if pattern.search(line) and (sign not in _OF_A_START or _FATAL.search(line)):
                 found[sign] = printable(line.strip(), 300)
     return {sign: found[sign] for sign in Sign if sign in found}
+
+
+def newest_place(log: str) -> str:
+    """The newest place in its own log that the server says it has replayed to; empty: it says none."""
+    found = [match.group(1) for line in log.splitlines() if _SAID.search(line) and (match := _REPLAYED.search(line))]
+    return found[-1] if found else ""
 
 
 def last_words(log: str, most: int = 6) -> Sequence[str]:

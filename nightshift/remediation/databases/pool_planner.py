@@ -33,6 +33,7 @@ from nightshift.remediation.databases.pool_use import (
     is_stuck,
     waiting_at_pooler,
 )
+from nightshift.remediation.databases.pooler_size import keep_it, larger_pools
 from nightshift.remediation.databases.session_plans import (
     Ending,
     cancel_queries,
@@ -80,6 +81,8 @@ class _Draft:
     refusals: list[Refusal] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+    larger: Action | None = None
+    """A larger pool of the pooler, for when nobody is to blame."""
 
     def free_to_take(self, backends: Iterable[Backend], why: str) -> list[Backend]:
         """Those that may be touched; of the others it is said why not."""
@@ -129,6 +132,9 @@ def plan_pool_relief(
     _end_open_transactions(draft)
     _cancel_long_statements(draft)
     _stop_leaks(draft)
+    if draft.larger is not None and not draft.actions:
+        draft.actions.append(draft.larger)
+        draft.proposals.append(keep_it(draft.larger))
     draft.proposals += [size_proposal(need, look.server) for need in diagnosis.needs]
     if not (draft.actions or draft.refusals or draft.proposals):
         draft.proposals.append(_load(draft))
@@ -248,9 +254,19 @@ def _restart_service(draft: _Draft, rule: ServiceRestart, reason: str) -> bool:
     return True
 
 
+@serves("bybit_strategy_tester.ConnectionPoolExhausted: r3.1")
 def _unstick_pooler(draft: _Draft) -> None:
-    """New connections to the server first: they break nothing off; a restart of the pooler breaks every client off."""
+    """New connections to the server first: they break nothing off; a restart of the pooler breaks every client off.
+
+    Neither helps a pool that is too small for its load.
+    """
     look, rule = draft.diagnosis.look, draft.policy.pooler
+    found = larger_pools(draft.target, look, draft.policy)
+    if isinstance(found, Action):
+        draft.larger = found
+        return
+    if found is not None:
+        draft.refusals.append(found)
     if rule is None or not is_stuck(look, draft.policy):
         return
     waiting = waiting_at_pooler(look, draft.policy)

@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints, model_validator
 
 from nightshift.remediation.connections import ConnectionOf
+from nightshift.remediation.databases.surroundings_policy import Surroundings
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.kubernetes.names import Namespace
 from nightshift.remediation.kubernetes.objects import WorkloadKind
-from nightshift.remediation.kubernetes.regression_policy import LabelName, MetricName
 from nightshift.remediation.models import Symptom, Target, Value
+from nightshift.remediation.requests.measures import LabelName, MetricName
 from nightshift.remediation.text import printable
 
 ApplicationName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
@@ -37,6 +38,15 @@ class ServiceRestart(Value):
     service: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$")]
 
 
+class PoolerGrowth(Value):
+    """How large a pool of PgBouncer may become, on a person's word, where its load takes more."""
+
+    ceiling: int = Field(ge=1, le=10_000)
+    """Connections of one pair of database and user."""
+    poolers: int = Field(default=1, ge=1, le=100)
+    """PgBouncers of the same configuration in front of the server, this one included."""
+
+
 class PoolerRule(Value):
     """PgBouncer between the applications and the server."""
 
@@ -46,6 +56,9 @@ class PoolerRule(Value):
     """Its clients wait longer while the server has room: then it is stuck."""
     restart: ServiceRestart | None = None
     """How it is restarted when new connections to the server do not help; null: that is proposed."""
+    growth: PoolerGrowth | None = None
+    """Its ``default_pool_size`` may be raised to its transactions per second, times the seconds each takes, times 1.5,
+    where the server has the connections; null: that is a person's."""
 
 
 class PoolRule(Value):
@@ -111,6 +124,8 @@ class ConnectionPoolPolicy(Value):
     """Applications whose sessions are never touched, beside superusers, replication, maintenance and Nightshift."""
     most_sessions: Annotated[int, Field(ge=1, le=100)] = 10
     """Of one application in one plan."""
+    around: Surroundings | None = None
+    """What is looked at beside it, for people; null: nothing."""
     wait: Annotated[Seconds, Field(ge=1, le=7200)] = 60
     """So long what was done may take to show; after it what is left is looked at once more."""
     rounds: Annotated[int, Field(ge=1, le=5)] = 3

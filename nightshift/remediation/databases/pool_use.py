@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nightshift.remediation.databases.backends import ACTIVE, Backend, ServerLook
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, PoolRule
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import counted, printable
 
 THE_SERVER = "the server"
 
@@ -44,6 +44,25 @@ class PoolerPool:
     paused: bool = False
     newest_server: str = ""
     """Moment at which the newest of its connections to the server began."""
+    active: int = 0
+    """Connections to the server that a client uses."""
+    size: int = 0
+    """As many it may have; 0: not known."""
+    transactions_per_second: float = 0.0
+    """Of its database, over PgBouncer's last ``stats_period``."""
+    seconds_per_transaction: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolerLimits:
+    """PgBouncer's settings that bound its pools."""
+
+    default_size: int
+    reserve: int
+    """More for each pool, when its clients wait."""
+    most_per_database: int
+    """0: no limit."""
+    pool_mode: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +75,19 @@ class PoolLook:
     metrics: tuple[Use, ...] = ()
     """What the applications say of their pools."""
     pooler: tuple[PoolerPool, ...] = ()
+    pooler_limits: PoolerLimits | None = None
     pooler_silent: str = ""
     """Why the pooler could not be asked; empty: it was, or there is none."""
+    rolling: str = ""
+    """Which rollout of an application has not come to its end; empty: none, or it was not looked at."""
 
 
 def uses(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[Use, ...]:
-    """The server, each pool of the policy, and each pool that an application reports."""
+    """The server, each pool of the policy, each pool that an application reports, and each of the pooler."""
     server = look.server
     pools = (pool_use(server, pool) for pool in policy.pools)
-    return (Use(name=THE_SERVER, used=len(server.clients), size=server.room), *pools, *look.metrics)
+    at_pooler = (pooler_use(pool) for pool in look.pooler if pool.size)
+    return (Use(name=THE_SERVER, used=len(server.clients), size=server.room), *pools, *look.metrics, *at_pooler)
 
 
 def pool_use(server: ServerLook, pool: PoolRule) -> Use:
@@ -73,6 +96,11 @@ def pool_use(server: ServerLook, pool: PoolRule) -> Use:
     busy = sum(one.state == ACTIVE or one.is_in_transaction for one in sessions)
     used = min(len(sessions), busy + max(0, len(sessions) - pool.limit))
     return Use(name=printable(pool.application, 80), used=used, size=pool.limit)
+
+
+def pooler_use(pool: PoolerPool) -> Use:
+    """What a pool of PgBouncer lends to clients."""
+    return Use(name=printable(f"pooler {pool.database}/{pool.user}", 120), used=pool.active, size=pool.size)
 
 
 def sessions_of(server: ServerLook, pool: PoolRule) -> tuple[Backend, ...]:
@@ -117,8 +145,20 @@ def is_exhausted(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
 
 def is_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
     """Whether nothing is left to repair."""
-    blocked = longest_blocked(look.server) >= policy.blocking_over
+    blocked = longest_blocked(look.server) >= policy.blocking_over or bool(look.rolling)
     return fullest(look, policy).percent < policy.target_used_percent and not blocked and not is_stuck(look, policy)
+
+
+def not_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[str, ...]:
+    """What is left although connections may be free, in words."""
+    found = [look.pooler_silent.rstrip(".")] if look.pooler_silent else []
+    found += [
+        f"{counted(pool.clients_waiting, 'client')} of {printable(pool.database, 80)} wait at the pooler"
+        for pool in waiting_at_pooler(look, policy)
+    ]
+    if longest_blocked(look.server) >= policy.blocking_over:
+        found.append("sessions are blocked by others")
+    return tuple(found)
 
 
 def in_words(look: PoolLook, policy: ConnectionPoolPolicy) -> str:

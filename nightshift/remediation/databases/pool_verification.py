@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
-from nightshift.remediation.databases.pool_use import PoolLook, in_words, is_relieved
+from nightshift.remediation.databases.pool_use import PoolLook, in_words, is_relieved, not_relieved
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Finding, Verdict
 
 
@@ -20,6 +21,7 @@ def relieved_for(looks: Sequence[PoolLook], policy: ConnectionPoolPolicy) -> flo
     return looks[-1].at - since if since is not None else 0.0
 
 
+@serves("octollm.DatabaseConnectionPoolExhausted: r3.7", "cryptofunk.DatabaseConnectionPoolCritical: r2.2")
 def judge_relief(before: PoolLook, looks: Sequence[PoolLook], policy: ConnectionPoolPolicy, unknown: str) -> Verdict:
     """Healthy when every look of the last ``hold`` seconds was good.
 
@@ -37,7 +39,13 @@ def judge_relief(before: PoolLook, looks: Sequence[PoolLook], policy: Connection
     if held >= policy.hold:
         reason = f"{last}, and free for {format_duration(held)} (before: {in_words(before, policy)})."
         return Verdict(healthy=True, reason=reason, findings=findings)
+    if looks[-1].rolling:
+        return Verdict(healthy=False, reason=f"{last}, and {looks[-1].rolling}.", findings=findings)
     if not is_relieved(looks[-1], policy):
-        return Verdict(healthy=False, reason=f"Connections are still short: {last}.", findings=findings)
+        return Verdict(
+            healthy=False,
+            reason=f"Not free yet: {'; '.join([last, *not_relieved(looks[-1], policy)])}.",
+            findings=findings,
+        )
     reason = f"Connections were free for {format_duration(held)} only, of {format_duration(policy.hold)}."
     return Verdict(healthy=False, reason=reason, findings=findings)

@@ -7,18 +7,26 @@ VectorSearchCriticalErrorRate.d2-d3, r1-r3 and bybit_strategy_tester.SlowQueries
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightshift.remediation.databases.backends import ACTIVE, Backend, ServerLook, in_groups, why_untouchable
 from nightshift.remediation.databases.indexes import IndexState, drop_leftover, reindex, swap
 from nightshift.remediation.databases.query_policy import IndexRule, QueryPolicy
 from nightshift.remediation.databases.session_plans import Ending, cancel_queries, end_sessions
+from nightshift.remediation.databases.upkeep import (
+    UpkeepLook,
+    create_extension,
+    plan_upkeep,
+    upkeep_findings,
+    upkeep_trouble,
+)
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import Action, Finding, Plan, Proposal, Refusal, Target, Verdict, format_bytes
 from nightshift.remediation.text import counted, printable
 
+VECTOR, STATISTICS = "vector", "pg_stat_statements"
 NOTHING_TO_DO = "Nothing to do: statements are as fast as they should be"
 
 
@@ -30,6 +38,8 @@ class Statement:
     calls: int
     milliseconds: float
     """All calls together."""
+    identity: int = 0
+    """Its ``queryid``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,9 @@ class QueryLook:
     """Invalid copies on their tables."""
     statements: tuple[Statement, ...] = ()
     embedding: Embedding | None = None
+    upkeep: UpkeepLook | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Extensions that are wanted and not there: why they cannot be made, empty where they can."""
 
 
 def slow(look: QueryLook, policy: QueryPolicy) -> list[Backend]:
@@ -75,6 +88,12 @@ def slow(look: QueryLook, policy: QueryPolicy) -> list[Backend]:
     ]
 
 
+def in_use(look: QueryLook) -> int:
+    """Sessions of this database that do something, as a pool counts those it has given out."""
+    of_database = (one for one in look.server.clients if one.database == look.server.database)
+    return sum(one.state == ACTIVE or one.is_in_transaction for one in of_database)
+
+
 def trouble(look: QueryLook, policy: QueryPolicy) -> str:
     """What is wrong; empty: nothing."""
     found = []
@@ -82,9 +101,13 @@ def trouble(look: QueryLook, policy: QueryPolicy) -> str:
         found.append(f"{look.value:.3g} {printable(policy.measure.unit)}, at most {policy.measure.at_most:g}")
     if long_ones := slow(look, policy):
         found.append(f"{counted(len(long_ones), 'statement')} over {format_duration(policy.query_over)}")
+    if policy.connections_over is not None and (many := in_use(look)) > policy.connections_over:
+        found.append(f"{counted(many, 'connection')} in use, at most {policy.connections_over}")
     found += [f"the index {index.label} is invalid" for index in look.indexes if not index.valid]
     if look.embedding is not None and not look.embedding.extension:
         found.append("the extension vector is missing")
+    if look.upkeep is not None and policy.upkeep is not None:
+        found += upkeep_trouble(look.upkeep, policy.upkeep)
     return ", ".join(found)
 
 
@@ -129,6 +152,7 @@ def plan_queries(
         _drop(draft, leftover)
     for rule in policy.indexes:
         _rebuild(draft, rule)
+    _keep_up(draft)
     _for_people(draft)
     why = wrong or look.unknown or "what is left"
     return Plan(
@@ -141,8 +165,10 @@ def plan_queries(
     )
 
 
-@serves("cryptofunk.VectorSearchHighErrorRate: d3 r2.1")
-@proposes("cryptofunk.VectorSearchHighErrorRate: r1.1", "cryptofunk.VectorSearchCriticalErrorRate: r1.1")
+@serves(
+    "cryptofunk.VectorSearchHighErrorRate: d3 r1.1 r2.1",
+    "cryptofunk.VectorSearchCriticalErrorRate: r1.1",
+)
 def _need_extension(draft: _Draft) -> None:
     """An extension that is gone took its columns with it: making it again brings no data back."""
     found, rule = draft.look.embedding, draft.policy.embedding
@@ -151,13 +177,16 @@ def _need_extension(draft: _Draft) -> None:
     column = printable(f"{rule.table_schema}.{rule.table}.{rule.column}", 190)
     if not found.extension:
         lost = "" if found.dimensions is not None else f" {column} is gone, too: its data come back from a backup only."
-        draft.proposals.append(
-            Proposal(
-                title="Create the extension vector again",
-                detail="create extension if not exists vector",
-                reason=f"Searches need it; it takes a superuser.{lost}",
+        no = draft.look.missing.get(VECTOR, "")
+        if no or VECTOR not in draft.look.missing:
+            reason = f"Searches need it. {no}{lost}".strip()
+            again = Proposal(
+                title="Create the extension vector again", detail=f"create extension {VECTOR}", reason=reason
             )
-        )
+            draft.proposals.append(again)
+        else:
+            asks = "What used it is gone with it, and does not come back."
+            draft.actions.append(create_extension(draft.target, VECTOR, f"Searches need it.{lost}", asks))
     elif found.dimensions != rule.dimensions:
         has = "no vectors" if found.dimensions is None else counted(found.dimensions, "dimension")
         draft.proposals.append(
@@ -169,6 +198,23 @@ def _need_extension(draft: _Draft) -> None:
     if found.nulls_percent:
         title = f"Look at why {found.nulls_percent:.1f} % of {column} are null"
         draft.proposals.append(Proposal(title=title, reason="Searches do not find those rows."))
+
+
+def _keep_up(draft: _Draft) -> None:
+    """Dead rows, slots, and the extension that tells what statements cost."""
+    look, rule = draft.look.upkeep, draft.policy.upkeep
+    if look is not None and rule is not None:
+        plan = plan_upkeep(draft.target, look, rule)
+        draft.actions += plan.actions
+        draft.refusals += plan.refusals
+        draft.proposals += plan.proposals
+    no = draft.look.missing.get(STATISTICS)
+    if no == "":
+        reason = "Without it nobody can tell which statements cost most."
+        asks = "It belongs to the database from then on, and is part of its dumps."
+        draft.actions.append(create_extension(draft.target, STATISTICS, reason, asks))
+    elif no is not None:
+        draft.proposals.append(Proposal(title=f"Have {STATISTICS} in this database", reason=no))
 
 
 @serves("cryptofunk.VectorSearchCriticalLatency: r1.1")
@@ -244,12 +290,20 @@ def _other_lists(draft: _Draft, rule: IndexRule, index: IndexState) -> None:
 
 
 @proposes(
-    "cryptofunk.VectorSearchCriticalLatency: r2.1",
+    "cryptofunk.VectorSearchCriticalLatency: r2.1 r2.2",
     "cryptofunk.VectorSearchCriticalErrorRate: r3.1",
+    "cryptofunk.VectorSearchHighErrorRate: r3.1",
     "cryptofunk.VectorSearchSlowWithHighConnections: r3.1",
 )
 def _for_people(draft: _Draft) -> None:
     look, policy = draft.look, draft.policy
+    if policy.connections_over is not None and in_use(look) > policy.connections_over and not draft.actions:
+        draft.proposals.append(
+            Proposal(
+                title="Free connections: the runbook for connections",
+                reason=f"{counted(in_use(look), 'connection')} in use, and no statement here runs for too long.",
+            )
+        )
     for statement in look.statements[:3]:
         mean = statement.milliseconds / max(1, statement.calls)
         draft.proposals.append(
@@ -260,21 +314,33 @@ def _for_people(draft: _Draft) -> None:
                 "looked at. EXPLAIN without ANALYZE runs nothing.",
             )
         )
+    if policy.client and policy.measure is not None and (look.value or 0) > policy.measure.at_most:
+        draft.proposals.append(
+            Proposal(
+                title=f"Restart {printable(policy.client, 80)} if the database is well and the measure stays bad",
+                detail=f"kubectl rollout restart {printable(policy.client, 80)}, and follow its log",
+                reason="Its pool may hold broken connections. A restart takes its log with it: keep that first.",
+            )
+        )
     if policy.feature_flag:
         draft.proposals.append(
             Proposal(
                 title="Switch the feature off while this lasts, and on again afterwards",
-                detail=printable(policy.feature_flag, 160),
+                detail=f"{printable(policy.feature_flag, 160)}; wait for the rollout each time",
                 reason="No switch is declared that Nightshift could turn back at a set time.",
             )
         )
 
 
+@serves("cryptofunk.VectorSearchHighErrorRate: d4")
 def findings_of(look: QueryLook, policy: QueryPolicy) -> tuple[Finding, ...]:
     """The measure, what runs, the indexes and the statements that cost most."""
     found = [
         Finding(title=f"State: {in_words(look, policy)}", detail=look.unknown, troubling=bool(trouble(look, policy)))
     ]
+    server = look.server
+    title = f"Connections: {len(server.clients)} of {server.room}, {in_use(look)} of this database in use"
+    found.append(Finding(title=title, troubling=len(server.clients) >= server.room))
     waiting = sum(bool(one.blocked_by) for one in look.server.clients)
     if waiting:
         title = f"{counted(waiting, 'session')} wait for locks of others: see the runbook for connections"
@@ -285,6 +351,8 @@ def findings_of(look: QueryLook, policy: QueryPolicy) -> tuple[Finding, ...]:
             f"{format_bytes(index.bytes)}, {counted(index.scans, 'scan')}, table read whole {index.table_scans:,} times"
         )
         found.append(Finding(title=f"Index {index.label}: {state}", detail=detail, troubling=not index.valid))
+    if look.upkeep is not None and policy.upkeep is not None:
+        found += upkeep_findings(look.upkeep, policy.upkeep)
     for one in look.statements:
         title = f"{one.milliseconds / 1000:.1f} s in {counted(one.calls, 'call')}"
         found.append(Finding(title=title, detail=one.shape))
@@ -306,6 +374,7 @@ def well_for(looks: Sequence[QueryLook], policy: QueryPolicy) -> float:
     "cryptofunk.VectorSearchCriticalLatency: v1",
     "cryptofunk.VectorSearchHighErrorRate: v1",
     "cryptofunk.VectorSearchCriticalErrorRate: v1",
+    "cryptofunk.VectorSearchSlowWithHighConnections: v1",
 )
 def judge_queries(before: QueryLook, looks: Sequence[QueryLook], policy: QueryPolicy, unknown: str) -> Verdict:
     """Healthy when nothing was wrong in the last ``hold`` seconds."""

@@ -8,6 +8,8 @@ from pydantic import Field, StringConstraints
 
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.databases.pool_policy import PERSONS_TOOLS, ApplicationName, Expression
+from nightshift.remediation.databases.surroundings_policy import Surroundings
+from nightshift.remediation.databases.upkeep import Upkeep
 from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.models import Symptom, Target, Value
@@ -54,6 +56,8 @@ class QueryPolicy(Value):
 
     measure: Measure | None = None
     """Null: long statements alone say how it is."""
+    connections_over: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """So many connections of this database in use are well, more are trouble; null: they do not count."""
     indexes: Annotated[tuple[IndexRule, ...], Field(max_length=10)] = ()
     embedding: EmbeddingRule | None = None
     """What vector searches need: the extension, this column of these dimensions."""
@@ -63,12 +67,20 @@ class QueryPolicy(Value):
     """A statement that runs for longer is cancelled."""
     unused_after_scans: Annotated[int, Field(ge=1)] = 100
     """An index that nothing reads, on a table that was read from end to end so often, is rebuilt."""
+    upkeep: Upkeep | None = None
+    """Dead rows, replication slots and vacuums are looked at with it; null: they are not."""
+    statement_statistics: bool = False
+    """True: pg_stat_statements is made, by a person's word, where the server has loaded it and it is missing."""
     feature_flag: Annotated[str, StringConstraints(max_length=160)] = ""
     """How the feature is switched off, for people; switching it is proposed, with the way back."""
+    client: Annotated[str, StringConstraints(max_length=160)] = ""
+    """The workload that searches, for people: ``deployment/api -n shop``; its restart is proposed."""
     never: frozenset[ApplicationName] = PERSONS_TOOLS
     """Applications whose statements are never touched."""
     most_sessions: Annotated[int, Field(ge=1, le=100)] = 10
     """Of one application in one plan."""
+    around: Surroundings | None = None
+    """What is looked at beside it, for people; null: nothing."""
     wait: Annotated[Seconds, Field(ge=1, le=7200)] = 300
     """So long what was done may take to show in the measure."""
     hold: Annotated[Seconds, Field(ge=1, le=7200)] = 300

@@ -21,7 +21,6 @@ KEPT_FREE = 0.1
     "octollm.DatabaseConnectionPoolExhausted: r3.3 r3.5 r3.6 r5.2",
     "trading_signals.DatabaseConnectionPoolExhausted: r1.1 r1.2",
     "cryptofunk.DatabaseConnectionPoolExhausted: r2.2 r2.3",
-    "bybit_strategy_tester.ConnectionPoolExhausted: r2.1",
 )
 def size_proposal(need: Need, server: ServerLook) -> Proposal:
     """What a person should set: the pool's size where the server has room for all replicas, else what goes before."""

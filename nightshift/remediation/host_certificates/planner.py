@@ -16,7 +16,7 @@ from nightshift.remediation.host_certificates.arguments import ReloadService, Re
 from nightshift.remediation.host_certificates.facts import CertificateDiagnosis, FailureCause, Lineage
 from nightshift.remediation.host_certificates.policy import EndpointRule, HostCertificatePolicy
 from nightshift.remediation.models import Action, Plan, Proposal, Quantity, Refusal, Risk, Target
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import printable, shown_address
 
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for an endpoint without trouble."""
@@ -42,7 +42,7 @@ def plan_host_certificate(target: Target, diagnosis: CertificateDiagnosis, polic
     """
     rule = policy.endpoints[diagnosis.endpoint]
     served, kept, now = diagnosis.served, diagnosis.lineage.certificate, diagnosis.now
-    endpoint = printable(diagnosis.endpoint)
+    endpoint = shown_address(diagnosis.endpoint)
     left = served.certificate.left(now)
     if left > policy.expires_within and not served.complaint:
         return Plan(goal=NOTHING_TO_DO, target=target, expected=f"{endpoint}: {in_words(left)}, as it should be.")

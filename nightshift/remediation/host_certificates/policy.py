@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from nightshift.remediation.disk_space.policy import Directory
 from nightshift.remediation.durations import Seconds, format_duration
 from nightshift.remediation.models import Symptom, Target, Value
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import shown_address
 
 DnsName = Annotated[
     str,
@@ -66,7 +66,7 @@ class HostCertificatePolicy(Value):
 
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that its repair helped."""
-        endpoint, left = printable(target.part("endpoint")), format_duration(self.expires_within)
+        endpoint, left = shown_address(target.part("endpoint")), format_duration(self.expires_within)
         return Symptom(
             what=f"the certificate that {endpoint} serves ends within {left}",
             solved=f"{endpoint} serves a certificate that clients trust and that is valid for more than {left}",

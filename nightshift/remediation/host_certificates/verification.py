@@ -8,7 +8,7 @@ from nightshift.remediation.host_certificates.facts import CertificateDiagnosis,
 from nightshift.remediation.host_certificates.planner import in_words, moment
 from nightshift.remediation.host_certificates.policy import HostCertificatePolicy
 from nightshift.remediation.models import Finding, Verdict
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, shown_address
 
 ENOUGH_LOOKS = 3
 """A server with several processes may show the old certificate on every other connection."""
@@ -36,7 +36,7 @@ def judge_served(before: CertificateDiagnosis, looks: Sequence[Served], policy: 
         Finding(title=f"Before: serial {old.serial}, until {moment(old.not_after)}"),
         Finding(title=f"After: serial {last.serial}, until {moment(last.not_after)}, from {printable(last.issuer)}"),
     )
-    endpoint = printable(before.endpoint)
+    endpoint = shown_address(before.endpoint)
     good = _good_to_the_end(looks, policy)
     if not good:
         reason = f"{endpoint} shows {_trouble(looks[-1])}, at the end of {counted(len(looks), 'connection')}."

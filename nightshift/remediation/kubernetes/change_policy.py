@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.hours import Hours
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
@@ -19,22 +18,8 @@ _KINDS: dict[Change, str] = {"release": "deployment", "scaling": "autoscaler", "
 
 
 @serves("octollm.HPAScaledUp: d2")
-class PeakHours(Value):
+class PeakHours(Hours):
     """When scaling is expected, in the time zone of the system."""
-
-    from_hour: Annotated[int, Field(ge=0, le=23)]
-    to_hour: Annotated[int, Field(ge=1, le=24)]
-    """Exclusive; earlier than ``from_hour``: over midnight."""
-    weekdays_only: bool = True
-
-    def contain(self, moment: datetime, time_zone: str) -> bool:
-        """Whether this moment is one of them."""
-        local = moment.astimezone(ZoneInfo(time_zone))
-        if self.weekdays_only and local.weekday() > 4:
-            return False
-        if self.from_hour < self.to_hour:
-            return self.from_hour <= local.hour < self.to_hour
-        return local.hour >= self.from_hour or local.hour < self.to_hour
 
 
 class ChangeReviewPolicy(Value):

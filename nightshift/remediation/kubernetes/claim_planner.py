@@ -1,7 +1,8 @@
 """Why a claim is not bound, and a larger claim where its storage class can do it.
 
 Covers octollm.PersistentVolumeClaimPending.d1-d4, r1.1-r3.3: what is there is proposed, because it creates or
-re-creates what holds data, but for :mod:`.claim_replacement`; and cryptofunk.DiskSpaceWarning.r3.1 without its hazard:
+re-creates what holds data, but for :mod:`.claim_replacement` and :mod:`.storage_classes`; and
+cryptofunk.DiskSpaceWarning.r3.1 without its hazard:
 the new size is computed from the present one, so that it never shrinks.
 """
 
@@ -20,6 +21,7 @@ from nightshift.remediation.kubernetes.claim_replacement import replace_class
 from nightshift.remediation.kubernetes.drain_plan import pod_name
 from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume
 from nightshift.remediation.kubernetes.ownership import FieldChange
+from nightshift.remediation.kubernetes.storage_classes import copy_class
 from nightshift.remediation.models import (
     Action,
     Finding,
@@ -59,6 +61,7 @@ def plan_pending_claim(target: Target, diagnosis: ClaimDiagnosis, policy: ClaimP
         return Plan(goal=goal, target=target, refusals=(refusal,))
     changes = Changes()
     replace_class(target, diagnosis, policy, changes)
+    copy_class(target, diagnosis, policy, changes)
     looks: tuple[Callable[[ClaimDiagnosis], Proposal | None], ...] = (_lost, _no_class, _refused, _no_volume, _no_node)
     found = [proposal for look in looks if (proposal := look(diagnosis)) is not None]
     if not found:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightshift.remediation.connections import ConnectionOf, NamespaceOfCluster
 from nightshift.remediation.disk_space.policy import Bytes
@@ -25,8 +25,18 @@ class ClaimPendingPolicy(Value):
     """A claim that is younger is being worked on."""
     replace_class: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
     """Missing storage classes, each with the one that a claim which was never bound is made anew with instead."""
+    copy_class: Mapping[ObjectName, ObjectName] = Field(default_factory=dict)
+    """Missing storage classes, each with the one whose copy is made under the missing name."""
     bound_within: Annotated[Seconds, Field(ge=1, le=3600)] = 300
-    """How long the storage may take for a claim that was made anew."""
+    """How long the storage may take for a claim that was made anew, or whose class was made."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if both := sorted(self.replace_class.keys() & self.copy_class.keys()):
+            raise ValueError(f"{both[0]} stands in replace_class and in copy_class: leave it in one of them")
+        if itself := sorted(name for name, copied in self.copy_class.items() if name == copied):
+            raise ValueError(f"{itself[0]} is its own copy in copy_class: name a class that exists")
+        return self
 
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that it is over."""

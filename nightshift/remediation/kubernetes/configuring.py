@@ -44,6 +44,8 @@ class UpdateConfigMap(ObjectArguments):
     floor: float | None = None
     ceiling: float | None = None
     among: tuple[str, ...] = ()
+    back_at: float | None = Field(default=None, gt=0)
+    """Unix time at which it goes back by itself; None: it stays."""
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.objects import (
     Claim,
     ContainerStatus,
@@ -79,6 +80,8 @@ class CrashDiagnosis:
     """By container, of the run before this one, else of this one."""
     references: Sequence[Reference] = ()
     claims: Sequence[Claim] = ()
+    unbound: Sequence[ClaimDiagnosis] = ()
+    """Those of the claims that have no volume, with their class and events."""
     dependencies: Sequence[Dependency] = ()
     kills_last_hour: int = 0
     """How often it was killed for memory within the last hour."""

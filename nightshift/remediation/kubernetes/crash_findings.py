@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nightshift.remediation.inventory import serves
+from nightshift.remediation.kubernetes.claim_planner import findings_of as findings_of_claim
 from nightshift.remediation.kubernetes.crash_cause import Explanation
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis, last_lines, shown
 from nightshift.remediation.kubernetes.objects import ContainerStatus, Termination
 from nightshift.remediation.models import Finding
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, listed, printable
 
 _MOST_EVENTS = 8
+_MOST_NAMES = 40
 _MOST_SHOWN = 25
 """Lines of a log that the evidence shows."""
 
@@ -21,6 +24,8 @@ def findings_of(diagnosis: CrashDiagnosis, why: Explanation) -> tuple[Finding, .
         Finding(title=f"Cause: {why.words}", detail=" ".join(why.evidence), data={"cause": why.cause}, troubling=True),
         *(_container(status) for status in diagnosis.pod.statuses),
         *_needs(diagnosis),
+        *(finding for claim in diagnosis.unbound for finding in findings_of_claim(claim)),
+        *_environment(diagnosis),
         *_around(diagnosis),
     )
 
@@ -77,6 +82,19 @@ def _needs(diagnosis: CrashDiagnosis) -> Iterator[Finding]:
         ready = dependency.ready_endpoints
         words = "could not be looked at" if ready is None else f"has {counted(ready, 'ready endpoint')}"
         yield Finding(title=f"Service {printable(dependency.service, 120)} {words}", troubling=not ready)
+
+
+@serves("octollm.PodCrashLoopBackOff: d7")
+def _environment(diagnosis: CrashDiagnosis) -> Iterator[Finding]:
+    """Names only: a variable may hold a password."""
+    failing = diagnosis.failing
+    for container in diagnosis.pod.containers:
+        if failing is None or container.name != failing.name or not (container.env or container.env_from):
+            continue
+        names = [printable(name, 60) for name in (*container.env, *container.env_from)]
+        title = f"Environment of {printable(container.name, 80)}: {counted(len(container.env), 'variable')}"
+        sources = f", {counted(len(container.env_from), 'source')}" * bool(container.env_from)
+        yield Finding(title=f"{title}{sources}", detail=listed(names, _MOST_NAMES))
 
 
 def _around(diagnosis: CrashDiagnosis) -> Iterator[Finding]:

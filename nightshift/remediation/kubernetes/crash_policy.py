@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.kubernetes.names import ObjectName
@@ -39,6 +40,10 @@ class PodCrashLoopPolicy(Value):
     """Restart what runs behind a needed service when none of its pods is ready."""
     dependencies: tuple[ObjectName, ...] = ()
     """Services that these pods need, in the same namespace, in the order in which they are brought back."""
+    prometheus: Annotated[str | None, ConnectionOf("http")] = None
+    """Where the kubelets' ``container_memory_working_set_bytes`` are; null: its memory is not told."""
+    jaeger: Annotated[str | None, ConnectionOf("http")] = None
+    """Where its traces are, under the name of its workload; null: they are not looked at."""
     wait: Annotated[Seconds, Field(ge=10, le=7200)] = 900
     """So long what was done may take to show; a rollout ends with its own progress deadline."""
     hold: Annotated[Seconds, Field(ge=5, le=7200)] = 600

@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.policy import Percent
 from nightshift.remediation.durations import Seconds, format_duration
+from nightshift.remediation.heap_profile import HeapProfile
 from nightshift.remediation.kubernetes.load import Kind
-from nightshift.remediation.kubernetes.regression_policy import LabelName
 from nightshift.remediation.kubernetes.saturation import SaturationPolicy
 from nightshift.remediation.models import Symptom, Target
+from nightshift.remediation.requests.measures import LabelName
 from nightshift.remediation.text import printable
 
 
@@ -72,6 +73,9 @@ class PodLoadPolicy(LoadPolicy):
 
     TARGET: ClassVar[tuple[str, ...]] = ("cluster", "namespace", "pod")
     """Kinds of the target's path, outermost first."""
+
+    profiles: dict[str, HeapProfile] = Field(default={}, max_length=50)
+    """By name of the workload: where a pod of it gives its heap profile, which is read before anything is changed."""
 
     def symptom(self, target: Target) -> Symptom:
         """How the flow tells that its repair helped."""

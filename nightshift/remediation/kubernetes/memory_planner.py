@@ -13,7 +13,7 @@ from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.crash_diagnosis import CrashDiagnosis
 from nightshift.remediation.kubernetes.memory_policy import PodMemoryPolicy
 from nightshift.remediation.kubernetes.objects import Autoscaler, ContainerStatus, Pod
-from nightshift.remediation.kubernetes.saturation import Saturated, Use, relieve_memory
+from nightshift.remediation.kubernetes.saturation import Saturated, SaturationPolicy, Use, relieve_memory
 from nightshift.remediation.models import Finding, Plan, Refusal, Target, format_bytes
 from nightshift.remediation.text import counted, printable
 
@@ -46,10 +46,7 @@ def plan_memory_relief(target: Target, diagnosis: MemoryDiagnosis, policy: PodMe
     if killed is None:
         return Plan(goal=NOTHING_TO_DO, target=target, expected=f"No container of {name} was killed for memory.")
     changes = Changes()
-    if (refusal := _why_not(diagnosis, killed)) is not None:
-        changes.refusals.append(refusal)
-    else:
-        relieve_memory(target, _saturated(diagnosis, killed), policy, changes)
+    relieve_killed(target, diagnosis, killed, policy, changes)
     return Plan(
         goal=f"Keep {printable(killed.name, 80)} of {name} from being killed for memory again",
         target=target,
@@ -58,6 +55,16 @@ def plan_memory_relief(target: Target, diagnosis: MemoryDiagnosis, policy: PodMe
         proposals=tuple(changes.proposals),
         expected=f"No kill for {format_duration(policy.hold)} after the new pods are ready.",
     )
+
+
+def relieve_killed(
+    target: Target, diagnosis: MemoryDiagnosis, killed: ContainerStatus, policy: SaturationPolicy, changes: Changes
+) -> None:
+    """More memory for the container that was killed, or why it gets none."""
+    if (refusal := _why_not(diagnosis, killed)) is not None:
+        changes.refusals.append(refusal)
+    else:
+        relieve_memory(target, _saturated(diagnosis, killed), policy, changes)
 
 
 def findings_of(diagnosis: MemoryDiagnosis) -> tuple[Finding, ...]:

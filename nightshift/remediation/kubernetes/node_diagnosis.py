@@ -91,6 +91,11 @@ class HostLook:
         """Lines of the kernel log that speak of failing hardware."""
         return tuple(line for line in self.kernel if _HARDWARE.search(line[:1000]))
 
+    @property
+    def network_errors(self) -> tuple[str, ...]:
+        """Lines of the kubelet's log that speak of the network plugin."""
+        return tuple(line for line in self.kubelet_log if _NETWORK.search(line[:1000]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDiagnosis:

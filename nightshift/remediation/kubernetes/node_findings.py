@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from nightshift.remediation.durations import format_duration
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.drain import PodVerdict
 from nightshift.remediation.kubernetes.drain_plan import verdicts_markdown
 from nightshift.remediation.kubernetes.node_diagnosis import PRESSURES, NodeDiagnosis
@@ -82,6 +83,7 @@ def _pods(judged: Sequence[PodVerdict]) -> Iterator[Finding]:
         yield Finding(title=f"{counted(len(judged), 'pod')} on it", detail=detail, data=dict(fates))
 
 
+@serves("octollm.NodeNotReady: r3.3")
 def _host(diagnosis: NodeDiagnosis) -> Iterator[Finding]:
     host = diagnosis.host
     if host is None:
@@ -95,6 +97,10 @@ def _host(diagnosis: NodeDiagnosis) -> Iterator[Finding]:
     if errors := host.hardware_errors:
         shown = "; ".join(printable(line, 160) for line in errors[-3:])
         title = f"{counted(len(errors), 'hardware error')} in the kernel log"
+        yield Finding(title=title, detail=shown, troubling=True)
+    if errors := host.network_errors:
+        shown = "; ".join(printable(line, 160) for line in errors[-3:])
+        title = f"{counted(len(errors), 'line')} about the network plugin in the kubelet's log"
         yield Finding(title=title, detail=shown, troubling=True)
 
 

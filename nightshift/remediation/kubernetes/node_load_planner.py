@@ -14,10 +14,9 @@ from nightshift.remediation.inventory import proposes
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.load import Consumer, Kind, NodeLoad
 from nightshift.remediation.kubernetes.load_policy import NodeLoadPolicy
-from nightshift.remediation.kubernetes.objects import Node, WorkloadKind
-from nightshift.remediation.kubernetes.ownership import Insists, owner_of_replicas
+from nightshift.remediation.kubernetes.objects import Node
 from nightshift.remediation.kubernetes.room import without_place
-from nightshift.remediation.kubernetes.saturation import Saturated, relieve_leak, scale_out
+from nightshift.remediation.kubernetes.saturation import Saturated, propose_autoscaler, relieve_leak, scale_out
 from nightshift.remediation.models import Finding, Plan, Proposal, Refusal, Target
 from nightshift.remediation.text import counted, listed, printable
 
@@ -146,7 +145,7 @@ def _relieved_of(target: Target, consumer: Consumer, load: NodeLoad, policy: Nod
         return relieve_leak(target, seen, policy, seen.grows_steadily_for, changes)
     reason = f"It uses {policy.kind.shown(consumer.used)} there, {_share(consumer, load):.0f} % of what pods use."
     if policy.kind is Kind.CPU:
-        _autoscale(seen, policy, changes)
+        propose_autoscaler(seen, policy, changes)
     return scale_out(target, seen, policy, f"{reason}{seen.held_back}", changes)
 
 
@@ -179,23 +178,4 @@ def _saturated(consumer: Consumer, load: NodeLoad) -> Saturated:
         uses=consumer.uses,
         autoscalers=load.autoscalers,
         throttled_percent=consumer.throttled_percent,
-    )
-
-
-@proposes("octollm.HighNodeCPUUsage: r1.2")
-def _autoscale(seen: Saturated, policy: NodeLoadPolicy, changes: Changes) -> None:
-    """octollm.HighNodeCPUUsage.r1.2, where nobody counts its pods yet; never fewer than there are now."""
-    workload = seen.workload
-    owner = owner_of_replicas(workload, seen.autoscalers)
-    counted_by_others = owner is not None and owner.insists is Insists.REVERTS
-    if counted_by_others or workload.kind is not WorkloadKind.DEPLOYMENT or policy.most_replicas <= workload.replicas:
-        return
-    name, space = printable(workload.name, 100), printable(workload.namespace, 63)
-    bounds = f"--min={max(1, workload.replicas)} --max={policy.most_replicas}"
-    changes.proposals.append(
-        Proposal(
-            title=f"Let an autoscaler count the pods of {name}: kubectl autoscale deployment/{name} -n {space} "
-            f"--cpu-percent=70 {bounds}",
-            reason="It would have answered this load by itself. It needs CPU requests, and the metrics server.",
-        )
     )

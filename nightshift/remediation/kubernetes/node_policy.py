@@ -6,10 +6,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.kubernetes.drain import DrainOptions
 from nightshift.remediation.kubernetes.infrastructure_tree import InfrastructureTree
 from nightshift.remediation.models import Symptom, Target, Value
+from nightshift.remediation.requests.measures import LabelName
 from nightshift.remediation.text import printable
 
 
@@ -49,6 +51,11 @@ class NodeNotReadyPolicy(Value):
     """Only pods of this priority or lower are evicted to relieve a node."""
     protected_namespaces: tuple[str, ...] = ("kube-system",)
     """Pods of these namespaces are never evicted to relieve a node."""
+
+    prometheus: Annotated[str | None, ConnectionOf("http")] = None
+    """Where node_exporter and the kubelets' ``container_…`` metrics are; null: what the node uses is not told."""
+    node_label: LabelName = "node"
+    """The label, of node and of container metrics, that has the node's name, or its address."""
 
     tree: InfrastructureTree | None = None
     """Whom the system's decision tree for infrastructure calls; null: it has none."""

@@ -109,6 +109,12 @@ OPERATIONS: Mapping[str, tuple[Need, ...]] = {
         *_all("get create delete", "persistentvolumeclaims"),
         *_all("get", "storageclasses", "storage.k8s.io", everywhere=True),
     ),
+    "create_storage_class": (*_all("get create", "storageclasses", "storage.k8s.io", everywhere=True),),
+    "remove_storage_class": (
+        *_all("get delete", "storageclasses", "storage.k8s.io", everywhere=True),
+        *_all("list", "persistentvolumeclaims", everywhere=True),
+        *_all("list", "persistentvolumes", everywhere=True),
+    ),
     "renew_certificate": (
         *_all("get", "certificates", "cert-manager.io"),
         *_all("patch", "certificates", "cert-manager.io", "status"),
@@ -142,7 +148,8 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "set_resources",
         "scale_workload",
     ),
-    "release-regression": ("rollout_undo", "block_deployments"),
+    "http-error-rate-response": ("rollout_restart", "rollout_undo", "block_deployments", "scale_workload"),
+    "request-latency-response": ("rollout_undo", "block_deployments", "set_resources", "scale_workload"),
     "node-saturation": ("rollout_restart", "scale_workload"),
     "pod-saturation": ("rollout_restart", "set_resources", "scale_workload"),
     "change-event-review": ("rollout_restart", "update_hpa"),
@@ -150,6 +157,16 @@ FLOW_OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "database-volume-reclaim": ("expand_claim",),
     "connection-pool-exhaustion": ("rollout_restart",),
     "certificate-expiry": ("renew_certificate", "rollout_restart"),
+    "external-dependency-failure": ("update_configmap",),
+    "outbound-quota-exhaustion": ("update_configmap",),
+    "activity-stalled": ("rollout_restart", "rollout_undo", "block_deployments"),
+    "agent-unavailable": (
+        "rollout_restart",
+        "rollout_undo",
+        "set_resources",
+        "scale_workload",
+        "block_deployments",
+    ),
 }
 """The kinds of action of each flow that works on a cluster."""
 _WITH_CERTIFICATES = ("certificate-expiry",)

@@ -65,7 +65,7 @@ def plan_pod_relief(target: Target, load: PodLoad, policy: PodLoadPolicy) -> Pla
     changes = Changes()
     if (refusal := _why_not(load, kind)) is not None:
         changes.refusals.append(refusal)
-    elif (seen := _saturated(load)) is not None:
+    elif (seen := saturated(load)) is not None:
         (relieve_cpu if kind is Kind.CPU else relieve_memory)(target, seen, policy, changes)
     if not (changes.actions or changes.proposals):
         name = printable(load.container.name, 80)
@@ -130,7 +130,8 @@ def _of_template(load: PodLoad) -> Container | None:
     return next((one for one in template if one.name == load.container.name), None)
 
 
-def _saturated(load: PodLoad) -> Saturated | None:
+def saturated(load: PodLoad) -> Saturated | None:
+    """What the rules about limits need to know; None: no workload that can be changed keeps it."""
     container = _of_template(load)
     if load.workload is None or container is None:
         return None

@@ -1,7 +1,7 @@
-"""Requests fail or are slow: did that begin with the newest release, what may be done then, and did it help?
+"""Requests fail or are slow: did that begin with the newest release of a Deployment, and did what was done help?
 
 Covers the rollout rules of http_error_rate_response and request_latency_response (octollm.HighErrorRate.d2, d3,
-octollm.HighLatency.d3, d4) with what follows from them. Every other cause is a person's to find.
+octollm.HighLatency.d3, d4) on Kubernetes.
 """
 
 from __future__ import annotations
@@ -11,21 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 
-from nightshift.remediation.durations import format_duration
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.change_record import ChangeRecord
-from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.levels import LevelSample, judge_level
 from nightshift.remediation.kubernetes.objects import Workload
-from nightshift.remediation.kubernetes.regression_policy import Failing, ReleaseRegressionPolicy, Slow
 from nightshift.remediation.kubernetes.revisions import released_at
-from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy, roll_back, why_not_the_release
+from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy, why_not_the_release
 from nightshift.remediation.kubernetes.rollout_state import rollout_status
-from nightshift.remediation.models import Finding, Plan, Proposal, Refusal, Target, Verdict
-from nightshift.remediation.text import printable
+from nightshift.remediation.models import Finding, Verdict
+from nightshift.remediation.requests.policy import MeasuredRequests
 
-NOTHING_TO_DO = "nothing to do"
-"""The goal of a plan for a service that is within its limit."""
 _GAP = 1.5
 """Steps after which a point is missing."""
 _WORSE = 1.2
@@ -34,7 +29,6 @@ _FIRST_SIGN = 0.25
 """Of the way from what is usual to the limit; what is measured looks back, so that it rises for a while."""
 _LEAST_USUAL = 5
 """Points from before the release, to say what is usual."""
-_OTHER_CAUSES = "connection pool, database, cache, dependencies, CPU and memory, external APIs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +118,7 @@ def with_changes(diagnosis: RegressionDiagnosis, records: Sequence[ChangeRecord]
     return replace(diagnosis, changes=tuple(record for record in about if record.kind != "release"))
 
 
-def _why_not_to_blame(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy, rollback: RollbackPolicy) -> str:
+def why_not_to_blame(diagnosis: RegressionDiagnosis, policy: MeasuredRequests, rollback: RollbackPolicy) -> str:
     """Why the newest release is not to blame; empty when it is."""
     if innocent := why_not_the_release(diagnosis.release, diagnosis.since, rollback):
         return innocent
@@ -141,37 +135,7 @@ def _why_not_to_blame(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionP
     return ""
 
 
-def plan_release_regression(target: Target, diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -> Plan:
-    """Go back from the newest release where it brought the trouble; otherwise say why it did not."""
-    measure, name = policy.measure, printable(diagnosis.workload.name, 100)
-    said = measure.shown(diagnosis.value)
-    if diagnosis.value <= measure.at_most:
-        return Plan(goal=NOTHING_TO_DO, target=target, expected=f"{name}: {said}, as it should be.")
-    changes = Changes()
-    what = f"Rolling back {name}"
-    if policy.rollback is None:
-        changes.refusals.append(Refusal(what=what, reason="its runbook allows none", lifted_by="rollback"))
-    elif innocent := _why_not_to_blame(diagnosis, policy, policy.rollback):
-        changes.refusals.append(Refusal(what=what, reason=innocent))
-    else:
-        after = _after_release(diagnosis)
-        reason = f"{said} since {format_duration(after)} after the release."
-        roll_back(target, diagnosis.release, policy.rollback, reason, changes)
-    if not (changes.actions or changes.proposals):
-        changes.proposals.append(
-            Proposal(title=f"Find why requests to {name} are in trouble: {_OTHER_CAUSES}", reason=f"{said}.")
-        )
-    return Plan(
-        goal=f"{_goal(measure)} to {name}: {said}",
-        target=target,
-        actions=tuple(changes.actions),
-        refusals=tuple(changes.refusals),
-        proposals=tuple(changes.proposals),
-        expected=f"{measure.shown(measure.at_most)} or less for {format_duration(policy.hold)}.",
-    )
-
-
-def findings_of(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -> tuple[Finding, ...]:
+def findings_of(diagnosis: RegressionDiagnosis, policy: MeasuredRequests) -> tuple[Finding, ...]:
     """The symptom, and the newest release beside it."""
     workload, released = diagnosis.workload, released_at(diagnosis.workload, diagnosis.release.revisions)
     since = f"since {diagnosis.since:%Y-%m-%d %H:%M:%S} UTC" if diagnosis.since else "since when cannot be told"
@@ -190,7 +154,7 @@ def findings_of(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy)
     )
 
 
-def _versions(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -> Iterator[Finding]:
+def _versions(diagnosis: RegressionDiagnosis, policy: MeasuredRequests) -> Iterator[Finding]:
     if (versions := diagnosis.versions) is not None:
         title = f"Of its newest release: {policy.measure.shown(versions.new)}"
         detail = f"of all others: {policy.measure.shown(versions.old)}"
@@ -198,15 +162,12 @@ def _versions(diagnosis: RegressionDiagnosis, policy: ReleaseRegressionPolicy) -
 
 
 @serves("octollm.HighErrorRate: v1", "octollm.HighLatency: v1")
-def judge_requests(samples: Sequence[LevelSample], policy: ReleaseRegressionPolicy) -> Verdict:
+def judge_requests(samples: Sequence[LevelSample], policy: MeasuredRequests) -> Verdict:
     """Healthy when, for ``hold``, every look measured a value within the limit."""
     return judge_level(samples, policy.measure.at_most, policy.hold, policy.measure.shown)
 
 
-def _after_release(diagnosis: RegressionDiagnosis) -> float:
+def after_release(diagnosis: RegressionDiagnosis) -> float:
+    """Seconds from the newest release to the trouble; 0 where one of both is not known."""
     released = released_at(diagnosis.workload, diagnosis.release.revisions)
     return (diagnosis.since - released).total_seconds() if diagnosis.since and released else 0.0
-
-
-def _goal(measure: Failing | Slow) -> str:
-    return "No more failing requests" if isinstance(measure, Failing) else "No more slow requests"

@@ -19,7 +19,7 @@ from nightshift.remediation.kubernetes.replicas_policy import ReplicasPolicy
 from nightshift.remediation.kubernetes.rollback import Release, roll_back, why_not_the_release
 from nightshift.remediation.kubernetes.rollout_state import RolloutState, RolloutStatus, rollout_status
 from nightshift.remediation.kubernetes.scheduling import Homeless, NoPlace, homeless
-from nightshift.remediation.models import Finding, Plan, Proposal, Refusal, Target
+from nightshift.remediation.models import Finding, HandOver, Plan, Proposal, Refusal, Target
 from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
@@ -80,7 +80,7 @@ def plan_missing_replicas(target: Target, diagnosis: ReplicasDiagnosis, policy: 
     goal = f"Have all {workload.replicas} pods of {name} available: {diagnosis.missing} missing"
     if (waiting := _wait(diagnosis, status, policy)) is not None:
         changes.refusals.append(waiting)
-    elif not _elsewhere(diagnosis, changes):
+    elif not _elsewhere(target, diagnosis, changes):
         _released(target, diagnosis, policy, status, changes)
         _missing_room(diagnosis, changes)
         if not (changes.actions or changes.proposals):
@@ -154,7 +154,7 @@ def _deadline(diagnosis: ReplicasDiagnosis, policy: ReplicasPolicy) -> float:
 
 
 @serves("octollm.DeploymentReplicasMismatch: r3.1")
-def _elsewhere(diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:
+def _elsewhere(target: Target, diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:
     """Troubles that have a runbook and an incident of their own; True when there is one."""
     claims = [lost for lost in diagnosis.without_node if lost.why is NoPlace.VOLUME]
     down = [lost for lost in diagnosis.without_node if lost.why is NoPlace.NODE_DOWN]
@@ -171,8 +171,17 @@ def _elsewhere(diagnosis: ReplicasDiagnosis, changes: Changes) -> bool:
             names = listed([pod_name(pod) for pod in pods])
             reason = f"{counted(len(pods), 'pod')} {words} ({names})"
             changes.refusals.append(Refusal(what=what, reason=reason, lifted_by="that trouble's own repair"))
+            if pods is diagnosis.on_bad_nodes and pods[0].node:
+                changes.proposals.append(_of_node(target, pods[0].node, reason))
             return True
     return False
+
+
+def _of_node(target: Target, node: str, why: str) -> Proposal:
+    """The node is repaired by its own runbook."""
+    place = {"cluster": target.part("cluster"), "node": node}
+    handed = HandOver(flows=("node-not-ready",), place=place, why=why)
+    return Proposal(title=f"Left to the runbook for the node {printable(node, 120)}", hand_over=handed)
 
 
 @proposes("octollm.DeploymentReplicasMismatch: r2.1")

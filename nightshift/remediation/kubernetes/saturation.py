@@ -22,7 +22,7 @@ from nightshift.remediation.kubernetes.arguments import ScaleWorkload
 from nightshift.remediation.kubernetes.changes import Changes
 from nightshift.remediation.kubernetes.crash_policy import MemoryPolicy
 from nightshift.remediation.kubernetes.objects import Autoscaler, Container, Workload, WorkloadKind
-from nightshift.remediation.kubernetes.ownership import FieldChange, owner_of_replicas
+from nightshift.remediation.kubernetes.ownership import FieldChange, Insists, owner_of_replicas
 from nightshift.remediation.kubernetes.resizing import MEBIBYTE, raise_cpu, raise_memory, raised
 from nightshift.remediation.kubernetes.restarting import RESTARTED_AT, restart
 from nightshift.remediation.kubernetes.rollback import ONE_WORKLOAD, impact_on
@@ -81,18 +81,23 @@ class Saturated:
     @property
     def grows_steadily_for(self) -> float:
         """Seconds over which its memory grew from each quarter of the time to the next; 0 when it did not."""
-        if len(self.uses) < 8:
-            return 0.0
-        size = len(self.uses) / 4
-        quarters = [self.uses[int(i * size) : int((i + 1) * size)] for i in range(4)]
-        lows = [min(use.amount for use in quarter) for quarter in quarters]
-        rising = all(low < high for low, high in pairwise(lows))
-        return self.uses[-1].at - self.uses[0].at if rising else 0.0
+        return grows_steadily(self.uses)
 
     @property
     def held_back(self) -> str:
         """How often it was held back at its CPU limit, in words; empty: never, or that is not known."""
         return f" It was held back in {self.throttled_percent:.0f} % of its periods." if self.throttled_percent else ""
+
+
+def grows_steadily(uses: Sequence[Use]) -> float:
+    """Seconds over which it grew from each quarter of the time to the next; 0 when it did not, or that is not known."""
+    if len(uses) < 8:
+        return 0.0
+    size = len(uses) / 4
+    quarters = [uses[int(i * size) : int((i + 1) * size)] for i in range(4)]
+    lows = [min(use.amount for use in quarter) for quarter in quarters]
+    rising = all(low < high for low, high in pairwise(lows))
+    return uses[-1].at - uses[0].at if rising else 0.0
 
 
 @serves("octollm.PodOOMKilled: r1.1", "cryptofunk.HighMemoryUsage: r1.1 r1.2")
@@ -178,7 +183,7 @@ def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grow
     return False
 
 
-@proposes("octollm.PodOOMKilled: r2.1", "cryptofunk.HighMemoryUsage: d4 d5 r2.1")
+@proposes("octollm.PodOOMKilled: r2.1", "cryptofunk.HighMemoryUsage: r2.1")
 def _profile(seen: Saturated) -> Proposal:
     name = f"{printable(seen.workload.name, 100)}, container {printable(seen.container.name, 80)}"
     return Proposal(title=f"Take a heap profile of {name}, and open a ticket with it", reason="It may leak.")
@@ -227,6 +232,25 @@ def scale_out(target: Target, seen: Saturated, policy: SaturationPolicy, reason:
     )
     field = FieldChange(path="spec.replicas", before=str(now), after=str(wanted))
     return changes.change(action, workload, (field,), owner=owner_of_replicas(workload, seen.autoscalers))
+
+
+@proposes("octollm.HighNodeCPUUsage: r1.2", "octollm.HighLatency: r3.5")
+def propose_autoscaler(seen: Saturated, policy: SaturationPolicy, changes: Changes) -> None:
+    """An autoscaler, where nobody counts its pods yet; never fewer than there are now."""
+    workload = seen.workload
+    owner = owner_of_replicas(workload, seen.autoscalers)
+    counted_by_others = owner is not None and owner.insists is Insists.REVERTS
+    if counted_by_others or workload.kind is not WorkloadKind.DEPLOYMENT or policy.most_replicas <= workload.replicas:
+        return
+    name, space = printable(workload.name, 100), printable(workload.namespace, 63)
+    bounds = f"--min={max(1, workload.replicas)} --max={policy.most_replicas}"
+    changes.proposals.append(
+        Proposal(
+            title=f"Let an autoscaler count the pods of {name}: kubectl autoscale deployment/{name} -n {space} "
+            f"--cpu-percent=70 {bounds}",
+            reason="It would have answered this load by itself. It needs CPU requests, and the metrics server.",
+        )
+    )
 
 
 def _runs_alone(workload: Workload) -> str:

@@ -25,7 +25,7 @@ def setting_back(action: Action, _effect: Effect | None) -> Action:
     """The value from before, which is the only one allowed."""
     done = UpdateConfigMap.from_json(action.arguments)
     among = () if done.was is None else (done.was,)
-    back = done.model_copy(update={"was": done.value, "value": done.was, "among": among})
+    back = done.model_copy(update={"was": done.value, "value": done.was, "among": among, "back_at": None})
     return opposite_of(action, back, f"Set {done.key} of {done.name} back", _AS_BEFORE)
 
 

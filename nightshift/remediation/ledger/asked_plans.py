@@ -117,7 +117,7 @@ class AskedPlans:
             return connection.execute(query).all()
 
     def approved_plans(
-        self, incident_id: int, asked_since: datetime | None = None, *, by_silence: bool = True
+        self, incident_id: int, asked_since: datetime | None = None, *, by_silence: bool = True, people: int = 1
     ) -> list[Plan]:
         """Plans that were approved for this incident.
 
@@ -125,10 +125,12 @@ class AskedPlans:
             incident_id: the incident.
             asked_since: only those that people were asked about after this.
             by_silence: also those that nobody denied, and nobody approved either.
+            people: only those that so many different people approved, where more than one is wanted.
         """
         approved = (row for row in self.of(incident_id) if row.status == "approved")
         counting = (row for row in approved if asked_since is None or row.requested_at > asked_since)
-        said = (row for row in counting if by_silence or self.progress(row).approved_by)
+        least = people if people > 1 else int(not by_silence)
+        said = (row for row in counting if not least or len(self.progress(row).approved_by) >= least)
         return [self.plan(incident_id, row.digest) for row in said]
 
     def chosen(self, incident_id: int) -> Plan | None:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from nightshift.remediation.joined_effects import Joined
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
@@ -104,6 +105,25 @@ class Causes:
         )
         with reading(self._engine) as connection:
             return list(connection.execute(query))
+
+    def joined(self, incident_id: int) -> list[Joined]:
+        """The effects that joined an incident, by alert and rule, the most first."""
+        name, number = _ALERT.c.labels["alertname"].astext, func.count()
+        query = (
+            select(name, _ALERT.c.cause_rule, number, func.min(_ALERT.c.starts_at))
+            .where(_ALERT.c.incident_id == incident_id, _ALERT.c.cause_rule.is_not(None))
+            .group_by(name, _ALERT.c.cause_rule)
+            .order_by(number.desc(), name)
+        )
+        with reading(self._engine) as connection:
+            return [Joined(*row) for row in connection.execute(query)]
+
+    def began(self, incident_id: int) -> datetime | None:
+        """When the first alert of an incident itself began, by the Alertmanager's clock; None: it has none."""
+        own = (_ALERT.c.incident_id == incident_id) & _ALERT.c.cause_rule.is_(None)
+        with reading(self._engine) as connection:
+            began: datetime | None = connection.execute(select(func.min(_ALERT.c.starts_at)).where(own)).scalar()
+            return began
 
     # --- alerts
 

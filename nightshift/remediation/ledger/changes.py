@@ -1,21 +1,23 @@
-"""Changes as their reviews recorded them, and the alerts of a system since a moment: for correlation."""
+"""Changes as their reviews recorded them, and what else is the matter with a system: for correlation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from pydantic import ValidationError
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
 from nightshift.remediation.kubernetes.change_record import RECORD, AlertSeen, ChangeRecord
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Kind
-from nightshift.remediation.models import Severity
+from nightshift.remediation.models import Outcome, Severity
+from nightshift.remediation.open_beside import OpenBeside
 
 REVIEW_FLOW = "change-event-review"
 _INCIDENT, _JOURNAL, _ALERT = schema.incident, schema.journal, schema.alert
 _MOST = 500
+_WELL = (str(Outcome.RESOLVED), str(Outcome.EXPECTED), str(Outcome.JOINED))
 
 
 class ChangesRecorded:
@@ -41,6 +43,30 @@ class ChangesRecorded:
         with self._engine.connect() as connection:
             entries = [row.entry for row in connection.execute(query)]
         return tuple(dict.fromkeys(record for entry in reversed(entries) for record in _records(entry)))
+
+    def open_beside(self, system: str, alerts: Collection[str], but: int) -> tuple[OpenBeside, ...]:
+        """Incidents of these alerts that are live, or ended without success and their alert still fires; newest first.
+
+        Args:
+            system: of the catalogue.
+            alerts: names, as the catalogue has them.
+            but: an incident that does not count.
+        """
+        firing = select(_ALERT.c.incident_id).where(_ALERT.c.status == "firing")
+        left = _INCIDENT.c.outcome.not_in(_WELL) & _INCIDENT.c.id.in_(firing)
+        query = (
+            select(_INCIDENT.c.id, _INCIDENT.c.runbook)
+            .where(
+                _INCIDENT.c.system == system,
+                _INCIDENT.c.runbook.in_(list(alerts)),
+                _INCIDENT.c.id != but,
+                or_(_INCIDENT.c.status != "ended", left),
+            )
+            .order_by(_INCIDENT.c.id.desc())
+            .limit(_MOST)
+        )
+        with self._engine.connect() as connection:
+            return tuple(OpenBeside(row.id, row.runbook) for row in connection.execute(query))
 
     def alerts_since(self, system: str, moment: datetime, but: int) -> tuple[AlertSeen, ...]:
         """Critical and warning alerts of a system that began since a moment, by the Alertmanager's clock.

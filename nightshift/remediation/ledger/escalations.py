@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.journal import Journal
+from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import reading
 from nightshift.remediation.models import Outcome
+from nightshift.remediation.seen import Seen
 
 _TABLE = schema.incident
 _DRY_RUN = {"dry_run": True}
@@ -52,6 +53,29 @@ class Escalations:
             .where(_TABLE.c.id == incident_id, _TABLE.c.next_step_at <= NOW)
             .with_for_update(skip_locked=True, key_share=True)
         ).first()
+
+    def sees(self, connection: Connection, incident: Row[Any], condition: Seen) -> bool:
+        """Whether a condition of a ladder holds for an incident."""
+        if condition is Seen.SEVERAL_TARGETS:
+            return self._others(connection, incident) > 0
+        if incident.status != "ended" or incident.outcome not in _OF_A_PERSON:
+            return False
+        began = select(schema.journal.c.sequence).where(
+            schema.journal.c.incident_id == incident.id, schema.journal.c.kind == str(Kind.INTENT)
+        )
+        return condition is Seen.NOT_REPAIRED or connection.execute(began.limit(1)).first() is not None
+
+    def _others(self, connection: Connection, incident: Row[Any]) -> int:
+        """Live incidents of the same alert on other targets; effects of another trouble are its own matter."""
+        query = select(func.count()).where(
+            _TABLE.c.system == incident.system,
+            _TABLE.c.runbook == incident.runbook,
+            _TABLE.c.target != incident.target,
+            _TABLE.c.status != "ended",
+            _TABLE.c.under_cause_since.is_(None),
+            ~_TABLE.c.options.contains(_DRY_RUN),
+        )
+        return int(connection.execute(query).scalar_one())
 
     def look_again(self, connection: Connection, incident_id: int, after: float | None) -> None:
         """Look next this many seconds after the incident was opened; None: never."""

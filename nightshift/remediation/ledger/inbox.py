@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnClause, Connection, Engine, Row, Select, bindparam, case, column, func, or_, select, update
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    bindparam,
+    case,
+    column,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from nightshift.remediation.ledger import schema
@@ -101,17 +115,27 @@ class Inbox:
         moment: datetime = connection.execute(select(NOW)).scalar_one()
         return moment
 
-    def new(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
-        """Alerts that intake has not dealt with, oldest first, locked for this transaction; others skip them."""
+    def new(self, connection: Connection, limit: int) -> list[Row[Any]]:
+        """Alerts that intake has not dealt with, locked for this transaction; others skip them.
+
+        What fires and was never looked at comes first, then what is looked at again or calls itself resolved, each the
+        oldest first: new trouble does not wait behind thousands of effects whose cause is over.
+        """
+        fresh = (schema.alert.c.status == "firing") & schema.alert.c.note.is_(None)
+        rows = self._undealt(connection, fresh, limit)
+        return rows if len(rows) == limit else rows + self._undealt(connection, ~fresh, limit - len(rows))
+
+    @staticmethod
+    def _undealt(connection: Connection, which: ColumnElement[bool], limit: int) -> list[Row[Any]]:
         table = schema.alert
         query = (
             select(table)
-            .where(~table.c.taken_in, or_(table.c.held_until.is_(None), table.c.held_until <= NOW))
+            .where(~table.c.taken_in, or_(table.c.held_until.is_(None), table.c.held_until <= NOW), which)
             .order_by(table.c.first_seen)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return connection.execute(query).all()
+        return list(connection.execute(query).all())
 
     def taken_in(self, connection: Connection, row: Row[Any], *, note: str, incident_id: int | None) -> None:
         """Mark an alert as dealt with, by itself."""

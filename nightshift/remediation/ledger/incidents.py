@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, case, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Update, case, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from nightshift.remediation.ledger import schema
@@ -230,15 +230,7 @@ class Incidents:
         """Keep the claim alive; False when it was lost, and then the holder must stop."""
         until = func.least(func.greatest(_TABLE.c.claimed_until, NOW + timedelta(seconds=seconds)), _FAR_AHEAD)
         with self._engine.begin() as connection:
-            return self._hold_until(connection, claim, until)
-
-    def hold(self, connection: Connection, claim: Claim, seconds: float) -> bool:
-        """Let the claim last exactly this long, in the caller's transaction; False when it was lost."""
-        return self._hold_until(connection, claim, NOW + timedelta(seconds=seconds))
-
-    def _hold_until(self, connection: Connection, claim: Claim, until: ColumnElement[datetime]) -> bool:
-        held = update(_TABLE).where(*_held(claim), _TABLE.c.claimed_until > NOW).values(claimed_until=until)
-        return bool(connection.execute(held).rowcount)
+            return bool(connection.execute(_claim_until(claim, until)).rowcount)
 
     def move(self, claim: Claim, status: str) -> bool:
         """Change the state of a claimed incident; ``waiting`` gives the claim back."""
@@ -354,6 +346,18 @@ class Incidents:
                 self._deliveries.page(connection, claim.incident_id, channel, subject, body)
         return True
 
+    def silenced(self, incident_id: int, silences: Sequence[str], *, author: str, reason: str, seconds: float) -> None:
+        """Write down that a person silenced its alerts: ids of the silences, for how long, and why."""
+        entry = {
+            "author": author,
+            "reason": reason,
+            "seconds": seconds,
+            "alerts": len(silences),
+            "silences": [*silences],
+        }
+        with self._engine.begin() as connection:
+            self._journal.append(connection, incident_id, Kind.SILENCED, entry)
+
     def acknowledge(self, incident_id: int, person: str) -> bool:
         """Record that a person has taken an incident over; nobody else is called from then on."""
         with self._engine.begin() as connection:
@@ -366,6 +370,15 @@ class Incidents:
                 self.call_off(connection, incident_id)
                 self._journal.append(connection, incident_id, Kind.ACKNOWLEDGED, {"person": person})
         return bool(taken)
+
+
+def claim_for(claim: Claim, seconds: float) -> Update:
+    """Lets the claim last exactly this long; changes no row when it was lost."""
+    return _claim_until(claim, NOW + timedelta(seconds=seconds))
+
+
+def _claim_until(claim: Claim, until: ColumnElement[datetime]) -> Update:
+    return update(_TABLE).where(*_held(claim), _TABLE.c.claimed_until > NOW).values(claimed_until=until)
 
 
 def _held(claim: Claim) -> tuple[Any, ...]:

@@ -72,7 +72,11 @@ class Kind(StrEnum):
     """A channel took a message."""
     ACKNOWLEDGED = "acknowledged"
     """A person has taken it over."""
+    SILENCED = "silenced"
+    """A person silenced its alerts in their Alertmanager for a time."""
     ENDED = "ended"
+    REVIEWED = "reviewed"
+    """Its review was written."""
     SWALLOWED = "swallowed"
     """Alerts, or an incident, that are its effects joined it."""
     JOINED = "joined"
@@ -83,6 +87,8 @@ class Kind(StrEnum):
     """Its flow run ended at the gate, to wait for the cause."""
     WENT_ON = "went_on"
     """Its cause is over: it stands for itself again."""
+    HANDED_OVER = "handed_over"
+    """What its flow found is another runbook's to repair: an alert was made of it."""
     HANDED_BACK = "handed_back"
     """Effects that fired on after its end are looked at by themselves."""
     STOPPED = "stopped"
@@ -303,7 +309,7 @@ def rows_of(connection: Connection, incident_id: int, *, after: int = 0) -> list
     return [_row(record) for record in connection.execute(query.order_by(_TABLE.c.sequence))]
 
 
-def has_entry(incident_id: int, kind: Kind, entry: dict[str, Any]) -> ColumnElement[bool]:
+def has_entry(incident_id: int | ColumnElement[int], kind: Kind, entry: dict[str, Any]) -> ColumnElement[bool]:
     """Whether the incident has a row of this kind that holds this entry."""
     return exists().where(
         _TABLE.c.incident_id == incident_id, _TABLE.c.kind == str(kind), _TABLE.c.entry.contains(entry)

@@ -7,17 +7,32 @@ watches that. The clock of the database has no say: set forward by an hour, it w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, Text, delete, func, literal_column, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Text,
+    Update,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.incidents import Claim
+from nightshift.remediation.ledger.incidents import Claim, claim_for
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import each_by_itself, reading
 from nightshift.remediation.models import Target
@@ -37,6 +52,8 @@ class Lease:
     target: Target
     token: UUID
     fence: int
+    asked: float = field(default=0.0, compare=False)
+    """The moment of this process's monotonic clock at which it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ class Leases:
 
     def acquire(self, claim: Claim, target: Target, seconds: float) -> Lease | Held:
         """A lease for the holder of this claim, or who is in the way."""
-        asked = self._silence.clock()
+        now, asked = time.monotonic(), self._silence.clock()
         with self._engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(target.system))))
             for other in self._overlapping(connection, target, claim):
@@ -75,17 +92,22 @@ class Leases:
             grant = insert(_TABLE).values(target=target.key, **values)
             grant = grant.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values)
             fence = connection.execute(grant.returning(_TABLE.c.fence)).scalar_one()
-        return Lease(target, claim.token, fence)
+        return Lease(target, claim.token, fence, now)
 
-    def renew(self, lease: Lease, seconds: float, connection: Connection | None = None) -> bool:
-        """Promise to renew it again within so many seconds; False when it is lost: then nothing more may be done.
+    def renew(self, lease: Lease, seconds: float) -> bool:
+        """Promise to renew it again within so many seconds; False when it is lost: then nothing more may be done."""
+        with each_by_itself(self._engine) as connection:
+            return bool(connection.execute(_renewed(lease, seconds)).rowcount)
 
-        With the caller's transaction, what else is written in it is written only by the holder.
+    def hold(self, connection: Connection, lease: Lease, seconds: float, claim: Claim, claim_seconds: float) -> bool:
+        """Renew lease and claim at once, in the caller's transaction: what else is written in it, the holder writes.
+
+        False when one of them is lost; then the transaction must not be committed.
         """
-        if connection is None:
-            with each_by_itself(self._engine) as own:
-                return self.renew(lease, seconds, own)
-        return bool(connection.execute(update(_TABLE).where(*_is(lease)).values(_promise(seconds))).rowcount)
+        claimed = claim_for(claim, claim_seconds).returning(literal(1)).cte("claimed")
+        renewed = _renewed(lease, seconds).returning(literal(1)).cte("renewed")
+        both = select(exists(select(claimed)) & exists(select(renewed)))
+        return bool(connection.execute(both).scalar_one())
 
     def release(self, lease: Lease) -> None:
         """Give back what the holder of this lease has on its target; what went to somebody else stays theirs."""
@@ -133,5 +155,6 @@ def _promise(seconds: float) -> dict[str, Any]:
     return {"seconds": seconds, "until": NOW + timedelta(seconds=seconds)}
 
 
-def _is(lease: Lease) -> tuple[Any, ...]:
-    return _TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token, _TABLE.c.fence == lease.fence
+def _renewed(lease: Lease, seconds: float) -> Update:
+    is_it = (_TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token, _TABLE.c.fence == lease.fence)
+    return update(_TABLE).where(*is_it).values(_promise(seconds))

@@ -18,6 +18,7 @@ from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.dispatching import Dispatching
 from nightshift.remediation.ledger.escalations import Escalations
 from nightshift.remediation.ledger.fleets import Fleets
+from nightshift.remediation.ledger.hand_overs import HandOvers
 from nightshift.remediation.ledger.identity_tries import IdentityTries
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.incidents import Incidents
@@ -26,11 +27,14 @@ from nightshift.remediation.ledger.leases import Leases
 from nightshift.remediation.ledger.maintenance import Maintenances
 from nightshift.remediation.ledger.modes import Modes
 from nightshift.remediation.ledger.past import PastIncidents
+from nightshift.remediation.ledger.past_alerts import PastAlerts
 from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.sessions import engine_for, reading
 from nightshift.remediation.ledger.sources import Sources
 from nightshift.remediation.ledger.standings import Standings
+from nightshift.remediation.ledger.sweeps import Sweeps
 from nightshift.remediation.ledger.switches import Switches
+from nightshift.remediation.ledger.ways_back import WaysBack
 
 
 class Ledger:
@@ -65,6 +69,11 @@ class Ledger:
         return Incidents(self.engine, self.journal, self.deliveries)
 
     @cached_property
+    def past_alerts(self) -> PastAlerts:
+        """What fired, and how it was answered."""
+        return PastAlerts(self.engine)
+
+    @cached_property
     def dispatching(self) -> Dispatching:
         """Which incidents are handed to Prefect next."""
         return Dispatching(self.journal)
@@ -75,9 +84,19 @@ class Ledger:
         return Causes(self.engine, self.journal, self.incidents)
 
     @cached_property
+    def hand_overs(self) -> HandOvers:
+        """Which incidents led to which, where one flow found another one's trouble."""
+        return HandOvers(self.engine, self.journal, self.inbox)
+
+    @cached_property
     def changes(self) -> ChangesRecorded:
         """What changed in clusters, and which alerts came after it."""
         return ChangesRecorded(self.engine)
+
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        """What the health sweeps measured."""
+        return Sweeps(self.engine)
 
     @cached_property
     def leases(self) -> Leases:
@@ -113,6 +132,11 @@ class Ledger:
     def past(self) -> PastIncidents:
         """What earlier incidents changed, and whether it helped."""
         return PastIncidents(self.engine, self.journal)
+
+    @cached_property
+    def ways_back(self) -> WaysBack:
+        """What was changed for a time."""
+        return WaysBack(self.journal, self.incidents)
 
     @cached_property
     def standings(self) -> Standings:

@@ -1,13 +1,12 @@
-"""Bring the ledger's database to the current schema, with alembic."""
+"""Bring the ledger's database to the current schema, with alembic.
+
+It is loaded only then: the gateway and every flow run have this module, and would carry 10 MiB that they never use.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import OperationalError
 
@@ -24,6 +23,9 @@ def migrate(database_url: str) -> None:
     Raises:
         LedgerUnavailableError: the database does not answer.
     """
+    from alembic import command
+    from alembic.config import Config
+
     engine = engine_for(database_url, pool_size=1)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -40,6 +42,9 @@ def migrate(database_url: str) -> None:
 
 def is_current(engine: Engine) -> bool:
     """Whether the database has the tables of this version, neither older nor newer ones."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     with engine.connect() as connection:
         there = MigrationContext.configure(connection).get_current_revision()
     return there == ScriptDirectory(str(_MIGRATIONS)).get_current_head()

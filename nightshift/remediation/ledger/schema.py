@@ -311,6 +311,11 @@ journal = Table(
         text("at"),
         postgresql_where=text("kind = 'intent'"),
     ),
+    Index(
+        "ix_journal_back_at",
+        "sequence",
+        postgresql_where=text("kind = 'intent' and (entry #>> '{action,arguments,back_at}') is not null"),
+    ),
 )
 
 IS_INTENT = text("journal.kind = 'intent'")
@@ -424,4 +429,15 @@ maintenance = Table(
     Column("ended_at", Moment),
     Column("ended_by", Text),
     Index("ix_maintenance_in_force", "system", "until", postgresql_where=text("ended_at is null")),
+)
+
+sweep = Table(
+    "sweep",
+    metadata,
+    # What the health sweeps of the last month measured, for trends and forecasts.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("at", Moment, nullable=False, server_default=NOW),
+    Column("measures", JSONB, nullable=False, comment="Key, value and level of each"),
+    Index("ix_sweep_system", "system", "at"),
 )

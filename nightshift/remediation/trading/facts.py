@@ -31,6 +31,19 @@ class Loss(Value):
     """Positive."""
 
 
+class Trade(Value):
+    """A closed position with a loss."""
+
+    symbol: str
+    side: str
+    quantity: float
+    entry_price: float
+    exit_price: float | None = None
+    """None: the table does not have it."""
+    loss: float
+    """Positive."""
+
+
 class Signal(Value):
     """What an agent said about a symbol."""
 
@@ -67,6 +80,8 @@ class TradingDiagnosis(Value):
     session: Session | None = None
     losses: tuple[Loss, ...] = ()
     """Of the latest session within the window, worst first."""
+    worst_trades: tuple[Trade, ...] = ()
+    """The same one by one, worst first, at most 20 of them."""
     signals: tuple[Signal, ...] = ()
     paused: bool | None = None
     """Whether new entries are paused; None: not known."""

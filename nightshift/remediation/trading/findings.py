@@ -29,7 +29,7 @@ def _findings(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterato
 
 
 def evidence_markdown(diagnosis: TradingDiagnosis) -> str:
-    """Open positions and losses as tables, and what agents said about the positions above their limit."""
+    """Positions, losses and the worst trades as tables, and what agents said about positions above their limit."""
     lines = ["| Open position | Side | Size | Unrealized |", "|---|---|---|---|"]
     lines += [
         f"| {printable(one.symbol, 40)} | {printable(one.side, 20)} | {money(one.size)} | {money(one.unrealized)} |"
@@ -39,6 +39,12 @@ def evidence_markdown(diagnosis: TradingDiagnosis) -> str:
     lines += [
         f"| {printable(loss.symbol, 40)} | {counted(loss.trades, 'trade')} | {money(loss.amount)} |"
         for loss in diagnosis.losses
+    ]
+    lines += ["", "| Worst closed trade | Side | Quantity | In at | Out at | Lost |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {printable(one.symbol, 40)} | {printable(one.side, 20)} | {one.quantity:g} | {money(one.entry_price)} | "
+        f"{money(one.exit_price) if one.exit_price is not None else 'not told'} | {money(one.loss)} |"
+        for one in diagnosis.worst_trades
     ]
     lines += [""] + [
         f"- {printable(one.agent, 60)} on {printable(one.symbol, 40)}: {printable(one.signal, 20)}, "

@@ -38,8 +38,9 @@ def plan_trading(target: Target, diagnosis: TradingDiagnosis, policy: TradingRis
     return Plan(goal=goal, target=target, actions=actions, refusals=refusals, proposals=proposals, expected=expected)
 
 
+@serves("cryptofunk.PositionLimitExceeded: d2")
 def breaches(diagnosis: TradingDiagnosis, policy: TradingRiskPolicy) -> Iterator[str]:
-    """The limits that are broken now, in words and numbers."""
+    """The limits that are broken now, in words and numbers; they come from the configuration, not from a log."""
     if diagnosis.largest > policy.largest_position:
         yield f"the largest position is {money(diagnosis.largest)}, above {money(policy.largest_position)}"
     if diagnosis.exposure > policy.exposure:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.database_policy import ColumnName, TableName
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.log_places import LogPlace
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -16,17 +17,22 @@ ApiPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/_.-]{0,200}$")
 """A path below the connection's address, without a query."""
 
 
-class PauseRule(Value):
-    """The declared way to pause new entries. There is none to resume: that is for people."""
+class StateRule(Value):
+    """Who says whether trading is paused."""
 
     api: Annotated[str, ConnectionOf("http")]
     """Name of the connection to whoever decides about entries."""
-    pause: ApiPath
-    """Is sent a POST without content."""
     state: ApiPath
     """Is asked with GET; answers a JSON object."""
     field: ColumnName = "paused"
     """The key of that object which is true when no new entries are made."""
+
+
+class PauseRule(StateRule):
+    """The declared way to pause new entries. There is none to resume: that is for people."""
+
+    pause: ApiPath
+    """Is sent a POST without content."""
 
 
 class TradingTables(Value):
@@ -39,6 +45,17 @@ class TradingTables(Value):
     opened_at: ColumnName = "entry_time"
     """When a position was opened."""
     closed_at: ColumnName = "exit_time"
+
+
+class CandleTable(Value):
+    """Where prices stand, one row for a symbol and a moment."""
+
+    table: TableName = "candlesticks"
+    at: ColumnName = "open_time"
+    open: ColumnName = "open"
+    high: ColumnName = "high"
+    low: ColumnName = "low"
+    close: ColumnName = "close"
 
 
 class TradingRiskPolicy(Value):
@@ -58,6 +75,10 @@ class TradingRiskPolicy(Value):
     """So many positions above the limit within ``window`` count as broken repeatedly."""
     window: Seconds = 86400
     tables: TradingTables = TradingTables()
+    candles: CandleTable | None = None
+    """What tells how the market moved; null: nobody looks."""
+    risk_log: LogPlace | None = None
+    """Of whoever watches the risk; null: nobody looks."""
     pause: PauseRule | None = None
     """Null: new entries are paused by people only."""
     watch: Seconds = 30

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from nightshift.remediation.handing_over import RULE
+from nightshift.remediation.journal_in_words import describe
 from nightshift.remediation.ledger.journal import Kind, Row
-from nightshift.remediation.report import describe
 from nightshift.remediation.text import age_in_words, counted, printable
 from nightshift.remediation.why.explanation import Answer, Change
 from nightshift.remediation.why.facts import Facts, IncidentSeen, Message
@@ -33,6 +34,7 @@ _TOLD_IN_STORY = {
     Kind.PAUSED,
     Kind.RELEASED,
     Kind.WENT_ON,
+    Kind.HANDED_OVER,
     Kind.HANDED_BACK,
 }
 """Rows that move the story on; the report has the others, too."""
@@ -52,14 +54,13 @@ def effect_of_a_cause(facts: Facts) -> Answer | None:
 
 def _effect(cause: IncidentSeen, rule: str, then: str) -> Answer:
     state = f"ended as {cause.outcome}" if cause.outcome else f"is {cause.status}"
-    because = f"It is taken for an effect of incident {cause.id} ({printable(cause.title)}), which {state}, by the "
-    because += f"rule '{printable(rule, 100)}'. Nothing of its own is done about an effect; if it stays when the "
+    by = "as its flow found" if rule == RULE else f"by the rule '{printable(rule, 100)}'"
+    because = f"It is taken for an effect of incident {cause.id} ({printable(cause.title)}), which {state}, {by}. "
+    because += "Nothing of its own is done about an effect; if it stays when the "
     because += f"cause is over, {then}."
-    changes = (
-        Change("See what is done about the cause", f"nightshift why {cause.id}"),
-        Change("If the rule is wrong here, edit it in correlation.yaml of the catalogue", "nightshift up"),
-    )
-    return Answer("effect_of_a_cause", because, changes)
+    look = Change("See what is done about the cause", f"nightshift why {cause.id}")
+    edit = Change("If the rule is wrong here, edit it in correlation.yaml of the catalogue", "nightshift up")
+    return Answer("effect_of_a_cause", because, (look,) if rule == RULE else (look, edit))
 
 
 def within_the_cool_down(facts: Facts) -> Answer | None:

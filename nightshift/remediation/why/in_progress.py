@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nightshift.remediation.journal_in_words import describe
 from nightshift.remediation.ledger.journal import Kind
-from nightshift.remediation.report import describe
 from nightshift.remediation.text import counted, listed, printable
 from nightshift.remediation.why.explanation import Answer, Change
 from nightshift.remediation.why.facts import Asked, Facts, IncidentSeen
@@ -61,8 +61,7 @@ def sent_and_not_taken(facts: Facts) -> Answer | None:
     because += "took it yet: " + ("no worker answers." if facts.running.worker is False else "it waits for a worker.")
     if incident.next_dispatch_at is not None:
         because += f" It is looked at again at {clock(incident.next_dispatch_at, facts.now)}."
-    automation = Change("See whether its automation in Prefect is switched off", "nightshift doctor")
-    return Answer("waits_for_a_worker", because, (*_parts(facts), automation, *take_over(incident)))
+    return Answer("waits_for_a_worker", because, (*_parts(facts), *take_over(incident)))
 
 
 def waits_for_another_repair(facts: Facts) -> Answer | None:

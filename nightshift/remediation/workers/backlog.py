@@ -20,7 +20,8 @@ from nightshift.remediation.workers.repairing import NOTHING_TO_DO, Draft, repai
 def plan_backlog(target: Target, diagnosis: WorkersDiagnosis, policy: QueueBacklogPolicy) -> Plan:
     """What is done about tasks that wait."""
     name = printable(diagnosis.service.service, 80)
-    goal = f"Have at most {policy.most_waiting:,} tasks wait for {name}; {diagnosis.waiting:,} do"
+    now = f"{diagnosis.waiting:,} do" if diagnosis.broker_silence is None else "how many do, its broker does not say"
+    goal = f"Have at most {policy.most_waiting:,} tasks wait for {name}; {now}"
     draft = Draft()
     repair_workers(draft, target, diagnosis, policy)
     expected = "The queue shrinks."
@@ -64,17 +65,9 @@ def plan_backlog(target: Target, diagnosis: WorkersDiagnosis, policy: QueueBackl
 
 def no_room(diagnosis: WorkersDiagnosis, policy: QueueBacklogPolicy) -> str | None:
     """Why the host has no room for another container; None: it has, by what the project uses."""
-    if not diagnosis.host_cpus or not diagnosis.host_memory:
-        return "what the host has is not known"
-    cpus = sum(usage.cpus for usage in diagnosis.usages.values())
-    if cpus > policy.cpu_free_below * diagnosis.host_cpus:
-        return f"the project uses {cpus:.1f} of {diagnosis.host_cpus} processors already"
-    mine = {one.id for one in diagnosis.service.containers}
-    memory = sum(usage.memory for usage in diagnosis.usages.values())
-    one_more = max((usage.memory for name, usage in diagnosis.usages.items() if name in mine), default=0)
-    if memory + one_more > 0.8 * diagnosis.host_memory:
-        return "the project uses nearly all memory of the host"
-    return None
+    mine = [one.id for one in diagnosis.service.containers]
+    host = (diagnosis.host_cpus, diagnosis.host_memory)
+    return deciding.no_room(diagnosis.usages, mine, host, policy.cpu_free_below)
 
 
 def is_enough(diagnosis: WorkersDiagnosis, policy: QueueBacklogPolicy) -> bool:

@@ -32,7 +32,7 @@ def _findings(diagnosis: WorkersDiagnosis) -> Iterator[Finding]:
         uses = f", uses {format_bytes(usage.memory)} and {usage.cpus:.1f} processors" if usage else ""
         yield Finding(
             title=f"{printable(one.name, 80)} is {printable(one.health or one.state, 20)}{ended}",
-            detail=f"started again {one.restarts} times by the engine{', killed for memory' * one.oom_killed}{uses}",
+            detail=f"started again {one.restarts} times by the engine{one.and_memory_death}{uses}",
             troubling=not one.works,
         )
     for worker in diagnosis.workers:

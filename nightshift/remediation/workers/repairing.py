@@ -16,6 +16,7 @@ from nightshift.remediation.compose.objects import Container
 from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import (
     Action,
+    HandOver,
     Impact,
     Plan,
     Proposal,
@@ -100,6 +101,8 @@ def _broker(draft: Draft, target: Target, diagnosis: WorkersDiagnosis, policy: W
     if look is None or container is None or full:
         lifted = "bring the broker back first (flow redis-unavailable)"
         draft.add(Refusal(what="Restarting workers", reason=f"their broker does not work: {why}", lifted_by=lifted))
+        handed = HandOver(flows=("redis-unavailable",), why=f"the broker does not work: {why}")
+        draft.proposals.append(Proposal(title="Bring the broker back first", reason=why, hand_over=handed))
         return False
     if container.health == "healthy":
         reason = "the broker's own check finds it healthy: the way from here to it is what does not work"
@@ -119,10 +122,10 @@ def _broker(draft: Draft, target: Target, diagnosis: WorkersDiagnosis, policy: W
 def _worker(draft: Draft, target: Target, diagnosis: WorkersDiagnosis, container: Container, policy: Workers) -> None:
     state = printable(container.state, 20)
     ended = f", ended with {container.exit_code}" if container.exit_code is not None else ""
-    reason = f"its worker does not answer; it is {state}{ended}{', killed for memory' * container.oom_killed}"
-    if container.oom_killed:
+    reason = f"its worker does not answer; it is {state}{ended}{container.and_memory_death}"
+    if container.memory_death:
         draft.proposals.append(_more_memory(container))
-    crashes = container.restarts >= _CRASHES and not container.oom_killed
+    crashes = container.restarts >= _CRASHES and not container.memory_death
     changed = diagnosis.service.tagged not in ("", container.image_id)
     if crashes and not changed:
         found = deciding.roll_back(target, diagnosis.engine, diagnosis.service, container, reason, policy.wait)

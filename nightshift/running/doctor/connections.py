@@ -9,6 +9,8 @@ import httpx
 
 from nightshift.catalogue import Channel, System
 from nightshift.remediation.clients.host import open_host
+from nightshift.remediation.clients.windows_host import open_windows_host
+from nightshift.remediation.clients.windows_services import VERSION
 from nightshift.remediation.connections import (
     Connection,
     DockerConnection,
@@ -20,6 +22,7 @@ from nightshift.remediation.connections import (
     RedisConnection,
     S3Connection,
     SshConnection,
+    WindowsConnection,
     resolve_secret,
 )
 from nightshift.remediation.errors import ConfigurationError
@@ -43,6 +46,8 @@ def look_at(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
     match connection := connections[name]:
         case SshConnection() | LocalConnection():
             return _look_at_host(name, connection)
+        case WindowsConnection():
+            return _look_at_windows(name, connection)
         case PostgresConnection():
             return _look_at_postgres(name, connection)
         case HttpConnection():
@@ -55,6 +60,14 @@ def look_at(name: str, connections: Mapping[str, Connection]) -> Iterator[Seen]:
             return _look_at_bucket(name, connection)
         case RedisConnection():
             return _look_at_redis(name, connections)
+
+
+def _look_at_windows(name: str, connection: WindowsConnection) -> Iterator[Seen]:
+    """Its address, host key and login are looked at by opening it; then one script, as every other is run."""
+    with open_windows_host(name, connection) as host:
+        found = host.ask("look at PowerShell", VERSION, {}, seconds=_COMMAND_SECONDS)
+    version, user = printable(str(found["version"]), 40), printable(str(found["user"]), 80)
+    yield ok(f"{connection.user}@{connection.address} answers with PowerShell {version}, as {user}.")
 
 
 def _look_at_host(name: str, connection: HostConnection) -> Iterator[Seen]:

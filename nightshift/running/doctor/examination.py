@@ -8,9 +8,10 @@ from functools import partial
 from pydantic import BaseModel
 
 from nightshift.catalogue import Catalogue, CatalogueError, System
+from nightshift.catalogue.secret_places import named_variables
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import ConfigurationError
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import counted, printable
 from nightshift.running.doctor import alertmanagers, clusters, connections, fleets, installation
 from nightshift.running.doctor.finding import Check, Level, Seen, Symptom, error, ok, run_all
 from nightshift.settings import Settings
@@ -63,13 +64,16 @@ def _catalogue(settings: Settings) -> tuple[Catalogue | None, list[Seen]]:
             for mistake in wrong.mistakes
         ]
     answered = sum(runbook.answered for _, _, runbook in catalogue.runbooks())
-    numbers = f"{len(catalogue.systems)} systems, {len(catalogue.runbooks())} alerts, {answered} answered by a flow"
+    systems, alerts = counted(len(catalogue.systems), "system"), counted(len(catalogue.runbooks()), "alert")
+    numbers = f"{systems}, {alerts}, {answered} answered by a flow"
     return catalogue, [ok(f"{settings.runbooks}: {numbers}.")]
 
 
 def _of_installation(settings: Settings, catalogue: Catalogue | None) -> Iterator[Check]:
     flows = {runbook.flow for _, _, runbook in catalogue.runbooks() if runbook.flow} if catalogue else set()
     yield Check("settings", partial(installation.look_at_settings, settings))
+    named = named_variables(catalogue.systems.values()) if catalogue else frozenset()
+    yield Check("variables", partial(installation.look_at_variables, settings, named))
     # Its journal is read from the first row to the last.
     yield Check("ledger", partial(installation.look_at_ledger, settings), seconds=60, remedy=installation.UP)
     yield Check("prefect", partial(installation.look_at_prefect, settings, flows), seconds=60, remedy=installation.UP)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -14,15 +16,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.migrate import is_current
-from nightshift.remediation.text import counted
+from nightshift.remediation.text import counted, listed
 from nightshift.running.doctor.finding import Seen, error, in_words, ok, warning
 from nightshift.running.installation import Installation
+from nightshift.running.lent_variables import changed_since
 from nightshift.running.prefect_api import PrefectApi
 from nightshift.running.prefect_server import postgresql_url
-from nightshift.running.up import WORKER
+from nightshift.running.up import GATEWAY, WORKER
 from nightshift.settings import Settings
 
 _LATE_DISPATCH_SECONDS = 120
+_SCHEDULED_WITHIN_SECONDS = 30
+"""Prefect's scheduler looks at what is new every few seconds."""
+_SCHEDULER = (
+    "See what the log of Prefect's server says of its scheduler; a server of your own needs SQLAlchemy below 2.1. "
+    "If the schedule is over, remove it from its deployment."
+)
 UP = "Run `nightshift up`."
 """What brings back most parts of an installation."""
 
@@ -97,6 +106,20 @@ def look_at_gateway(settings: Settings) -> Iterator[Seen]:
         yield error(f"{place} answers, but takes no alerts ({answer.status_code}).", "See the ledger, and its log.")
 
 
+def look_at_variables(settings: Settings, names: Collection[str]) -> Iterator[Seen]:
+    """Whether gateway and worker have the variables of the catalogue: the checks of connections only see our own."""
+    installation = Installation(settings)
+    for part in (GATEWAY, WORKER):
+        process = installation.process(part)
+        if process.running is None:
+            continue
+        if changed := changed_since(process, names):
+            what = f"The {part} runs without {listed(changed)}, or with other values than are set here."
+            yield error(what, "Run `nightshift up` here: it starts it anew with them.")
+        else:
+            yield ok(f"The {part} has every variable of the catalogue that is set here.")
+
+
 class _PrefectQuestions(PrefectApi):
     """What only the doctor asks a Prefect server."""
 
@@ -119,13 +142,19 @@ class _PrefectQuestions(PrefectApi):
         found: list[dict[str, Any]] = self._ask("POST", "/deployments/filter", {"flows": {"name": {"any_": [flow]}}})
         return found
 
-    def is_triggered(self, deployment: dict[str, Any]) -> bool:
-        """Whether an automation that is switched on belongs to it."""
-        return any(automation["enabled"] for automation in self._automations(deployment["id"]))
+    def flow_of(self, deployment: dict[str, Any]) -> str:
+        """Name of the flow of a deployment."""
+        return str(self._ask("GET", f"/flows/{deployment['flow_id']}")["name"])
+
+    def runs_ahead(self, deployment: dict[str, Any]) -> int:
+        """How many runs of a deployment wait for their time."""
+        ahead = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"after_": _now()}}
+        of_it = {"deployments": {"id": {"any_": [deployment["id"]]}}, "flow_runs": ahead}
+        return int(self._ask("POST", "/flow_runs/count", of_it))
 
 
 def look_at_prefect(settings: Settings, flows: Collection[str]) -> Iterator[Seen]:
-    """Whether the server answers, a worker is there, and an incident of each of these flows would start a run."""
+    """Whether the server answers, a worker is there, incidents of these flows start runs, and schedules do."""
     installation = Installation(settings)
     api = _PrefectQuestions(installation.prefect_api_url, own=installation.runs_prefect_server)
     yield _version(api)
@@ -140,6 +169,7 @@ def look_at_prefect(settings: Settings, flows: Collection[str]) -> Iterator[Seen
         yield from _look_at_pool(api, pool)
     for flow in sorted(flows):
         yield _flow(api, settings.work_pool, flow)
+    yield from _look_at_schedules(api, settings.work_pool)
 
 
 def _version(api: _PrefectQuestions) -> Seen:
@@ -163,12 +193,27 @@ def _look_at_pool(api: _PrefectQuestions, pool: dict[str, Any]) -> Iterator[Seen
     yield error(f"No worker of the pool {name} is online: {last}.", UP)
 
 
+def _look_at_schedules(api: _PrefectQuestions, pool: str) -> Iterator[Seen]:
+    """A sweep that never runs is missed by nobody."""
+    for deployment in api.deployments(pool):
+        since = time.time() - datetime.fromisoformat(deployment["updated"]).timestamp()
+        if deployment["paused"] or not any(schedule["active"] for schedule in deployment["schedules"]):
+            continue
+        flow = api.flow_of(deployment)
+        if api.runs_ahead(deployment):
+            yield ok(f"{flow} has a schedule, and its next run is ahead.")
+        elif since > _SCHEDULED_WITHIN_SECONDS:
+            yield error(f"{flow} has a schedule, and no run of it is ahead.", _SCHEDULER)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
 def _flow(api: _PrefectQuestions, pool: str, flow: str) -> Seen:
     deployments = [one for one in api.deployments_of(flow) if one["work_pool_name"] == pool]
     if not deployments:
         return error(f"The flow {flow} is not deployed to the work pool {pool}.", UP)
     if all(one["paused"] for one in deployments):
-        return error(f"The deployment of {flow} is paused: its runs do not start.", "Resume it in the Prefect UI.")
-    if not any(api.is_triggered(one) for one in deployments):
-        return error(f"No automation starts {flow} for an incident.", "Switch it on in the Prefect UI, or run `up`.")
+        return error(f"The deployment of {flow} is paused: no incident starts it.", "Resume it in the Prefect UI.")
     return ok(f"{flow} is deployed, and incidents start it.")

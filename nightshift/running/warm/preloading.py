@@ -6,13 +6,19 @@ import gc
 import importlib
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
+
+from pydantic import BaseModel
 
 from nightshift.catalogue.kept import Files, catalogue_in, files_now
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.settings import Settings
 
 FLOWS = (
+    "nightshift.flows.activity_stalled",
+    "nightshift.flows.agent_unavailable",
+    "nightshift.flows.alert_history_report",
     "nightshift.flows.backup_failure",
     "nightshift.flows.cache_efficiency",
     "nightshift.flows.certificate_expiry",
@@ -23,16 +29,31 @@ FLOWS = (
     "nightshift.flows.database_volume_reclaim",
     "nightshift.flows.deployment_replicas_mismatch",
     "nightshift.flows.disk_space_reclaim",
+    "nightshift.flows.external_dependency_failure",
+    "nightshift.flows.file_queue_backlog",
+    "nightshift.flows.health_sweep",
     "nightshift.flows.host_certificate_renewal",
+    "nightshift.flows.host_job_failures",
+    "nightshift.flows.host_saturation",
+    "nightshift.flows.host_service_unresponsive",
+    "nightshift.flows.http_error_rate_response",
+    "nightshift.flows.inbound_abuse_mitigation",
     "nightshift.flows.job_failure_rate",
     "nightshift.flows.node_not_ready",
     "nightshift.flows.node_saturation",
+    "nightshift.flows.outbound_quota_exhaustion",
     "nightshift.flows.pod_crash_loop",
     "nightshift.flows.pod_memory_exhaustion",
     "nightshift.flows.pod_saturation",
+    "nightshift.flows.post_incident_review",
     "nightshift.flows.queue_backlog",
     "nightshift.flows.redis_unavailable",
-    "nightshift.flows.release_regression",
+    "nightshift.flows.request_latency_response",
+    "nightshift.flows.service_memory_growth",
+    "nightshift.flows.service_unresponsive",
+    "nightshift.flows.signal_quality_review",
+    "nightshift.flows.signed_request_failures",
+    "nightshift.flows.test_suite_quality",
     "nightshift.flows.trading_risk_breach",
     "nightshift.flows.undo_changes",
     "nightshift.flows.vector_search_errors",
@@ -41,6 +62,7 @@ FLOWS = (
 )
 """Modules that flow runs need, with all that these import."""
 IMPORTED_LATE = (
+    "anyio._backends._asyncio",
     "encodings.idna",
     "graphviz",
     "nightshift.remediation.clients.local_host",
@@ -56,14 +78,9 @@ CLIENTS = {
     "kubernetes": ("kubernetes.client", "kubernetes.config"),
     "s3": ("nightshift.remediation.clients.s3",),
     "ssh": ("nightshift.remediation.clients.ssh_host",),
+    "windows": ("nightshift.remediation.clients.windows_services",),
 }
 """Modules that take long to load, by the type of connection that needs them: loaded where the catalogue has one."""
-BUILT_LATE = {
-    "prefect.client.schemas.actions": ("ArtifactCreate", "FlowRunUpdate", "LogCreate", "StateCreate"),
-    "prefect.client.schemas.objects": ("Artifact", "Flow", "FlowRun", "State", "TaskRun", "WorkPool", "WorkQueue"),
-    "prefect.client.schemas.responses": ("DeploymentResponse", "OrchestrationResult"),
-}
-"""Models that Prefect makes ready only when they are first used (pydantic's ``defer_build``)."""
 
 
 def preload() -> None:
@@ -74,10 +91,10 @@ def preload() -> None:
     """
     for name in (*IMPORTED_LATE, *FLOWS):
         importlib.import_module(name)
-    for name, models in BUILT_LATE.items():
-        module = importlib.import_module(name)
-        for model in models:
-            getattr(module, model).model_rebuild()
+    for model in _models(BaseModel):
+        # Prefect leaves most of its own to be made ready when they are first used (pydantic's ``defer_build``).
+        if not model.__pydantic_complete__:
+            model.model_rebuild(raise_errors=False)
     _settle()
 
 
@@ -113,6 +130,12 @@ class Runbooks:
         for name in self._wanted:
             importlib.import_module(name)
         _settle()
+
+
+def _models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in kind.__subclasses__():
+        yield model
+        yield from _models(model)
 
 
 def _settle() -> None:

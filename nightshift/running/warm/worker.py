@@ -1,8 +1,9 @@
 """A Prefect worker whose flow runs start warm, and at once: ``prefect worker start --type nightshift``.
 
-It is Prefect's process worker with three differences. The command of a run is the launcher, which gets a forked
+It is Prefect's process worker with four differences. The command of a run is the launcher, which gets a forked
 process with everything loaded instead of a new Python; new runs are noticed by their events, the poll being the
-fallback; and it outlives every time without its server, after which Prefect's own would end: nobody starts it again.
+fallback; it outlives every time without its server, after which Prefect's own would end: nobody starts it again; and it
+does not tell the server of each run what nobody looks at: its own name as a label, and the moment before the start.
 Everything else (signals, output, cancellation, heartbeats, crash hooks, exit codes) is Prefect's own.
 """
 
@@ -28,6 +29,8 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from nightshift.running.warm import forkserver, launcher
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 
@@ -136,6 +139,12 @@ class WarmWorker(ProcessWorker):
             self._submitting_flow_run_ids.discard(flow_run.id)
             if self._cancelling_observer is not None:
                 self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Not told: the event of each start says which worker it was."""
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Not told: between pending and running there is a tenth of a second, and a change of state is dear."""
 
     async def _keep_forkserver(self) -> None:
         """Have one forkserver; a new one when it ended, as it does when the code has changed."""

@@ -17,6 +17,7 @@ from tests.fakes.kubernetes import FakeCluster
 
 Step = dict[str, Any]
 _POLL_SECONDS, _POLL_EVERY = 30.0, 0.02
+_LIVE_TIMES = 5
 _LITERAL_HASH = re.compile(r"replica ?set \\\"[a-z]+-([bcdf-hj-np-tv-z2456789]{8,10})\\\"", re.IGNORECASE)
 _COMPARED_HEADERS = ("content-type", "retry-after", "warning")
 
@@ -143,7 +144,10 @@ class Replay:
     def _open(self, step: Step) -> None:
         """A live watch: it is read while the steps it is about are played."""
         lines: list[str] = []
-        request = self._request(step)
+        query = dict(step["request"]["query"])
+        # As long as recorded it was open for all that happened; on a busy machine that takes longer.
+        query["timeoutSeconds"] = _LIVE_TIMES * int(query["timeoutSeconds"])
+        request = self._request({**step, "request": {**step["request"], "query": query}})
 
         def read() -> None:
             with httpx.Client(timeout=30) as client:

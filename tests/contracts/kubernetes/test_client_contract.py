@@ -132,6 +132,29 @@ def test_a_delete_with_another_uid_is_a_conflict(world: World) -> None:
     assert world.core.read_namespaced_config_map("conf", world.namespace)
 
 
+def test_a_class_that_a_claim_waited_for_can_be_made_once_and_be_deleted_only_as_itself(world: World) -> None:
+    storage, name = client.StorageV1Api(world.api), world.namespace
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": name}
+    world.core.create_namespaced_persistent_volume_claim(world.namespace, {"metadata": {"name": "waits"}, "spec": spec})
+    body = {"metadata": {"name": name}, "provisioner": "nobody.example", "parameters": {"type": "ssd"}}
+
+    storage.create_storage_class(body, dry_run="All")
+    with refused(404):
+        storage.read_storage_class(name)
+    made = storage.create_storage_class(body)
+    try:
+        with refused(409):
+            storage.create_storage_class(body)
+        assert (made.reclaim_policy, made.volume_binding_mode) == ("Delete", "Immediate")
+        with refused(409):
+            storage.delete_storage_class(name, body={"preconditions": {"uid": "00000000-0000-0000-0000-000000000000"}})
+        assert world.core.read_namespaced_persistent_volume_claim("waits", world.namespace).status.phase == "Pending"
+    finally:
+        storage.delete_storage_class(name, body={"preconditions": {"uid": made.metadata.uid}})
+    with refused(404):
+        storage.read_storage_class(name)
+
+
 def test_a_watch_from_a_forgotten_version_is_answered_410(world: World) -> None:
     old = config_map(world, "conf").metadata.resource_version
     config_map(world, "other")

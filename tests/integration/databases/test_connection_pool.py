@@ -12,21 +12,30 @@ import pytest
 from lab.database_sessions import DatabaseSessions
 from lab.pgbouncer import PgBouncer
 from lab.postgres import PostgresServer
+from nightshift.catalogue import Catalogue
+from nightshift.catalogue.deciding import decide
+from nightshift.gateway import approvals
+from nightshift.gateway.attempts import Attempts
+from nightshift.gateway.metrics import Metrics
+from nightshift.gateway.prefect_api import PrefectApi
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.clients.backends import look_at_server
-from nightshift.remediation.clients.pgbouncer import open_console, pools
+from nightshift.remediation.clients.pgbouncer import Console, limits, open_console, pools
 from nightshift.remediation.clients.postgres import Session, open_postgres
-from nightshift.remediation.connections import PostgresConnection
+from nightshift.remediation.connections import PostgresConnection, SecretReference
 from nightshift.remediation.databases.backends import ServerLook
 from nightshift.remediation.databases.pool_cause import blockers
 from nightshift.remediation.databases.pool_planner import PoolDiagnosis, plan_pool_relief
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import PoolLook
+from nightshift.remediation.databases.pooler_size import larger_pools, size_back
 from nightshift.remediation.databases.session_plans import reconnect
+from nightshift.remediation.decisions import Decision
 from nightshift.remediation.errors import NoConnectionLeftError, TargetChangedError
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.reports import report_of
-from nightshift.remediation.models import Action, Plan, Target
+from nightshift.remediation.models import Action, Plan, Severity, Target
 from nightshift.tasks import database_session_actions as actions
 from tests.integration.databases.conftest import FlowRuns
 
@@ -76,6 +85,7 @@ def pids_in(action: Action) -> set[int]:
     return {int(item.partition("@")[0]) for item in action.items}
 
 
+@pytest.mark.hazard("cryptofunk.DatabaseConnectionPoolCritical.d2")
 def test_only_the_root_of_a_chain_of_locks_is_to_blame(sessions: DatabaseSessions, session: Session) -> None:
     bystander = sessions.session("other")
     bystander.execute("begin")
@@ -94,6 +104,10 @@ def test_only_the_root_of_a_chain_of_locks_is_to_blame(sessions: DatabaseSession
     assert pid_of(last) not in {found.backend.pid, pid_of(bystander)}
 
 
+@pytest.mark.hazard(
+    "cryptofunk.DatabaseConnectionPoolExhausted.r1.1",
+    "trading_signals.DatabaseConnectionPoolExhausted.d3",
+)
 def test_the_flow_relieves_a_pool_and_no_innocent_session_is_touched(
     sessions: DatabaseSessions, flow_runs: FlowRuns, ledger: Ledger
 ) -> None:
@@ -111,10 +125,12 @@ def test_the_flow_relieves_a_pool_and_no_innocent_session_is_touched(
     ]
     time.sleep(1.3)
 
-    outcome = flow_runs.run("connection-pool-exhaustion", POLICY, sessions.url_of("night"))
+    policy = {**POLICY, "around": {"waits": True, "statements": True}}
+    outcome = flow_runs.run("connection-pool-exhaustion", policy, sessions.url_of("night"))
 
     report = report_of(ledger, 1)
     assert outcome == "Resolved", report
+    assert "Timeout PgSleep" in report
     assert {pid_of(one) for one in innocent} <= sessions.pids()
     assert pid_of(slow) in sessions.pids()  # at most cancelled
     assert 0 < sum(pid_of(one) in sessions.pids() for one in leaked) <= 4
@@ -122,6 +138,7 @@ def test_the_flow_relieves_a_pool_and_no_innocent_session_is_touched(
     assert sessions.admin.execute("select count(*) from item").fetchone() == (100,)
 
 
+@pytest.mark.hazard("cryptofunk.DatabaseConnectionPoolCritical.r1.1", "octollm.DatabaseConnectionPoolExhausted.r1.2")
 def test_a_pid_that_belongs_to_an_innocent_session_by_now_is_left_alone(
     sessions: DatabaseSessions, session: Session, night: PostgresConnection
 ) -> None:
@@ -233,3 +250,113 @@ def test_a_pooler_connects_anew_and_its_clients_stay(
     assert (pool.database, pool.paused) == (pooler.database, False)
     assert "anew" in effect.summary
     assert before != after
+
+
+class Load:
+    """Clients of a pooler that run one transaction after the other, and how many they ran, for one context."""
+
+    def __init__(self, url: str, clients: int) -> None:
+        self._url, self._stop, self.done = url, threading.Event(), 0
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _run(self) -> None:
+        with psycopg.connect(self._url, autocommit=True, prepare_threshold=None) as client:
+            while not self._stop.is_set():
+                client.execute("select pg_sleep(0.2)")
+                self.done += 1
+
+
+def until_load_is_known(console: Console) -> None:
+    """PgBouncer tells averages of the period before this one."""
+    until = time.monotonic() + 20
+    while not any(pool.transactions_per_second > 4 and pool.seconds_per_transaction > 0.1 for pool in pools(console)):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def default_size(console: Console) -> int:
+    return limits(console).default_size
+
+
+def test_a_pool_too_small_for_its_load_grows_when_a_person_says_so(
+    sessions: DatabaseSessions,
+    patient: PostgresServer,
+    flow_runs: FlowRuns,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow, key = "connection-pool-exhaustion", "shop/database/main"
+    with PgBouncer(patient, sessions.admin.info.dbname, size=2) as pooler, Load(pooler.url(), 2) as load:
+        monkeypatch.setenv("POOLER", pooler.console_url)
+        entry = {"type": "postgres", "url": {"env": "POOLER"}}
+        policy = {"pooler": {"console": "pooler", "growth": {"ceiling": 8}}, "wait": "3s", "hold": "1s", "rounds": 1}
+        environment = flow_runs.declare(flow, policy, sessions.url_of("night"), connections={"pooler": entry})
+        trouble = Trouble("shop", "Trouble", flow, TARGET, Severity.CRITICAL, "the pool is full")
+        with ledger.engine.begin() as connection:
+            incident = ledger.incidents.open(connection, trouble)[0]
+        run = flow_runs.schedule(flow, incident, key)
+        pooler_connection = PostgresConnection.model_validate(entry)
+        with open_console("pooler", {"pooler": pooler_connection}) as console:
+            until_load_is_known(console)
+            assert flow_runs.work_on(run, flow, environment) == "Suspended", report_of(ledger, incident)
+            assert default_size(console) == 2, "nobody has said yes"
+
+            system = Catalogue.load(flow_runs.runbooks).systems["shop"]
+            asked = ledger.approvals.open_one(incident)
+            assert asked is not None
+            yes = Decision("root", "command line, login root", approve=True)
+            assert decide(ledger, system, system.runbooks["Trouble"], incident, asked.digest, yes) is None
+            with PrefectApi(flow_runs.prefect_url) as api:
+                attempts = Attempts(ledger, Catalogue.load(flow_runs.runbooks), Metrics(ledger), 3)
+                assert approvals.deliver(ledger, api, attempts) == 1
+            outcome = flow_runs.work_on(run, flow, environment)
+
+            report = report_of(ledger, incident)
+            assert outcome == "Resolved", report
+            assert default_size(console) == 4  # three, in steps of two
+            assert load.done > 0
+            assert "pgbouncer.ini" in report
+
+
+def test_a_size_is_set_back_and_not_set_over_somebody_elses(
+    sessions: DatabaseSessions, patient: PostgresServer, night: PostgresConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PgBouncer(patient, sessions.admin.info.dbname, size=2) as pooler:
+        monkeypatch.setenv("POOLER", pooler.console_url)
+        connections = {"main": night, "pooler": PostgresConnection(type="postgres", url=SecretReference(env="POOLER"))}
+        with Load(pooler.url(), 4), open_console("pooler", connections) as console:
+            until_load_is_known(console)
+            looked = PoolLook(at=0, server=seen_by(night), pooler=pools(console), pooler_limits=limits(console))
+            rule = ConnectionPoolPolicy.model_validate({"pooler": {"console": "pooler", "growth": {"ceiling": 3}}})
+            action = larger_pools(TARGET, looked, rule)
+            assert isinstance(action, Action), looked.pooler
+            kind = actions.set_pooler_size
+
+            kind.precondition(action, connections)
+            kind.act.fn(action, connections)  # type: ignore[attr-defined]
+
+            time.sleep(0.5)
+            assert [(pool.size, pool.active) for pool in pools(console)] == [(3, 3)]
+            assert kind.observe(action, connections) is Observation.DONE
+            with pytest.raises(TargetChangedError, match="is 3 by now"):
+                kind.precondition(action, connections)
+
+            kind.act.fn(size_back(action, None), connections)  # type: ignore[attr-defined]
+
+            assert [pool.size for pool in pools(console)] == [2]
+            assert kind.observe(action, connections) is Observation.NOT_DONE
+
+
+def seen_by(connection: PostgresConnection) -> ServerLook:
+    with open_postgres("main", connection) as opened:
+        return look_at_server(opened)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lab.database_sessions import DatabaseSessions
 from lab.postgres import PostgresServer
-from nightshift.remediation.clients.database_answer import how_it_answers
-from nightshift.remediation.connections import PostgresConnection
-from nightshift.remediation.databases.down_planner import Answering
+from nightshift.remediation.clients.database_answer import how_it_answers, why_read_only
+from nightshift.remediation.connections import Connection, LocalConnection, PostgresConnection
+from nightshift.remediation.databases.down_planner import Answering, judge_revival
+from nightshift.remediation.databases.down_policy import DatabaseUnavailablePolicy
 from nightshift.remediation.databases.down_signs import Sign, signs_of
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.tasks.database_down import look_at_database, watch_database
 from tests.integration.databases.conftest import FlowRuns
 
 CONNECTION = PostgresConnection.model_validate({"type": "postgres", "url": {"env": "SHOP_DATABASE"}})
@@ -38,10 +42,18 @@ def test_each_way_to_answer_is_told_apart(sessions: DatabaseSessions, monkeypatc
     sessions.admin.execute("alter role night set default_transaction_read_only = on")
     try:
         assert answer(url, monkeypatch) is Answering.READ_ONLY
+        why = why_read_only("main", CONNECTION)
+        assert why is not None
+        assert (why.standby, why.source, why.way_back) == (
+            False,
+            "user",
+            'alter role "night" reset default_transaction_read_only;',
+        )
     finally:
         sessions.admin.execute("alter role night reset default_transaction_read_only")
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DatabaseDown.d6")
 def test_a_server_that_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with PostgresServer() as server:
         first = server._postmaster
@@ -72,6 +84,40 @@ def test_a_server_that_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(RuntimeError):
             server.start()
         assert next(iter(signs_of(log_of(server)))) is Sign.CORRUPTION
+
+
+@pytest.mark.hazard("bybit_strategy_tester.DatabaseDown.r1.2")
+def test_recovery_may_take_its_time_and_is_watched_until_the_database_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = DatabaseUnavailablePolicy.model_validate({"wait": "60s", "hold": "1s"})
+    with PostgresServer() as server:
+        monkeypatch.setenv("SHOP_DATABASE", server.url())
+        server.stop()
+        comes_back = threading.Timer(1.5, server.start)
+        comes_back.start()
+
+        looks = watch_database.__wrapped__("main", {"main": CONNECTION}, policy)  # type: ignore[attr-defined]
+        comes_back.join()
+
+    assert looks[0].answering is Answering.SILENT
+    assert judge_revival(looks, policy).healthy
+
+
+@pytest.mark.hazard("bybit_strategy_tester.DatabaseDown.d4")
+def test_how_full_its_volume_is_comes_from_the_host_and_not_from_a_path_in_the_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHOP_DATABASE", "postgresql://night@127.0.0.1:1/shop")
+    connections: dict[str, Connection] = {"main": CONNECTION, "web1": LocalConnection(type="local")}
+    mount = str(Path("/").resolve())
+
+    def seen(path: str) -> float | None:
+        policy = DatabaseUnavailablePolicy.model_validate({"volume": {"host": "web1", "mount": path}})
+        look = look_at_database.__wrapped__  # type: ignore[attr-defined]
+        return float(used) if (used := look("main", connections, policy).used_percent) is not None else None
+
+    usage = psutil.disk_usage(mount)
+    assert seen(mount) == pytest.approx(usage.percent, abs=2)
+    assert seen(f"{tmp_path}/var/lib/postgresql/data") is None, "not known, which speaks against a restart"
 
 
 def test_a_server_whose_engine_cannot_be_seen_is_left_to_a_person_with_what_was_seen(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 
+import psycopg
 import pytest
 
 from lab.database_sessions import DatabaseSessions
+from lab.postgres import PostgresServer
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.clients import indexes
+from nightshift.remediation.clients.backends import look_at_server
 from nightshift.remediation.clients.postgres import Session, open_postgres
 from nightshift.remediation.connections import PostgresConnection
 from nightshift.remediation.databases.indexes import IndexState, drop_leftover, reindex, swap
-from nightshift.remediation.databases.query_policy import EmbeddingRule
+from nightshift.remediation.databases.query_planner import QueryLook, plan_queries
+from nightshift.remediation.databases.query_policy import EmbeddingRule, QueryPolicy
 from nightshift.remediation.errors import NightshiftError, TargetChangedError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Target
+from nightshift.tasks import database_session_actions as sessions_actions
 from nightshift.tasks import index_actions as actions
 from tests.integration.databases.conftest import FlowRuns
 
@@ -63,6 +69,7 @@ def invalidate(searches: DatabaseSessions) -> None:
     )
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchHighLatency.r2.1", "cryptofunk.VectorSearchCriticalErrorRate.d3")
 def test_the_flow_rebuilds_an_invalid_index_and_removes_what_an_earlier_try_left(
     searches: DatabaseSessions, flow_runs: FlowRuns, ledger: Ledger
 ) -> None:
@@ -88,6 +95,7 @@ def test_the_flow_rebuilds_an_invalid_index_and_removes_what_an_earlier_try_left
     assert searches.admin.execute("select count(*) from decision").fetchone() == (501,)
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchHighLatency.r2.1")
 def test_a_rebuild_that_fails_leaves_nothing_behind(
     searches: DatabaseSessions, night: PostgresConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +132,89 @@ def test_another_index_takes_the_place_of_the_old_one(searches: DatabaseSessions
     assert searches.admin.execute("select count(*) from pg_indexes where tablename = 'decision'").fetchone() == (1,)
 
 
+@pytest.mark.hazard("cryptofunk.VectorSearchHighLatency.r4.1")
+def test_while_the_other_index_is_built_searches_have_the_old_one_and_writes_go_on(
+    searches: DatabaseSessions, night: PostgresConnection
+) -> None:
+    with open_postgres("main", night) as session:
+        before = state(session)
+    writer = searches.session("report", user="")
+    writer.execute("begin")
+    writer.execute("insert into decision values (-1, null)")  # a build waits for every writer
+    act = threading.Thread(
+        target=actions.swap_vector_index.act.fn,  # type: ignore[attr-defined]
+        args=(swap(TARGET, before, 20, ""), {"main": night}),
+    )
+    act.start()
+    searches.wait_for("select from pg_stat_progress_create_index")
+
+    searches.admin.execute("set lock_timeout = '2s'")
+    searches.admin.execute("insert into decision values (-2, null)")
+    with open_postgres("main", night) as session:
+        assert (state(session).oid, state(session).valid) == (before.oid, True)
+    writer.execute("commit")
+    act.join(30)
+
+    with open_postgres("main", night) as session:
+        assert state(session).valid
+        assert state(session).oid != before.oid
+    assert searches.admin.execute("select count(*) from decision where id < 0").fetchone() == (2,)
+
+
+@pytest.mark.hazard("cryptofunk.VectorSearchCriticalLatency.d2", "cryptofunk.VectorSearchCriticalLatency.r1.1")
+def test_of_sessions_that_speak_of_vectors_only_those_that_search_are_cancelled(
+    searches: DatabaseSessions, night: PostgresConnection, patient: PostgresServer
+) -> None:
+    search = "select embedding <=> '[1,2,3]' as vector from decision order by 1 limit 1"
+    searches.admin.execute("grant select on decision to app")
+    idle = searches.session("api")
+    idle.execute(search)
+    slow = searches.runs("api", f"select pg_sleep(60), ({search})")
+    names = searches.runs("report", "select pg_sleep(60) as vector")
+    with (
+        psycopg.connect(patient.url(), application_name="api", autocommit=True) as elsewhere,
+        open_postgres("main", night) as session,
+    ):
+        elsewhere.execute("select 'a <=> b'")
+        session.execute("select 'ours: <=>'")
+        time.sleep(1.1)
+        looked = QueryLook(at=0, server=look_at_server(session), value=9)
+    policy = QueryPolicy.model_validate(
+        {
+            "measure": {"prometheus": "prometheus", "expression": "x", "at_most": 2, "unit": "s"},
+            "vector_statements": True,
+            "query_over": "1s",
+        }
+    )
+
+    plan = plan_queries(TARGET, looked, policy)
+
+    (action,) = plan.actions
+    assert action.kind == "cancel_queries"
+    assert [item.partition("@")[0] for item in action.items] == [str(slow.info.backend_pid)]
+    sessions_actions.cancel_queries.act.fn(action, {"main": night})  # type: ignore[attr-defined]
+    left = {one.info.backend_pid for one in (idle, slow, names)}
+    assert left <= searches.pids(), "cancelled, not ended"
+    searches.wait_for("select from pg_stat_activity where pid = %s and state = 'idle'", slow.info.backend_pid)
+
+
+@pytest.mark.hazard("cryptofunk.VectorSearchHighLatency.d3", "cryptofunk.VectorSearchCriticalErrorRate.d3")
+def test_size_and_use_of_an_index_are_read_and_one_that_is_not_there_is_no_error(
+    searches: DatabaseSessions, night: PostgresConnection
+) -> None:
+    searches.admin.execute("set enable_seqscan = off")
+    searches.admin.execute("select id from decision order by embedding <=> '[1,2,3]' limit 1")
+    searches.admin.execute("select pg_stat_force_next_flush()")
+
+    with open_postgres("main", night) as session:
+        seen = state(session)
+        gone = indexes.index_state(session, "public", "never_made")
+
+    size = searches.admin.execute("select pg_relation_size(%s)", [seen.oid]).fetchone()
+    assert (seen.bytes,) == size
+    assert (seen.scans, seen.valid, gone) == (1, True, None)
+
+
 @pytest.mark.usefixtures("searches")
 def test_a_valid_index_is_never_dropped_as_a_leftover(night: PostgresConnection) -> None:
     with open_postgres("main", night) as session:
@@ -150,6 +241,7 @@ def test_what_searches_need_is_read_without_counting_the_table(
     assert (gone.extension, gone.dimensions) == ("", None)
 
 
+@pytest.mark.hazard("octollm.DatabaseConnectionPoolExhausted.r4.2", "cryptofunk.AgentHighLatency.d7")
 def test_what_cost_most_while_it_was_looked_at_is_shown_without_values(
     searches: DatabaseSessions, night: PostgresConnection
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_checksum_that_takes_too_long_is_a_blindness(host: Host, folder: Path)
     assert any("ran out of time" in blind.why for blind in found.blind)
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r1.3")
 def test_old_backups_go_while_the_newest_are_proven(host: Host, folder: Path) -> None:
     keep, old = [backup(folder, 0), backup(folder, 1)], [backup(folder, 10), backup(folder, 20)]
     arguments = ApplyBackupRetention(
@@ -119,6 +120,7 @@ def test_old_backups_go_while_the_newest_are_proven(host: Host, folder: Path) ->
     assert observe_files(host, arguments) is Observation.DONE
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r2.2")
 @pytest.mark.parametrize("trouble", ["gone", "broken", "unproven", "rewritten"])
 def test_nothing_goes_when_one_that_stays_is_not_good(host: Host, folder: Path, trouble: str) -> None:
     keep, old = [backup(folder, 0), backup(folder, 1)], [backup(folder, 10), backup(folder, 20)]
@@ -144,6 +146,7 @@ def test_nothing_goes_when_one_that_stays_is_not_good(host: Host, folder: Path, 
     assert all(path.exists() for path in old)
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r2.2")
 def test_a_backup_that_is_to_stay_is_never_deleted(host: Host, folder: Path) -> None:
     keep = backup(folder, 0)
     twin = folder / "twin.dump"

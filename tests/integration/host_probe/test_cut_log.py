@@ -62,6 +62,7 @@ def arguments_for(log: Path, *, keep_tail: int = MIB, save_to: Path | None = Non
     return CutLog(root=str(log.parent), file=file, keep_tail=keep_tail, save_to=str(save_to) if save_to else None)
 
 
+@pytest.mark.hazard("test_watcher.HighDiskUsage.r1.4")
 def test_a_log_that_everyone_appends_to_becomes_short_and_loses_no_line(
     isolated: Host, log: Path, isolated_program: Program
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_log_shorter_than_its_tail_is_left_alone(host: Host, log: Path) -> Non
     assert log.stat().st_size == 8 * MIB
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.r2.3")
 def test_the_whole_log_is_saved_elsewhere_first(host: Host, log: Path, other_disk: LoopFilesystem) -> None:
     before = log.read_bytes()
 

@@ -150,6 +150,7 @@ def test_a_changed_or_replaced_file_stays(host: Host, logs: Path) -> None:
     assert names(logs) == ["grown", "replaced", "touched"]
 
 
+@pytest.mark.hazard("test_watcher.HighDiskUsage.r1.2", "bybit_strategy_tester.DiskSpaceCritical.r1.2")
 def test_a_file_that_a_program_has_open_stays_and_the_program_is_named(
     host: Host, logs: Path, program: Program
 ) -> None:

@@ -41,6 +41,7 @@ def matched(diagnosis: DiskSpaceDiagnosis) -> list[str]:
     return sorted(Path(file.path).name for file in diagnosis.rotated_logs[0].files)
 
 
+@pytest.mark.hazard("test_watcher.HighDiskUsage.d1")
 def test_usage_is_what_the_kernel_says(host: Host, disk: LoopFilesystem) -> None:
     usage = read_usage(host, str(disk.mount))
 
@@ -77,6 +78,7 @@ def test_a_filesystem_that_the_kernel_closed_after_an_error_is_read_only(host: H
     assert [mount.read_only for mount in read_mounts(host) if mount.mount == str(disk.mount)] == [True]
 
 
+@pytest.mark.hazard("test_watcher.HighDiskUsage.d2")
 def test_sums_are_those_of_du_with_hard_links_counted_once(host: Host, disk: LoopFilesystem, logs: Path) -> None:
     one = write_file(logs / "deep" / "one", 2 * MIB)
     (logs / "deeper").mkdir()
@@ -92,6 +94,7 @@ def test_sums_are_those_of_du_with_hard_links_counted_once(host: Host, disk: Loo
     assert found[str(logs)].files == 3
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.d1")
 def test_largest_files_and_crowded_directories_come_first(host: Host, disk: LoopFilesystem, logs: Path) -> None:
     for number in range(40):
         write_file(logs / "sessions" / f"{number}", 10)
@@ -134,6 +137,7 @@ def test_live_logs_match_by_size_and_name_their_writer(
     assert [holder.pid for holder in file.open_by] == [writer.pid]
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.d1")
 def test_it_never_leaves_the_filesystem(
     host: Host, disk: LoopFilesystem, other_disk: LoopFilesystem, logs: Path
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_hostile_name_comes_back_to_the_same_file(host: Host, disk: LoopFilesy
     assert list(logs.iterdir()) == [bystander]
 
 
+@pytest.mark.hazard("bybit_strategy_tester.DiskSpaceCritical.d1")
 def test_time_that_runs_out_leaves_what_was_seen_and_says_so(host: Host, disk: LoopFilesystem, logs: Path) -> None:
     write_file(logs / "app.log.1", MIB, age=2 * HOUR)
 

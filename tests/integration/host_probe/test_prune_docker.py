@@ -97,6 +97,12 @@ def test_an_old_unused_image_goes_and_its_bytes_are_free(
     assert prune_docker(host, arguments, max_bytes=PLENTY).items[0].result == "gone"
 
 
+@pytest.mark.hazard(
+    "test_watcher.HighDiskUsage.r1.3",
+    "bybit_strategy_tester.DiskSpaceCritical.r1.4",
+    "bybit_strategy_tester.DiskSpaceCritical.r2.1",
+    "bybit_strategy_tester.DatabaseDown.r4.2",
+)
 def test_the_newest_of_a_repository_and_images_of_containers_stay(
     host: Host, engine: DockerEngine, versions: list[str]
 ) -> None:

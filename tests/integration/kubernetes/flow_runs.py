@@ -135,8 +135,12 @@ class Runs:
         mode: str = "auto",
         namespaces: tuple[str, ...] = (),
         connections: Mapping[str, Any] | None = None,
+        operations: tuple[str, ...] = (),
     ) -> None:
-        """The catalogue: one alert of the shop, answered by the flow, by an account with its permissions only."""
+        """The catalogue: one alert of the shop, answered by the flow, by an account with its permissions only.
+
+        Further operations are granted by name.
+        """
         runbook = {"summary": "trouble", "severity": "critical", "flow": flow, "target": target, "policy": policy}
         system = {
             "id": "shop",
@@ -145,7 +149,7 @@ class Runs:
             "mode": mode,
             "severities": {"critical": {}, "warning": {}, "info": {}},
             "connections": {
-                "main": self.connection([flow], *namespaces),
+                "main": self.connection([flow], *namespaces, operations=operations),
                 **(connections or {}),
             },
             "runbooks": {"Trouble": runbook},
@@ -157,9 +161,9 @@ class Runs:
         self.runbooks.mkdir(exist_ok=True)
         (self.runbooks / f"{name}.yaml").write_text(json.dumps(document))
 
-    def connection(self, flows: Sequence[str], *namespaces: str) -> dict[str, Any]:
+    def connection(self, flows: Sequence[str], *namespaces: str, operations: tuple[str, ...] = ()) -> dict[str, Any]:
         """To the cluster, by an account that may do what the generated roles of these flows grant, and nothing else."""
-        needs = needs_of_flows(flows, [self._cluster.namespace, *namespaces])
+        needs = needs_of_flows(flows, [self._cluster.namespace, *namespaces], operations=operations)
         kubeconfig = self._cluster.service_account("nightshift", rules(needs), "nightshift")
         place = {"namespace": self._cluster.namespace, "namespaces": namespaces}
         named = {"context": "nightshift", "kubeconfig": str(kubeconfig)}
@@ -179,8 +183,13 @@ class Runs:
         told = {"PREFECT__FLOW_RUN_ID": str(run), "PREFECT__FLOW_ENTRYPOINT": entrypoint}
         code, said = preloaded.run(_ENGINE, environment={**self._environment, **told}, seconds=120)
         assert code == 0, said
-        found = httpx.get(f"{self._prefect.url}/flow_runs/{run}", timeout=20, trust_env=False).json()
-        return str(found["state"]["name"])
+        return str(self.shown(run)["state"]["name"])
+
+    def shown(self, run: UUID) -> dict[str, Any]:
+        """A run as Prefect shows it."""
+        answer = httpx.get(f"{self._prefect.url}/flow_runs/{run}", timeout=20, trust_env=False)
+        shown: dict[str, Any] = answer.raise_for_status().json()
+        return shown
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         answer = httpx.post(f"{self._prefect.url}/{path}", json=body, timeout=20, trust_env=False)

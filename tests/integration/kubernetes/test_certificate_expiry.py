@@ -196,6 +196,7 @@ def run(runs: Runs, shop: Shop) -> str:
     return outcome_of(runs.start("certificate_expiry", TARGET))
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r1.7")
 def test_a_certificate_that_ends_soon_is_renewed_once_and_the_new_one_is_served(
     shop: Shop, runs: Runs, ledger: Ledger
 ) -> None:
@@ -301,18 +302,44 @@ def test_a_run_that_dies_after_it_asked_is_followed_by_one_that_does_not_ask_aga
     assert len(shop.changed()) == 1
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.d9", "octollm.CertificateExpiringInSevenDays.r4.6")
 def test_a_challenge_that_the_authority_cannot_fetch_is_told_by_what_stands_in_its_way(shop: Shop) -> None:
     shop.add_order("pending", challenge="connection refused")
+    (controller,) = (
+        p for p in shop.fake.objects("pods", "cert-manager") if p["metadata"]["labels"]["app"] == PARTS_OF_IT[0]
+    )
+    name = controller["metadata"]["name"]
+    shop.fake.logs.write("cert-manager", name, "app", "sync other/web-tls-9\nchallenge web-tls-2-1-1: refused\n")
+    rules = [{"host": "localhost", "http": {"paths": []}}]
+    meta = {"name": "web", "namespace": "shop"}
+    (ingress,) = shop.fake.apply(
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta, "spec": {"rules": rules}}
+    )
+    about = {"kind": "Ingress", "namespace": "shop", "name": "web", "uid": ingress["metadata"]["uid"]}
+    for number, uid in enumerate((about["uid"], "another")):
+        event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": f"e{number}", "namespace": "shop"}}
+        shop.fake.apply({**event, "involvedObject": {**about, "uid": uid}, "reason": "Sync", "message": uid})
     connection = KubernetesConnection.model_validate(shop.connection())
     look = looking.look_at_certificate.__wrapped__  # type: ignore[attr-defined]
 
-    seen = look("main", connection, "shop", "web-tls", CertificateExpiryPolicy.model_validate(shop.policy()))
+    seen = look(
+        "main",
+        connection,
+        "shop",
+        "web-tls",
+        CertificateExpiryPolicy.model_validate({**shop.policy(), "ingress_namespace": "cert-manager"}),
+    )
 
+    assert [line.rpartition("Z ")[2] for line in seen.log] == ["challenge web-tls-2-1-1: refused"]
+    assert [event.message for event in seen.ingress_events] == [about["uid"]]
+    assert len(seen.ingress_pods or ()) == len(PARTS_OF_IT)
+    assert seen.unseen == ()
     assert seen.http01 is not None
     assert "127.0.0.1" in (seen.http01.addresses or ())
     assert explain(seen).cause is Cause.HTTP01
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.d9")
 def test_what_answers_with_tls_or_not_at_all_does_not_answer_a_challenge(shop: Shop) -> None:
     assert http01.look("localhost", None, shop.ingress.server.port).status is None
     assert http01.look("no-such-name.invalid", None).addresses in ((), None)

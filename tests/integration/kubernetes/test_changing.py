@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from nightshift.remediation.clients.kubernetes.changing import merge_difference
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES, CLAIMS, DEPLOYMENTS, NODES, PODS
 from nightshift.remediation.clients.kubernetes.transport import Transport
+from nightshift.remediation.clients.kubernetes.workload_look import pods_of as pods_of_workload
 from nightshift.remediation.errors import ConnectionLostError, TargetChangedError
 from nightshift.remediation.kubernetes import eviction_order
 from nightshift.remediation.kubernetes.arguments import (
@@ -251,6 +253,7 @@ def test_replicas_are_set_only_from_the_number_that_was_seen(
     assert cluster.get(DEPLOYMENTS, "scaled", "shop").replicas == 2
 
 
+@pytest.mark.hazard("cryptofunk.HighMemoryUsage.r1.1", "octollm.PodCrashLoopBackOff.r2.2")
 def test_limits_are_raised_and_given_back_and_nothing_else_changes(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
@@ -386,6 +389,7 @@ def test_a_node_that_takes_pods_again_is_not_drained(
         kinds(drain, "precondition")
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r1.6")
 def test_what_a_budget_keeps_is_told_and_the_rest_goes(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
@@ -425,6 +429,7 @@ def test_another_pod_of_the_same_name_is_never_ended(
     assert cluster.get(PODS, "namesake", "shop").uid == pod.uid
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r1.5")
 def test_a_pod_is_deleted_only_when_a_controller_makes_it_again(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
@@ -444,6 +449,7 @@ def test_a_pod_is_deleted_only_when_a_controller_makes_it_again(
     fake.wait_until(lambda: any(p.is_ready and p.uid != pod.uid for p in pods_of(cluster, "again")))
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r1.7")
 def test_a_certificate_is_renewed_by_its_issuing_condition(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
@@ -474,6 +480,7 @@ def test_a_certificate_is_renewed_by_its_issuing_condition(
     assert kinds(other, "observe") is Observation.DONE
 
 
+@pytest.mark.hazard("cryptofunk.DiskSpaceWarning.r3.1")
 def test_a_claim_grows_and_never_shrinks(fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]) -> None:
     fake.apply(
         {
@@ -540,3 +547,23 @@ def test_every_kind_on_a_cluster_says_what_it_needs() -> None:
     assert WorkloadKind.DEPLOYMENT in set(WorkloadKind)
     assert set(OPERATIONS) <= set(ACTION_KINDS.names())
     assert {kind for kinds in FLOW_OPERATIONS.values() for kind in kinds} <= set(OPERATIONS)
+
+
+@pytest.mark.hazard("octollm.DeploymentReplicasMismatch.d2")
+def test_pods_of_a_deployment_are_found_by_its_selector_and_not_by_its_name(
+    fake: FakeCluster, cluster: Cluster
+) -> None:
+    deployed(fake, cluster, "front", replicas=1)
+    labels = {"tier": "front"}
+    body = fake.find("deployments.apps", "front", "shop")
+    assert body is not None
+    spec = copy.deepcopy(body["spec"])
+    spec["selector"] = {"matchLabels": labels}
+    spec["template"]["metadata"]["labels"] = {"app": "another", **labels}
+    metadata = {"name": "named-otherwise", "namespace": "shop"}
+    fake.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+    fake.wait_until(lambda: cluster.get(DEPLOYMENTS, "named-otherwise", "shop").available == 1)
+
+    (found,) = pods_of_workload(cluster, cluster.get(DEPLOYMENTS, "named-otherwise", "shop"))
+
+    assert found.name.startswith("named-otherwise-")

@@ -165,6 +165,7 @@ def test_a_claim_that_is_not_bound_yet_gets_its_class_back(
     assert kinds(undone(pending, effect), "observe") is Observation.DONE
 
 
+@pytest.mark.hazard("octollm.PersistentVolumeClaimPending.r1.2")
 def test_what_the_server_would_refuse_deletes_nothing(
     fake: FakeCluster, kinds: Callable[..., Any], pending: Action
 ) -> None:

@@ -135,6 +135,7 @@ def test_an_image_is_set_where_a_node_has_pulled_it_and_given_back(
         kinds(back, "act")
 
 
+@pytest.mark.hazard("octollm.HPAScaledUp.r1.1", "octollm.HighLatency.r3.5")
 def test_an_autoscaler_is_made_once_changed_and_only_ours_is_taken_away(
     fake: FakeCluster, cluster: Cluster, kinds: Kinds
 ) -> None:
@@ -160,6 +161,7 @@ def test_an_autoscaler_is_made_once_changed_and_only_ours_is_taken_away(
     assert fake.find("horizontalpodautoscalers.autoscaling", "busy", "shop") is None
 
 
+@pytest.mark.hazard("octollm.HighLatency.r3.5")
 def test_a_workload_that_is_scaled_already_or_requests_no_cpu_gets_no_autoscaler(
     fake: FakeCluster, cluster: Cluster, kinds: Kinds
 ) -> None:
@@ -199,6 +201,7 @@ def secret(fake: FakeCluster, name: str, kind: str = "Opaque", **values: str) ->
     return put(fake, "v1", "Secret", name, type=kind, data=written)
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r3.1")
 def test_of_a_secret_only_the_names_of_its_keys_are_known(fake: FakeCluster, cluster: Cluster) -> None:
     secret(fake, "dns", token="hidden-value", account="hidden-too")
 
@@ -209,6 +212,7 @@ def test_of_a_secret_only_the_names_of_its_keys_are_known(fake: FakeCluster, clu
     assert "hidden" not in repr(seen)
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r3.5")
 def test_a_secret_is_replaced_in_one_step_after_a_copy_was_kept_and_put_back(
     fake: FakeCluster, cluster: Cluster, kinds: Kinds, tmp_path: Path
 ) -> None:
@@ -270,6 +274,7 @@ def issuer(fake: FakeCluster, name: str, server: str, *, ready: bool = True) -> 
     put(fake, "cert-manager.io/v1", "Issuer", name, spec={"acme": acme}, status={"conditions": [condition]})
 
 
+@pytest.mark.hazard("octollm.CertificateExpiringInSevenDays.r2.3")
 def test_a_certificate_gets_another_issuer_but_never_one_of_a_staging_authority(
     fake: FakeCluster, kinds: Kinds
 ) -> None:

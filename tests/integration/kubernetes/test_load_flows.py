@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.ledger import Ledger
@@ -77,7 +79,8 @@ class Work:
 @contextmanager
 def shop(requests: str = "", limits: str = "") -> Iterator[Cluster]:
     """A web shop of one pod, on the first of two nodes of two cores."""
-    resources = {kind: {"cpu": cpu} for kind, cpu in (("requests", requests), ("limits", limits)) if cpu}
+    asked = {kind: {"cpu": cpu} for kind, cpu in (("requests", requests), ("limits", limits)) if cpu}
+    resources = asked or {"limits": {"memory": "100Mi"}}
     with Cluster() as cluster:
         cluster.add_node("n1", cpu=str(CORES))
         cluster.add_deployment("web", namespace="shop", resources=resources, grace=0)
@@ -118,3 +121,25 @@ def test_a_container_at_its_limit_gets_a_larger_one(
         assert web is not None
         limits = web["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
         assert limits == {"cpu": "750m"}
+
+
+@pytest.mark.hazard("cryptofunk.HighMemoryUsage.d4")
+def test_the_heap_profile_of_what_is_at_its_memory_limit_is_in_the_report(
+    prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    with shop() as lab:
+        name = lab.pods("web")[0]["metadata"]["name"]
+        used = f'container_memory_working_set_bytes{{namespace="shop",pod="{name}",container="app"}} 102000000\n'
+        with PrometheusProcess(used) as metrics:
+            runs = Runs(lab, prefect, database_url, tmp_path)
+            found = {"metrics": {"type": "http", "url": metrics.url}}
+            # Prometheus itself is a program of Go, and stands in for the one in the pod.
+            more = {"resource": "memory", "profiles": {"web": {"connection": "metrics"}}}
+            runs.declare("pod-saturation", POD, {**POLICY, **more}, connections=found)
+
+            outcome = outcome_of(runs.start("pod_saturation", f"shop/cluster/main/namespace/shop/pod/{name}"))
+
+    report = report_of(ledger, 1)
+    assert outcome == "Escalated", report
+    assert "Its heap profile: who keeps the most" in report
+    assert "there is nothing that may be raised" in report

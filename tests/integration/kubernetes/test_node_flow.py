@@ -12,6 +12,7 @@ import pytest
 
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
+from lab.prometheus import PrometheusProcess
 from nightshift.remediation.clients.kubernetes.cluster import open_cluster
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
 from nightshift.remediation.decisions import Decision
@@ -117,6 +118,7 @@ def test_a_node_under_pressure_is_emptied_as_its_budget_allows_over_a_restart_of
     assert {one["data"] for one in shown} == {100.0}
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r3.7")
 def test_several_nodes_down_are_left_alone_and_paged(lab: Cluster, runs: Runs, ledger: Ledger) -> None:
     lab.silence("n1", "n2")
 
@@ -134,12 +136,16 @@ def test_a_node_that_stays_away_loses_its_pods_and_is_handed_over_with_a_proposa
 ) -> None:
     key = {"private_key": {"file": str(tmp_path / "none")}, "known_hosts": str(tmp_path / "none")}
     host = {"type": "ssh", "address": "127.0.0.1", "port": 1, "instances": ["n1"], **key}
-    runs.declare("node-not-ready", NODE, POLICY, connections={"machine": host})
-    lab.silence("n1")
+    with PrometheusProcess("") as metrics:
+        others = {"machine": host, "metrics": {"type": "http", "url": metrics.url}}
+        runs.declare("node-not-ready", NODE, {**POLICY, "prometheus": "metrics"}, connections=others)
+        lab.silence("n1")
 
-    assert outcome_of(runs.start(MODULE, TARGET)) == "Escalated"
+        assert outcome_of(runs.start(MODULE, TARGET)) == "Escalated"
 
     report = report_of(ledger, 1)
+    assert "Not measured: memory:" in report, "which kept nobody from the repair"
+    assert "Not measured: CPU:" in report
     assert "Its pods run elsewhere, but n1 is still not well" in ledger.incidents.list(limit=1)[0].reason, report
     assert "delete its instance, not only the Node" in report
     assert "Over SSH: Cannot read" in report, "its host was asked, too"

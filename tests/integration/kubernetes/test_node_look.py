@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from lab.prometheus import PrometheusProcess
+from nightshift.remediation.clients import node_use
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
+from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, UncordonNode
 from nightshift.remediation.kubernetes.drain import Fate
-from nightshift.remediation.kubernetes.node_diagnosis import NodeTrouble, trouble_of
+from nightshift.remediation.kubernetes.load import Kind
+from nightshift.remediation.kubernetes.node_diagnosis import NodeDiagnosis, NodeTrouble, trouble_of
 from nightshift.remediation.kubernetes.node_planner import judge_pods, plan_node_repair
 from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
+from nightshift.remediation.kubernetes.objects import Container
 from nightshift.remediation.models import Target
 from tests.fakes.kubernetes import FakeCluster
+from tests.unit import kubernetes_values as values
 
 TARGET = Target(system="shop", path=("cluster", "main", "node", "n1"))
 
@@ -51,3 +58,21 @@ def test_a_silent_node_gives_a_plan_with_every_pod_judged(fake: FakeCluster, clu
 def test_a_node_that_is_gone_is_said_to_be_gone(cluster: Cluster) -> None:
     with pytest.raises(ObjectNotFoundError):
         diagnose_node(cluster, "n99")
+
+
+@pytest.mark.hazard("octollm.NodeNotReady.d4", "octollm.NodeNotReady.r2.2")
+def test_what_a_node_uses_is_measured_and_joined_with_its_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_use, "WINDOW", 5.0)
+    found, one = values.node("n1"), values.pod("web-1-a", containers=(Container(name="app"),))
+    page = ['node_memory_MemAvailable_bytes{node="n1"} 2e9', 'node_memory_MemTotal_bytes{node="n1"} 8e9']
+    labels = 'namespace="shop",pod="web-1-a",container="app",node="n1"'
+    page.append(f"container_memory_working_set_bytes{{{labels}}} {2**30}")
+    with PrometheusProcess("\n".join([*page, ""])) as metrics:
+        time.sleep(7)
+        connection = HttpConnection.model_validate({"type": "http", "url": metrics.url})
+        seen = NodeDiagnosis(node=found, nodes=(found,), pods=(one,), now=values.NOW)
+        use = node_use.measure_use(("metrics", connection), "node", seen)
+
+    assert use.percent == ((Kind.MEMORY, 75.0),)
+    assert [(consumer.pods, consumer.used) for consumer in use.consumers] == [((one,), 2**30)]
+    assert [what.partition(":")[0] for what in use.unseen] == ["CPU"]

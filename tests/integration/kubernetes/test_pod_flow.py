@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lab.prefect_server import PrefectServer
+from lab.prometheus import PrometheusProcess
 from nightshift.remediation.clients.kubernetes.cluster import open_cluster
 from nightshift.remediation.clients.kubernetes.crash_look import diagnose_pod
 from nightshift.remediation.kubernetes.arguments import SetResources
@@ -19,10 +20,12 @@ from nightshift.remediation.kubernetes.crash_policy import PodCrashLoopPolicy
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Target
+from tests.contracts.jaeger.test_jaeger_answers import Jaeger, jaeger
 from tests.fakes.kubernetes.objects import Obj
 from tests.integration.kubernetes.conftest import connection_by
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
 
+__all__ = ["jaeger"]  # a fixture
 POD = {"cluster": {"default": "main"}, "namespace": {"label": "namespace"}, "pod": {"label": "pod"}}
 POLICY: dict[str, Any] = {
     "dependencies": ["db"],
@@ -87,16 +90,29 @@ def mark(lab: Cluster, app: str, annotations: dict[str, str]) -> None:
             lab.apply(found)
 
 
-def test_a_release_that_panics_is_taken_back(lab: Cluster, runs: Runs, ledger: Ledger) -> None:
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r2.1")
+def test_a_release_that_panics_is_taken_back(lab: Cluster, runs: Runs, ledger: Ledger, jaeger: Jaeger) -> None:
     lab.add_deployment("web", namespace="shop", replicas=2, image="web:1", grace=0)
     lab.wait_until(lambda: lab.available("web") == 2)
     lab.add_deployment("web", namespace="shop", replicas=2, image="web:2", annotations=CRASH, grace=0)
     pod = crashing(lab)
     says(lab, pod, "panic: runtime error: index out of range", "goroutine 1 [running]:")
 
-    assert outcome_of(runs.start(MODULE, target(pod))) == "Resolved", report_of(ledger, 1)
+    of_all = [
+        f'container_memory_working_set_bytes{{namespace="shop",pod="{name}",container="app"}} {2**28}'
+        for name in (one["metadata"]["name"] for one in lab.pods("web"))
+    ]
+    with PrometheusProcess("\n".join([*of_all, ""])) as metrics:
+        found = {"metrics": {"type": "http", "url": metrics.url}, "jaeger": jaeger.connection.model_dump(mode="json")}
+        measured = {**POLICY, "prometheus": "metrics", "jaeger": "jaeger"}
+        runs.declare("pod-crash-loop", POD, measured, connections=found)
+        assert outcome_of(runs.start(MODULE, target(pod))) == "Resolved", report_of(ledger, 1)
 
     report = report_of(ledger, 1)
+    assert "It used at most 256.0 MiB within the last" in report, report
+    assert "app uses at most 256.0 MiB" in report, "after the repair, too"
+    assert "Failed in orchestrator: SELECT" in report
+    assert "service=web" in jaeger.asked[0]
     assert {p["spec"]["containers"][0]["image"] for p in lab.pods("web")} == {"web:1"}
     assert lab.available("web") == 2
     assert "Roll back web from revision 2 to 1" in report

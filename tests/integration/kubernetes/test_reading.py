@@ -267,6 +267,7 @@ def test_a_watch_goes_on_over_every_kind_of_break(fake: FakeCluster, cluster: Cl
     assert not watching.is_alive()
 
 
+@pytest.mark.hazard("octollm.NodeNotReady.r5.6")
 def test_a_quiet_watch_ends_in_time(cluster: Cluster) -> None:
     began = time.monotonic()
 

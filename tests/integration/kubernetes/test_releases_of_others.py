@@ -25,6 +25,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Plan, Severity, Target
+from nightshift.remediation.run_names import run_name
 from tests.fakes.kubernetes.seeds import deployment_body
 from tests.integration.kubernetes.conftest import connection_by
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
@@ -99,6 +100,7 @@ def planned(lab: Cluster) -> Plan:
     return plan_missing_replicas(TARGET, seen, policy)
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r5.3")
 def test_a_release_with_a_migration_waits_suspended_for_a_yes_and_then_goes_on(
     lab: Cluster, runs: Runs, ledger: Ledger, prefect: PrefectServer
 ) -> None:
@@ -114,6 +116,10 @@ def test_a_release_with_a_migration_waits_suspended_for_a_yes_and_then_goes_on(
     (asked,) = ledger.approvals.of(incident)
     assert asked.status == "open"
     assert "The release changed a schema" in report_of(ledger, incident)
+    # It was made without a name, as with "Run" in the Prefect UI.
+    shown = runs.shown(run)
+    assert shown["name"] == run_name(incident, "shop", TARGET.key)
+    assert set(shown["tags"]) == {"Trouble", "shop", "critical", f"incident-{incident}"}
     yes = Decision("ada", "command line, login ada", approve=True)
     assert ledger.approvals.decide(incident, asked.digest, yes) is None
     with PrefectApi(prefect.url) as api:
@@ -161,6 +167,7 @@ OWNERS = [
 ]
 
 
+@pytest.mark.hazard("octollm.PodCrashLoopBackOff.r5.3")
 @pytest.mark.parametrize(("owned", "where"), OWNERS)
 def test_what_its_owner_would_put_back_is_proposed_there_with_the_exact_difference(
     lab: Cluster, owned: dict[str, Any], where: str

@@ -142,9 +142,14 @@ def _replacement(engine: Engine, arguments: RecreateContainer) -> Container | No
 
 
 def check_scale(engine: Engine, arguments: ScaleService) -> None:
-    """Raise TargetChangedError unless there are still as many containers, and more are possible."""
+    """Raise TargetChangedError unless there are still as many containers, and more are possible.
+
+    What an attempt of ours that was cut off has added or removed already is no change of somebody else.
+    """
     found = containers_of(engine, arguments.service)
-    if len(found) != arguments.from_replicas:
+    fewest, most = sorted((arguments.from_replicas, arguments.to_replicas))
+    ours = len(found) - arguments.from_replicas <= sum(one.added for one in found)
+    if not fewest <= len(found) <= most or not ours:
         raise TargetChangedError(f"There are {len(found)} containers by now, not {arguments.from_replicas}.")
     if arguments.to_replicas < arguments.from_replicas:
         return
@@ -154,9 +159,10 @@ def check_scale(engine: Engine, arguments: ScaleService) -> None:
 
 
 def observe_scale(engine: Engine, arguments: ScaleService) -> Observation:
-    """Whether there are as many as wanted, or were made."""
-    there = len(containers_of(engine, arguments.service))
-    return Observation.DONE if there == arguments.to_replicas else Observation.NOT_DONE
+    """Whether there are as many as wanted, each of them begun."""
+    found = containers_of(engine, arguments.service)
+    whole = len(found) == arguments.to_replicas and not any(map(_never_began, found))
+    return Observation.DONE if whole else Observation.NOT_DONE
 
 
 def scale(engine: Engine, arguments: ScaleService) -> tuple[Container, ...]:
@@ -165,12 +171,19 @@ def scale(engine: Engine, arguments: ScaleService) -> tuple[Container, ...]:
     Raises:
         CommandFailedError: a new one did not work; it is removed again.
     """
+    for one in filter(_never_began, containers_of(engine, arguments.service)):
+        engine.api.remove_container(one.id, v=True, force=True)
     found = containers_of(engine, arguments.service)
     if arguments.to_replicas < len(found):
         _remove_added(engine, found, len(found) - arguments.to_replicas)
     for _ in range(arguments.to_replicas - len(found)):
         _add(engine, arguments)
     return containers_of(engine, arguments.service)
+
+
+def _never_began(one: Container) -> bool:
+    """Whether it is of an attempt of ours that was cut off between making it and starting it."""
+    return one.added and one.state == "created"
 
 
 def _add(engine: Engine, arguments: ScaleService) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from docker.errors import ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
+from nightshift.remediation.clients.docker.ending import with_cause
 from nightshift.remediation.clients.docker.engine import Engine
 from nightshift.remediation.compose.objects import (
     ADDED_LABEL,
@@ -24,6 +26,7 @@ from nightshift.remediation.compose.objects import (
     Usage,
 )
 from nightshift.remediation.errors import TargetChangedError
+from nightshift.remediation.inventory import serves
 
 _MOST_LOG = 64 * 1024
 """Bytes of a log that are kept, the newest."""
@@ -50,7 +53,8 @@ def containers_of(engine: Engine, service: str | None = None) -> tuple[Container
     if service is not None:
         labels.append(f"{SERVICE_LABEL}={service}")
     listed = engine.api.containers(all=True, filters={"label": labels})
-    found = [container(engine.api.inspect_container(one["Id"])) for one in listed if _stays(one["Labels"])]
+    said = [engine.api.inspect_container(one["Id"]) for one in listed if _stays(one["Labels"])]
+    found = [with_cause(engine, container(one), one) for one in said]
     return tuple(sorted(found, key=lambda one: (one.service, one.number, one.name)))
 
 
@@ -77,6 +81,8 @@ def container(found: dict[str, Any]) -> Container:
         state=state["Status"],
         health=health.get("Status", "") if health.get("Status") != "none" else "",
         health_says=(log[-1].get("Output") or "")[-_MOST_TOLD:],
+        created=_moment(found.get("Created")),
+        labels=dict(labels),
         started_at=state.get("StartedAt", ""),
         exit_code=None if running else state.get("ExitCode"),
         oom_killed=bool(state.get("OOMKilled")),
@@ -89,6 +95,15 @@ def container(found: dict[str, Any]) -> Container:
         replaces=labels.get(REPLACES_LABEL, ""),
         added=ADDED_LABEL in labels,
     )
+
+
+def _moment(said: object) -> float | None:
+    """Seconds since 1970 of a moment as the engine writes it; None where it says none (year 1)."""
+    try:
+        moment = datetime.fromisoformat(str(said)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment > 0 else None
 
 
 def look_at_service(engine: Engine, service: str) -> ServiceLook:
@@ -120,7 +135,15 @@ def _images_for(engine: Engine, service: str, containers: Iterable[Container]) -
         for image in images.values()
         if image in current or image.repositories & repositories or image.service == service
     ]
-    return tuple(sorted(ours, key=lambda image: -image.created))
+    dated = [replace(image, arrived=_arrived(engine, image.id)) if image in current else image for image in ours]
+    return tuple(sorted(dated, key=lambda image: -image.created))
+
+
+def _arrived(engine: Engine, image: str) -> float | None:
+    try:
+        return _moment((engine.api.inspect_image(image).get("Metadata") or {}).get("LastTagTime"))
+    except ImageNotFound:
+        return None
 
 
 def _image(found: dict[str, Any], used: set[str], project: str) -> Image:
@@ -139,30 +162,42 @@ def _image(found: dict[str, Any], used: set[str], project: str) -> Image:
     )
 
 
-def logs(engine: Engine, container: str, *, lines: int = 200, since: float | None = None) -> str:
-    """The newest lines of a container, both streams, at most 64 KiB; hostile text.
+@serves("trading_signals.general: logs", "bybit_strategy_tester.general: logs")
+def logs(
+    engine: Engine,
+    container: str,
+    *,
+    lines: int = 200,
+    since: float | None = None,
+    most: int = _MOST_LOG,
+    timestamps: bool = False,
+) -> str:
+    """The newest lines of a container, both streams; hostile text.
 
     Args:
         engine: where.
         container: its id.
         lines: at most so many.
         since: seconds since 1970; None: however old.
+        most: at most so many bytes, the newest.
+        timestamps: each line begins with the moment at which the engine got it.
     """
-    asked: dict[str, Any] = {"tail": lines, "stream": True, "follow": False}
+    asked: dict[str, Any] = {"tail": lines, "stream": True, "follow": False, "timestamps": timestamps}
     if since is not None:
         asked["since"] = int(since)
     kept: deque[bytes] = deque()
     size = read = 0
     for part in engine.api.logs(container, stdout=True, stderr=True, **asked):
-        kept.append(part[-_MOST_LOG:])
+        kept.append(part[-most:])
         size, read = size + len(kept[-1]), read + len(part)
-        while size - len(kept[0]) >= _MOST_LOG:
+        while size - len(kept[0]) >= most:
             size -= len(kept.popleft())
-        if read > _MOST_READ:
+        if read > max(_MOST_READ, most):
             break
-    return b"".join(kept)[-_MOST_LOG:].decode(errors="replace")
+    return b"".join(kept)[-most:].decode(errors="replace")
 
 
+@serves("trading_signals.general: stats")
 def usage(engine: Engine, container: str) -> Usage:
     """What a container uses, measured by the engine over about a second."""
     found = engine.api.stats(container, stream=False)
@@ -176,6 +211,28 @@ def usage(engine: Engine, container: str) -> Usage:
         memory_limit=int(memory.get("limit") or 0),
         cpus=spent / passed * (cpu.get("online_cpus") or 1) if passed > 0 else 0.0,
     )
+
+
+def top(engine: Engine, container: str, most: int = 10) -> tuple[str, ...]:
+    """The processes of a running container that use most memory: number, memory, processor, program.
+
+    Arguments of their command lines stay unread, since they may hold secrets.
+    """
+    found = engine.api.top(container, ps_args="-eo pid,rss,pcpu,comm --sort=-rss")
+    return tuple(" ".join(map(str, row)) for row in (found.get("Processes") or ())[:most])
+
+
+def titles_of(engine: Engine, container: str, prefix: str) -> tuple[str, ...]:
+    """Titles that processes of a container give themselves, only those with this beginning; none where it stopped.
+
+    Everything else of their command lines stays unread, since it may hold secrets.
+    """
+    try:
+        found = engine.api.top(container, ps_args="-eo pid,args")
+    except APIError:
+        return ()
+    titles = (" ".join(map(str, row[1:])) for row in found.get("Processes") or ())
+    return tuple(title for title in titles if title.startswith(prefix))
 
 
 def _total(cpu: dict[str, Any]) -> int:

@@ -40,29 +40,46 @@ _MODULES = (
     "keeping",
     "cutting",
     "cleaning",
+    "programs",
+    "systemd",
+    "supervisor",
+    "listening",
+    "services",
     "nodes",
+    "load",
+    "ending",
     "permissions",
     "renewing",
+    "settings",
+    "reaching",
     "commands",
+    "needing",
+    "firewall",
     "stanza",
     "repository",
     "dumping",
     "proving",
+    "recovering",
+    "suite",
     "main",
 )
-"""In the order in which they import each other."""
+"""All of it travels; what an operation does not need is not compiled."""
 _LOADER = """\
-import sys, types
-package = types.ModuleType({package!r})
-package.__path__ = []
-sys.modules[{package!r}] = package
-for name, source in {sources!r}:
-    module = types.ModuleType({package!r} + "." + name)
-    module.__package__ = {package!r}
-    sys.modules[module.__name__] = module
-    setattr(package, name, module)
-    exec(compile(source, name + ".py", "exec"), module.__dict__)
-module.main()
+import sys
+class Sources:
+    package, sources = {package!r}, {sources!r}
+    def find_spec(self, name, path=None, target=None):
+        if name == self.package or name.rpartition(".")[0] == self.package and name.rpartition(".")[2] in self.sources:
+            return type(sys.__spec__)(name, self, is_package=name == self.package)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        name = module.__name__.rpartition(".")[2]
+        if module.__name__ != self.package:
+            exec(compile(self.sources[name], name + ".py", "exec"), module.__dict__)
+sys.meta_path.insert(0, Sources())
+__import__({package!r} + ".main")
+sys.modules[{package!r} + ".main"].main()
 """
 _ERRORS: Mapping[str, type[NightshiftError]] = {
     "credentials": AuthenticationError,
@@ -91,7 +108,7 @@ def ends_within(seconds: float) -> float:
 def program() -> bytes:
     """The source that is streamed to the target."""
     folder = files(__package__) / "script"
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    sources = {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
     return _LOADER.format(package=_PACKAGE, sources=sources).encode()
 
 
@@ -114,7 +131,7 @@ def ask(host: Host, what: str, operation: str, /, *, seconds: float, **request: 
     source = program()
     body = json.dumps({"operation": operation, "seconds": seconds, "ends_within": math.ceil(limit), **request})
     completed = host.run(
-        ["python3", "-I", "-c", BOOTSTRAP],
+        ["python3", "-I", "-S", "-c", BOOTSTRAP],
         timeout=limit + 5,
         stdin=b"%d\n" % len(source) + source + body.encode("ascii"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup, UploadBackup
-from nightshift.remediation.backups.facts import BackupDiagnosis, IdentityFact
+from nightshift.remediation.backups.facts import BackupDiagnosis, BucketFact, DumpFact, IdentityFact
 from nightshift.remediation.backups.policy import BackupSet, BucketUpload, ResticUpload
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
@@ -16,6 +16,7 @@ from nightshift.remediation.models import Value
 
 LOOKING_SECONDS = 120.0
 """The newest dump is read whole, for its checksum."""
+LISTING_SECONDS = 30.0
 MAKING_SECONDS = 600.0
 PROVING_SECONDS = 600.0
 UPLOADING_SECONDS = 120.0
@@ -29,6 +30,17 @@ class Proven(Value):
     sha256: str
     tables: int
     rows: dict[str, int]
+
+
+class ListedBackups(Value):
+    """What is kept, by names, sizes and marks."""
+
+    now: float
+    """Unix time, by the host's clock."""
+    dumps: tuple[DumpFact, ...] = ()
+    """Newest first."""
+    far: BucketFact | None = None
+    """A restic repository; None: they do not go to one."""
 
 
 class Uploaded(Value):
@@ -67,6 +79,24 @@ def look_at_backups(
         return seen
     complaint = f"it is {identity.arn}, and should be {wanted}"
     return seen.model_copy(update={"identity": IdentityFact(arn=identity.arn, complaint=complaint, refused=True)})
+
+
+def list_backups(host: Host, name: str, rule: BackupSet) -> ListedBackups:
+    """What is kept on the host, and in a restic repository, without reading any of it.
+
+    Raises:
+        TargetChangedError: their directory is not there.
+        NightshiftError: as :func:`ask`.
+    """
+    answer = ask(
+        host,
+        f"list the backups {name}",
+        "backups_listed",
+        seconds=LISTING_SECONDS,
+        rule=_rule(rule),
+        upload=_upload(rule, None),
+    )
+    return parse(ListedBackups, answer)
 
 
 def make(host: Host, arguments: MakeBackup) -> FileFact:

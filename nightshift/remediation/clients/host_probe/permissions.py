@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_network
 
 from nightshift.remediation.backups.policy import BackupSet
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.asking import ask
 from nightshift.remediation.clients.host_probe.disk import MEASURING_SECONDS, path_text
+from nightshift.remediation.databases.host_cluster import HostCluster
 from nightshift.remediation.disk_space import arguments as disk
 from nightshift.remediation.host_certificates.arguments import ReloadService, RenewCertificate
+from nightshift.remediation.host_load.arguments import EndProcess
+from nightshift.remediation.hosts.arguments import OnHostService
+from nightshift.remediation.hosts.services import HostService
+from nightshift.remediation.inbound_abuse.arguments import OnFirewall
 from nightshift.remediation.kubernetes.arguments import RestartNodeService
 from nightshift.remediation.privileges import Lack
+from nightshift.remediation.program_settings.arguments import UpdateSetting
 from nightshift.remediation.text import printable
 
 Need = tuple[str, str]
@@ -24,8 +31,10 @@ _WORDS: Mapping[str, str] = {
     "write": "write {why}",
     "descriptor": "look into the open files of {why}",
     "program": "run {why}, which is not installed",
-    "service": "reload {why}",
+    "service": "reload or start {why}",
+    "signal": "end {why}",
     "docker": "use Docker ({why})",
+    "firewall": "change the packet filter with {why}",
 }
 _AS_ROOT = "become: sudo in the host's connection, with a NOPASSWD rule in sudoers"
 _GRANTS: Mapping[str, str] = {
@@ -36,6 +45,8 @@ _GRANTS: Mapping[str, str] = {
     "descriptor": _AS_ROOT,
     "program": "install {subject}",
     "service": _AS_ROOT,
+    "firewall": _AS_ROOT + ", and install {subject}",
+    "signal": _AS_ROOT,
     "docker": "usermod -aG docker {user}, and see that the engine runs",
 }
 
@@ -114,6 +125,28 @@ def to_restart(arguments: RestartNodeService) -> Iterator[Need]:
     yield "service", f"{arguments.unit}.service"
 
 
+def to_start(arguments: OnHostService | HostService) -> Iterator[Need]:
+    """Starting a service of systemd, or writing into the socket of supervisor."""
+    if arguments.manager == "systemd":
+        yield "service", arguments.name
+    else:
+        yield "write", arguments.socket
+
+
+def to_set(arguments: UpdateSetting) -> Iterator[Need]:
+    """Replacing a file of settings, and letting the service that reads it do so."""
+    directory = arguments.file.rpartition("/")[0] or "/"
+    yield "read", path_text(arguments.file)
+    yield "directory", path_text(directory)
+    if arguments.service is not None:
+        yield from to_start(arguments.service)
+
+
+def to_end(arguments: EndProcess) -> Iterator[Need]:
+    """Ending a process of whatever account."""
+    yield "signal", str(arguments.pid)
+
+
 def to_back_up(rule: BackupSet) -> Iterator[Need]:
     """Writing below the directory of the backups, and running what makes, proves and uploads them."""
     yield "directory", path_text(rule.directory)
@@ -124,6 +157,19 @@ def to_back_up(rule: BackupSet) -> Iterator[Need]:
         yield "directory", path_text(rule.make.scratch_directory)
     if rule.upload is not None:
         yield "program", rule.upload.tool
+
+
+def to_recover(cluster: HostCluster) -> Iterator[Need]:
+    """Moving the directory of a cluster, restoring beside it, and stopping and starting its service."""
+    yield "program", "pgbackrest"
+    yield "directory", path_text(cluster.data_directory.rpartition("/")[0] or "/")
+    yield from to_start(cluster.service)
+
+
+def to_block(arguments: OnFirewall) -> Iterator[Need]:
+    """Changing rules of the packet filter, of each IP version that is meant."""
+    for version in sorted({ip_network(source).version for source in arguments.sources}):
+        yield "firewall", "iptables" if version == 4 else "ip6tables"
 
 
 def to_prune(arguments: disk.PruneDocker) -> Iterator[Need]:

@@ -6,8 +6,10 @@ octollm.PodCrashLoopBackOff.d1-d9. Secrets are not read, not even their names: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
+from nightshift.remediation.clients.kubernetes.claim_look import diagnose_claim
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ForbiddenError, ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.parsing.common import metadata
@@ -21,6 +23,7 @@ from nightshift.remediation.clients.kubernetes.workload_look import (
 )
 from nightshift.remediation.errors import CommandFailedError
 from nightshift.remediation.inventory import serves
+from nightshift.remediation.kubernetes.claim_diagnosis import ClaimDiagnosis
 from nightshift.remediation.kubernetes.crash_diagnosis import (
     CrashDiagnosis,
     Dependency,
@@ -59,7 +62,7 @@ def pod_or_its_successor(cluster: Cluster, namespace: str, name: str) -> Pod | N
 
 
 def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashDiagnosis:
-    now = cluster.now()
+    now, claims = cluster.now(), tuple(_claims(cluster, pod))
     workload, node = workload_of(cluster, pod), node_of(cluster, pod)
     beside = list(cluster.list(PODS, fields={"spec.nodeName": pod.node})) if pod.node else []
     about = {"involvedObject.kind": "Pod", "involvedObject.name": pod.name}
@@ -73,7 +76,8 @@ def _diagnosis(cluster: Cluster, pod: Pod, policy: PodCrashLoopPolicy) -> CrashD
         events=events,
         logs=dict(_logs(cluster, pod)),
         references=tuple(_references(cluster, pod)),
-        claims=tuple(_claims(cluster, pod)),
+        claims=claims,
+        unbound=tuple(_unbound(cluster, claims)),
         dependencies=tuple(_dependencies(cluster, pod, workload, policy)),
         kills_last_hour=kills_within_an_hour(pod, now),
         memory_left_on_node=_memory_left(node, beside),
@@ -157,6 +161,15 @@ def _claims(cluster: Cluster, pod: Pod) -> Iterator[Claim]:
             found = _claim(cluster, pod.namespace, volume.source)
             if found is not None:
                 yield found
+
+
+@serves("octollm.PodCrashLoopBackOff: r6.2 r6.3")
+def _unbound(cluster: Cluster, claims: Sequence[Claim]) -> Iterator[ClaimDiagnosis]:
+    """With what was said about them, and whether their storage class exists."""
+    for claim in claims:
+        if claim.phase != "Bound":
+            with suppress(ObjectNotFoundError):  # it is gone since
+                yield diagnose_claim(cluster, claim.namespace, claim.name)
 
 
 def _claim(cluster: Cluster, namespace: str, name: str) -> Claim | None:

@@ -26,7 +26,7 @@ def create(cluster: Cluster, resource: Resource[Any], body: Json, made_for: str)
     Args:
         cluster: open.
         resource: its kind.
-        body: with its namespace and name.
+        body: with its name, and its namespace where its kind has one.
         made_for: the mark by which it is known again when the answer was lost.
 
     Raises:
@@ -34,7 +34,7 @@ def create(cluster: Cluster, resource: Resource[Any], body: Json, made_for: str)
         NightshiftError: it was refused, or its outcome is unknown.
     """
     meta = {**body["metadata"], "annotations": {**part(body, "metadata", "annotations"), MADE_FOR: made_for}}
-    namespace, name = meta["namespace"], meta["name"]
+    namespace, name = meta.get("namespace", ""), meta["name"]
     what, path = f"make {shown(resource, name, namespace)}", resource.path(namespace)
     query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
     marked = {**body, "metadata": meta}

@@ -5,6 +5,7 @@ Operations ``kubernetes.read_pod``, ``describe_pod`` and ``prometheus.query``: o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
@@ -63,5 +64,6 @@ def memory_over_time(prometheus: Prometheus, pod: Pod, container: str, watch: fl
         ago = round(watch * point / (_POINTS - 1))
         found = query(*prometheus, f"max({series} offset {ago}s)" if ago else f"max({series})")
         for sample in found[:1]:
-            now = sample.value[0]
-            yield Use(at=now - ago, amount=round(sample.value[1]))
+            now, amount = sample.value
+            if math.isfinite(amount):
+                yield Use(at=now - ago, amount=round(amount))

@@ -24,6 +24,8 @@ class Container:
     is_init: bool = False
     env_from: tuple[str, ...] = ()
     """What its environment comes from: ``configmap/<name>``, ``secret/<name>``. Values are never read."""
+    env: tuple[str, ...] = ()
+    """Names of the variables that are set one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,8 @@ class StorageClass(KubernetesObject):
     binding_mode: str = "Immediate"
     """``Immediate`` or ``WaitForFirstConsumer``."""
     reclaim_policy: str = "Delete"
+    content: str = ""
+    """Digest of all that says how its volumes are made: a copy has the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

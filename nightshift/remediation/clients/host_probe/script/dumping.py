@@ -56,6 +56,19 @@ def backups_now(request: Dict[str, Any]) -> Dict[str, Any]:
     return found
 
 
+def backups_listed(request: Dict[str, Any]) -> Dict[str, Any]:
+    """What is kept, by its names, sizes and marks alone: no backup is read."""
+    rule, upload, clock = request["rule"], request["upload"], Clock(request["seconds"])
+    if stanza.is_one(rule):
+        dumps = [stanza.fact(file, rule) for file, _ in stanza.listing(rule, clock)[:MOST]]
+    else:
+        dumps = [_dump(file, newest=False, clock=clock) for file in listing(rule, clock)]
+    found: Dict[str, Any] = {"now": time.time(), "dumps": dumps}
+    if upload is not None and upload["tool"] == "restic":
+        found["far"] = repository.newest(repository.Restic(Account(rule["run_as"]), upload), clock)
+    return found
+
+
 def _kept(rule: Dict[str, Any], account: Account, clock: Clock) -> Tuple[List[Dict[str, Any]], str, str]:
     """The backups, newest first, the MD5 of the newest where it is a file, and why the newest is broken."""
     if stanza.is_one(rule):
@@ -75,7 +88,10 @@ def listing(rule: Dict[str, Any], clock: Clock) -> List[Dict[str, Any]]:
     matched = walk.rules_of(
         [{"sort": "backups", "index": 0, "directory": rule["directory"], "patterns": rule["patterns"]}]
     )[0]
-    here = open_directory(matched.directory)
+    try:
+        here = open_directory(matched.directory)
+    except Gone:
+        raise Refused("gone", "there is no directory %s" % rule["directory"]) from None
     try:
         for name in os.listdir(here):
             raw = os.fsencode(name)

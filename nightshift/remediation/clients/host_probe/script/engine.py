@@ -42,7 +42,8 @@ class Engine:
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Refused("failed", "the Docker engine does not answer: %s" % (error or type(error).__name__)) from None
+            words = getattr(error, "strerror", None) or error or type(error).__name__
+            raise Refused("failed", "the Docker engine does not answer: %s" % words) from None
         finally:
             connection.close()
         return _answer(response.status, body)

@@ -209,3 +209,14 @@ def _state(listed: Dict[str, Any], may_grow: bool) -> Dict[str, Any]:
     except Refused as refusal:
         answer.update(state="changed", reason=refusal.reason)
     return answer
+
+
+def journal_of(request: Dict[str, Any]) -> Any:
+    """The journal below a directory."""
+    directory = absolute(request["directory"])
+    return journal(directory, os.stat(directory).st_dev)
+
+
+def package_cache_of(request: Dict[str, Any]) -> Any:
+    """The package cache on the filesystem of a directory."""
+    return package_cache(os.stat(absolute(request["directory"])).st_dev)

@@ -1,70 +1,89 @@
 """One request in, one answer out."""
 
+import importlib
 import json
 import os
 import signal
 import sys
 from typing import Any, Callable, Dict
 
-from . import cleaning, cutting, dumping, keeping, looking, mounts, nodes, permissions, proving, removing, renewing
-from .wire import Gone, Refused, absolute, refusal_of
+from .wire import Gone, Refused, refusal_of
 
-
-def _mounts(_: Dict[str, Any]) -> Any:
-    return [{key: mount[key] for key in ("mount", "type", "source", "read_only")} for mount in mounts.read()]
-
-
-def _usage(request: Dict[str, Any]) -> Any:
-    return mounts.usage(mounts.find(absolute(request["mount"])))
-
-
-def _journal(request: Dict[str, Any]) -> Any:
-    directory = absolute(request["directory"])
-    return looking.journal(directory, os.stat(directory).st_dev)
-
-
-def _package_cache(request: Dict[str, Any]) -> Any:
-    return looking.package_cache(os.stat(absolute(request["directory"])).st_dev)
-
-
-OPERATIONS: Dict[str, Callable[[Dict[str, Any]], Any]] = {
-    "read_mounts": _mounts,
-    "read_usage": _usage,
-    "diagnose": looking.diagnose,
-    "states": looking.states,
-    "delete_files": removing.delete_files,
-    "apply_backup_retention": removing.apply_backup_retention,
-    "kept_backups": removing.kept_backups,
-    "archive_files": keeping.archive_files,
-    "copies": keeping.copies,
-    "cut_log": cutting.cut_log,
-    "release_deleted_file": cutting.release_deleted_file,
-    "held": cutting.held,
-    "vacuum_journal": cleaning.vacuum_journal,
-    "journal": _journal,
-    "clean_package_cache": cleaning.clean_package_cache,
-    "package_cache": _package_cache,
-    "prune_docker": cleaning.prune_docker,
-    "docker_left": cleaning.docker_left,
-    "lacks": permissions.lacks,
-    "certificate": renewing.certificate,
-    "renew_host_certificate": renewing.renew_certificate,
-    "reload_service": renewing.reload_service,
-    "service": renewing.service,
-    "node_state": nodes.node_state,
-    "node_service": nodes.node_service,
-    "restart_node_service": nodes.restart_node_service,
-    "backups": dumping.backups_now,
-    "make_backup": dumping.make_backup,
-    "upload_backup": dumping.upload_backup,
-    "prove_backup": proving.prove_backup,
+OPERATIONS: Dict[str, str] = {
+    "read_mounts": "mounts.listed",
+    "read_usage": "mounts.used",
+    "diagnose": "looking.diagnose",
+    "states": "looking.states",
+    "delete_files": "removing.delete_files",
+    "apply_backup_retention": "removing.apply_backup_retention",
+    "kept_backups": "removing.kept_backups",
+    "archive_files": "keeping.archive_files",
+    "copies": "keeping.copies",
+    "cut_log": "cutting.cut_log",
+    "release_deleted_file": "cutting.release_deleted_file",
+    "held": "cutting.held",
+    "vacuum_journal": "cleaning.vacuum_journal",
+    "journal": "looking.journal_of",
+    "clean_package_cache": "cleaning.clean_package_cache",
+    "package_cache": "looking.package_cache_of",
+    "prune_docker": "cleaning.prune_docker",
+    "docker_left": "cleaning.docker_left",
+    "lacks": "permissions.lacks",
+    "certificate": "renewing.certificate",
+    "renew_host_certificate": "renewing.renew_certificate",
+    "reload_service": "renewing.reload_service",
+    "service": "renewing.service",
+    "node_state": "nodes.node_state",
+    "node_service": "nodes.node_service",
+    "restart_node_service": "nodes.restart_node_service",
+    "service_state": "services.service_state",
+    "service_evidence": "services.service_evidence",
+    "service_needs": "needing.service_needs",
+    "restart_host_service": "services.restart_host_service",
+    "stop_host_service": "services.stop_host_service",
+    "port_holders": "listening.port_holders",
+    "firewall": "firewall.firewall",
+    "block_sources": "firewall.block_sources",
+    "unblock_sources": "firewall.unblock_sources",
+    "load": "load.load",
+    "same_process": "ending.same_process",
+    "memory_of": "ending.memory_of",
+    "end_process": "ending.end_process",
+    "backups": "dumping.backups_now",
+    "backups_listed": "dumping.backups_listed",
+    "make_backup": "dumping.make_backup",
+    "upload_backup": "dumping.upload_backup",
+    "prove_backup": "proving.prove_backup",
+    "recovery_state": "recovering.recovery_state",
+    "begin_recovery": "recovering.begin_recovery",
+    "put_in_place": "recovering.put_in_place",
+    "cluster_answers": "recovering.cluster_answers",
+    "startup_of": "recovering.startup_of",
+    "move_back": "recovering.move_back",
+    "moved_back": "recovering.moved_back",
+    "setting": "settings.setting",
+    "update_setting": "settings.update_setting",
+    "reach": "reaching.reach",
+    "tail_of": "reaching.tail_of",
+    "suite": "suite.suite",
+    "check_times": "suite.check_times",
+    "run_tests": "suite.run_tests",
+    "run_audit": "suite.run_audit",
 }
+"""Module and function of each; only the modules that an operation needs are compiled on the target."""
+
+
+def operation(name: str) -> Callable[[Dict[str, Any]], Any]:
+    """The function of an operation."""
+    module, function = OPERATIONS[name].split(".")
+    found: Callable[[Dict[str, Any]], Any] = getattr(importlib.import_module("." + module, __package__), function)
+    return found
 
 
 def answer(request: Dict[str, Any]) -> Dict[str, Any]:
     """The answer to one request; a refusal is an answer too."""
     try:
-        return {"result": OPERATIONS[request["operation"]](request)}
+        return {"result": operation(request["operation"])(request)}
     except Refused as refusal:
         return {"refused": refusal.kind, "reason": refusal.reason}
     except Gone:

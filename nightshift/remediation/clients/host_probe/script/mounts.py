@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
-from .wire import Refused, reason_of, to_text
+from .wire import Refused, absolute, reason_of, to_text
 
 MOUNTINFO = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -118,3 +118,13 @@ def free_bytes(descriptor: int) -> int:
     """Bytes free on the filesystem of an open file or directory, those kept for root included."""
     numbers = os.fstatvfs(descriptor)
     return numbers.f_bfree * numbers.f_frsize
+
+
+def listed(_: Dict[str, Any]) -> Any:
+    """Every mounted filesystem, as ``Mount``."""
+    return [{key: mount[key] for key in ("mount", "type", "source", "read_only")} for mount in read()]
+
+
+def used(request: Dict[str, Any]) -> Any:
+    """How full one is, as ``FilesystemUsage``."""
+    return usage(find(absolute(request["mount"])))

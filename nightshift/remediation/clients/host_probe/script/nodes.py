@@ -1,22 +1,19 @@
 """The host behind a node of a cluster: its kubelet and container runtime, started again; its kernel's complaints."""
 
 import os
-import subprocess
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from .wire import Refused, to_text
+from . import systemd
+from .programs import MOST_LINES, lines
+from .wire import Refused
 
 _KUBELET = "kubelet.service"
 _RUNTIMES = ("containerd.service", "crio.service", "docker.service")
 _RESTARTED = ("kubelet", "containerd", "crio")
 """What may be restarted while its containers run on; Docker's may end with it."""
-_MOST_WORDS = 600
 _ROOTS = (b"/var/lib/containerd", b"/var/lib/containers", b"/var/lib/docker", b"/var/lib/kubelet", b"/")
 """Where images and logs of containers are kept, the first that is there."""
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SINCE = "--since=-1d"
-_MOST_LINES = 200
-_MOST_OF_A_LINE = 600
 
 
 def node_state(request: Dict[str, Any]) -> Dict[str, Any]:
@@ -35,8 +32,8 @@ def node_state(request: Dict[str, Any]) -> Dict[str, Any]:
         "runtime": runtime,
         "runtime_run": runtime_run,
         "runtime_unit": unit,
-        "kernel": _lines(["journalctl", "--dmesg", "--priority=warning", "--lines=%d" % _MOST_LINES, *log], seconds),
-        "kubelet_log": _lines(["journalctl", "--unit=" + _KUBELET, "--lines=20", *log], seconds),
+        "kernel": lines(["journalctl", "--dmesg", "--priority=warning", "--lines=%d" % MOST_LINES, *log], seconds),
+        "kubelet_log": lines(["journalctl", "--unit=" + _KUBELET, "--lines=20", *log], seconds),
         "disk_used_percent": _used_percent(),
     }
 
@@ -53,21 +50,7 @@ def restart_node_service(request: Dict[str, Any]) -> Dict[str, Any]:
     state, run = _state(unit, seconds)
     if run != request["run"] or state == "active":
         raise Refused("changed", "%s was started by somebody else meanwhile" % unit)
-    # After many failures systemd starts a unit no more until it is told to forget them.
-    _run(["systemctl", "reset-failed", unit], seconds)
-    try:
-        ended = subprocess.run(
-            ["systemctl", "restart", "--no-ask-password", unit],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=seconds,
-            env=_ENVIRONMENT,
-        )
-    except subprocess.TimeoutExpired:
-        raise Refused("failed", "%s did not start in time" % unit) from None
-    if ended.returncode:
-        raise Refused("failed", "systemctl said: %s" % ended.stderr.decode("utf-8", "replace").strip()[:_MOST_WORDS])
+    systemd.start_again(unit, seconds)
     return {}
 
 
@@ -80,32 +63,10 @@ def _unit(request: Dict[str, Any]) -> str:
 
 def _state(unit: str, seconds: float) -> Tuple[str, str]:
     """Its ActiveState, and systemd's name of this run or of the last one; empty when there is no such unit."""
-    shown = _run(["systemctl", "show", "--property=LoadState,ActiveState,InvocationID", unit], seconds)
-    values = dict(line.partition("=")[::2] for line in shown.decode("ascii", "replace").splitlines())
+    values = systemd.properties(unit, seconds)
     if values.get("LoadState") != "loaded":
         return "", ""
     return values.get("ActiveState", ""), values.get("InvocationID", "")
-
-
-def _lines(command: List[str], seconds: float) -> List[str]:
-    lines = _run(command, seconds).splitlines()[:_MOST_LINES][::-1]
-    return [to_text(line[:_MOST_OF_A_LINE]) for line in lines if line.strip()]
-
-
-def _run(command: List[str], seconds: float) -> bytes:
-    """What it says; nothing where there is no such program, or it hangs."""
-    try:
-        ended = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            env=_ENVIRONMENT,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return b""
-    return ended.stdout
 
 
 def _used_percent() -> Optional[float]:

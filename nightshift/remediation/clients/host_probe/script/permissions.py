@@ -96,6 +96,23 @@ def _service(subject: str) -> Optional[str]:
     return None if os.geteuid() == 0 else subject
 
 
+def _firewall(subject: str) -> Optional[str]:
+    """Changing the packet filter takes root and its program."""
+    return _program(subject) if os.geteuid() == 0 else subject
+
+
+def _signal(subject: str) -> Optional[str]:
+    """Ending a process of another account, and seeing which program it runs, is for root."""
+    pid = subject.partition("/")[0]
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return "process " + pid
+    return None
+
+
 def _docker(subject: str) -> Optional[str]:
     try:
         engine.Engine(subject, 10.0).call("GET", "/version")
@@ -112,5 +129,7 @@ CHECKS = {
     "descriptor": _descriptor,
     "program": _program,
     "service": _service,
+    "signal": _signal,
     "docker": _docker,
+    "firewall": _firewall,
 }

@@ -28,7 +28,7 @@ def started(pid: int) -> int:
 
 def fact(pid: int) -> Dict[str, Any]:
     """A process as ``ProcessFact``."""
-    return {"pid": pid, "started": started(pid), "command": _command(pid), "unit": _unit(pid)}
+    return {"pid": pid, "started": started(pid), "command": _command(pid), "unit": unit(pid)}
 
 
 def _command(pid: int) -> str:
@@ -42,7 +42,8 @@ def _command(pid: int) -> str:
     return to_text(b" ".join(shown)[:_LONGEST])
 
 
-def _unit(pid: int) -> str:
+def unit(pid: int) -> str:
+    """The systemd service or scope that it belongs to; empty: none."""
     for line in read("/proc/%d/cgroup" % pid).splitlines():
         if line.startswith(b"0::") or b":name=systemd:" in line:
             found = _UNIT.findall(line) or _SCOPE.findall(line)

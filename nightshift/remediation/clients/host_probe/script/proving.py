@@ -29,10 +29,10 @@ def prove_backup(request: Dict[str, Any]) -> Dict[str, Any]:
     if not stanza.is_one(rule):
         return _prove_dump(rule, listed, clock)
 
-    def count(postgres: Postgres, database: str) -> Dict[str, Any]:
-        return _count(postgres, database, rule["proof"], clock)
+    def counted_in(postgres: Postgres, database: str) -> Dict[str, Any]:
+        return count(postgres, database, rule["proof"], clock)
 
-    counted = stanza.restored(rule, listed, count, clock)
+    counted = stanza.restored(rule, listed, counted_in, clock)
     here = open_directory(absolute(rule["directory"]))
     try:
         _mark(here, listed["path"].encode("ascii"), b".verified", json.dumps(dict(counted, restored_at=time.time())))
@@ -58,7 +58,7 @@ def _prove_dump(rule: Dict[str, Any], listed: Dict[str, Any], clock: Clock) -> D
             _must(postgres.sql("comment on database %s is '%s'" % (SCRATCH, OURS), clock), "mark it")
             arguments = ["--exit-on-error", "--no-owner", "--no-privileges", "--dbname", SCRATCH, listed["path"]]
             _must(postgres.run("pg_restore", arguments, clock), "restore it")
-            counted = _count(postgres, SCRATCH, rule["proof"], clock)
+            counted = count(postgres, SCRATCH, rule["proof"], clock)
         finally:
             dropped = postgres.sql("drop database %s" % SCRATCH, Clock(_DROPPING_SECONDS))
         _must(dropped, "drop the scratch database")
@@ -79,7 +79,8 @@ def _drop_what_was_left(postgres: Postgres, clock: Clock) -> None:
     _must(postgres.sql("drop database %s" % SCRATCH, clock), "drop the scratch database that was left")
 
 
-def _count(postgres: Postgres, database: str, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+def count(postgres: Postgres, database: str, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+    """Its tables, and the rows of those that must have some, counted no further than the policy says."""
     asked = postgres.sql(_TABLES, clock, database=database)
     _must(asked, "count its tables")
     tables = int(asked.stdout.decode("ascii"))

@@ -91,6 +91,17 @@ def facts(restic: Restic, newest: Optional[Dict[str, Any]], clock: Clock) -> Dic
     return fact
 
 
+def newest(restic: Restic, clock: Clock) -> Dict[str, Any]:
+    """How many snapshots there are and the newest one, as ``BucketFact``; nothing is read back."""
+    try:
+        found = restic.snapshots(clock)
+        return dict({"objects": len(found)}, **({"newest": _stored(found[0], {"size": 0})} if found else {}))
+    except Refused as refusal:
+        if refusal.kind == "unsupported":
+            raise
+        return {"complaint": refusal.reason, "refused": refusal.kind == "credentials"}
+
+
 def refused(words: str) -> bool:
     """Whether these words mean that the password or the keys are not accepted."""
     return any(sign in words for sign in _REFUSED)

@@ -13,7 +13,7 @@ from .tree import open_directory
 from .wire import Clock, Refused, absolute
 
 SCRATCH = b"nightshift-scratch"
-_LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
+LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 _STOPPING_SECONDS = 30.0
 _HBA = "local all all trust\n"
 """Who may connect to a scratch cluster: its socket lies in a folder that only its account may enter."""
@@ -38,7 +38,7 @@ def listing(rule: Dict[str, Any], clock: Clock) -> List[Tuple[Dict[str, Any], st
 def _backup(one: Dict[str, Any]) -> Tuple[Dict[str, Any], str]:
     """Its size is that of the cluster in it, which says the same of a full backup and of an incremental one."""
     label = str(one["label"])
-    if not _LABEL.fullmatch(label):
+    if not LABEL.fullmatch(label):
         raise Refused("failed", "that is not a label of pgBackRest")
     file = {
         "path": label,

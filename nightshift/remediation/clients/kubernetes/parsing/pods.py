@@ -101,6 +101,7 @@ def containers(spec: Json) -> tuple[Container, ...]:
             limits=resources(part(one, "resources").get("limits")),
             is_init=is_init,
             env_from=tuple(dict.fromkeys(_env_from(one))),
+            env=tuple(text(variable, "name") for variable in listed(one, "env")),
         )
         for one, is_init in (*inits, *((one, False) for one in listed(spec, "containers")))
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from nightshift.remediation.clients.kubernetes.parsing.common import (
     Json,
     amount,
@@ -14,10 +16,20 @@ from nightshift.remediation.clients.kubernetes.parsing.common import (
 )
 from nightshift.remediation.kubernetes.marks import OF_CONTROLLERS
 from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume, Quota, StorageClass
+from nightshift.remediation.models import canonical_json
 
 _DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
+)
+_HOW_VOLUMES_ARE_MADE = (
+    "provisioner",
+    "parameters",
+    "reclaimPolicy",
+    "mountOptions",
+    "allowVolumeExpansion",
+    "volumeBindingMode",
+    "allowedTopologies",
 )
 
 
@@ -82,7 +94,18 @@ def storage_class(document: Json) -> StorageClass:
         allow_expansion=bool(document.get("allowVolumeExpansion")),
         binding_mode=text(document, "volumeBindingMode") or "Immediate",
         reclaim_policy=text(document, "reclaimPolicy") or "Delete",
+        content=digest_of(document),
     )
+
+
+def content_of(document: Json) -> Json:
+    """What of a StorageClass says how its volumes are made: all but its name, labels and annotations."""
+    return {key: document[key] for key in _HOW_VOLUMES_ARE_MADE if document.get(key) is not None}
+
+
+def digest_of(document: Json) -> str:
+    """Of :func:`content_of`, SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(canonical_json(content_of(document)).encode()).hexdigest()
 
 
 def quota(document: Json) -> Quota:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -21,7 +23,7 @@ _INDEXES = {
 _WAITS = "delivered_at is null and withdrawn_at is null"
 
 
-def _column(name: str, comment: str) -> sa.Column[object]:
+def _column(name: str, comment: str) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), comment=comment)
 
 

@@ -1,0 +1,1 @@
+"""Services of others that a system calls: how they fail, and what may be done about it."""

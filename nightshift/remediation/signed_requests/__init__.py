@@ -1,0 +1,1 @@
+"""Signed requests that are refused: signatures, replay protection, secrets and clocks."""
