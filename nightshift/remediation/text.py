@@ -2,11 +2,13 @@
 
 Whoever may create a file may write into our titles, so such names are shown through :func:`printable` wherever a
 person reads them: terminal, Markdown, HTML, Slack. It is for showing only; arguments of actions keep the real name.
+Commands and statements that we show are pasted: names in them go through :func:`shell_word` and :func:`sql_name`.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 _MARKUP = frozenset("`|<>&[]{}*~")
@@ -17,6 +19,7 @@ _MEANS_MORE_IN_PLACE = re.compile(
     r"|\\(?!x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})",  # a backslash, unless it is one of our escapes already
     re.IGNORECASE,
 )
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -53,6 +56,23 @@ def _escape(character: str) -> str:
 def shown_address(address: str) -> str:
     """An address for people: without ``https://``, which a screen would make a link of, or an escape."""
     return printable(address.removeprefix("https://"))
+
+
+def shell_word(text: str, limit: int = 200) -> str:
+    """The text as one word of a command that we show: whoever pastes it runs nothing that the name says.
+
+    What :func:`printable` escapes stays escaped, so that such a name is not found rather than something else.
+    """
+    return shlex.quote(printable(text, limit))
+
+
+def sql_name(*parts: str) -> str:
+    """A name, with its schema if it has one, in a statement that we show; quoted where PostgreSQL would have to."""
+    return ".".join(part if _PLAIN_NAME.fullmatch(part) else _quoted_name(part) for part in parts)
+
+
+def _quoted_name(name: str) -> str:
+    return '"' + printable(name, 63).replace('"', '""') + '"'
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

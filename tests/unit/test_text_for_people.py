@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightshift.remediation.models import Quantity
-from nightshift.remediation.text import age_in_words, counted, listed, printable
+from nightshift.remediation.text import age_in_words, counted, listed, printable, shell_word, sql_name
 
 RAW = re.compile(r"[`|<>&\[\]{}*~\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
 
@@ -42,6 +43,39 @@ def test_whatever_the_text_nothing_raw_is_left_and_escaping_again_changes_nothin
     assert not RAW.search(shown)
     assert shown.isprintable()
     assert printable(shown, limit=10_000) == shown
+
+
+@settings(max_examples=1000)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=100))
+def test_a_word_of_a_shown_command_is_one_word_whatever_it_says(text: str) -> None:
+    assert shlex.split(f"redis-cli get {shell_word(text)}") == ["redis-cli", "get", printable(text)]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("shop-api", "shop-api"),
+        ("a b", "'a b'"),
+        ("x; reboot", "'x; reboot'"),
+        ("it's", "'it'\"'\"'s'"),
+        ("$(id)", "'$(id)'"),
+    ],
+)
+def test_a_word_of_a_shown_command_runs_nothing(name: str, word: str) -> None:
+    assert shell_word(name) == word
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        (("public", "trade"), "public.trade"),
+        (("Shop", "Order lines"), '"Shop"."Order lines"'),
+        (('x"; drop table trade; --',), '"x""; drop table trade; --"'),
+        (("",), '""'),
+    ],
+)
+def test_a_name_in_a_shown_statement_stays_a_name(parts: tuple[str, ...], shown: str) -> None:
+    assert sql_name(*parts) == shown
 
 
 def test_a_long_path_keeps_its_end() -> None:

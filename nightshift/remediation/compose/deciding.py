@@ -37,7 +37,7 @@ from nightshift.remediation.models import (
     UndoWhen,
     format_bytes,
 )
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, shell_word
 
 ONE = Quantity(amount=1, unit="containers")
 BACK = "the container of the image from before can be made again (nightshift undo)"
@@ -81,7 +81,7 @@ def differing_configurations(look: ServiceLook) -> Proposal | None:
     where = f" (in {printable(folder, 200)}, with {printable(files, 200)})" if folder and files else ""
     return Proposal(
         title=f"Let Compose recreate {printable(look.service, 80)}",
-        detail=f"docker compose up -d --no-deps {printable(look.service, 80)}{where}",
+        detail=f"docker compose up -d --no-deps {shell_word(look.service, 80)}{where}",
         reason="Its containers were made from different configurations; only Compose knows the newest.",
     )
 

@@ -47,7 +47,7 @@ from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.kubernetes.objects import Workload
 from nightshift.remediation.kubernetes.restarting import restart
 from nightshift.remediation.models import Action, Plan, Proposal, Refusal, Target
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, sql_name
 
 RESTART_SECONDS = 60.0
 """A container may take so long to work again."""
@@ -285,10 +285,9 @@ def _unstick_pooler(draft: _Draft) -> None:
 
 
 def _resume(pool: PoolerPool) -> Proposal:
-    name = printable(pool.database, 63)
     return Proposal(
-        title=f"Let the pooler go on with {name}",
-        detail=f"RESUME {name}",
+        title=f"Let the pooler go on with {printable(pool.database, 63)}",
+        detail=f"RESUME {sql_name(pool.database)}",
         reason="Somebody has paused it, perhaps for a switch of servers: who did knows when it may go on.",
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 from nightshift.remediation.databases.query_planner import Statement
 from nightshift.remediation.databases.query_text import shape_of
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.text import printable
+from nightshift.remediation.text import sql_name
 
 _KNOWN = """
 all and any array as avg between by case cast ceil coalesce count date_trunc else except exists extract filter floor
@@ -35,7 +35,7 @@ class WholeRead:
     """A table that a plan reads from end to end."""
 
     table: str
-    """With its schema, printable."""
+    """With its schema, as a statement names it."""
     rows: int
     """That it has, estimated."""
     filter: str
@@ -88,10 +88,9 @@ def plan_in(explained: Mapping[str, Any], statement: str, rows: Mapping[str, int
         if node.get("Node Type") != "Seq Scan" or rows.get(table, 0) < at_least:
             continue
         condition = str(node.get("Filter", ""))
-        columns = tuple(dict.fromkeys(printable(name, 63) for name in _COMPARED.findall(condition)))
-        found.append(
-            WholeRead(table=printable(table, 130), rows=rows[table], filter=shape_of(condition), columns=columns)
-        )
+        columns = tuple(dict.fromkeys(sql_name(name) for name in _COMPARED.findall(condition)))
+        name = sql_name(str(node.get("Schema", "")), str(node.get("Relation Name", "")))
+        found.append(WholeRead(table=name, rows=rows[table], filter=shape_of(condition), columns=columns))
     return StatementPlan(shape=shape_of(statement), cost=float(top.get("Total Cost", 0.0)), whole_reads=tuple(found))
 
 

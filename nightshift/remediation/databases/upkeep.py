@@ -27,7 +27,7 @@ from nightshift.remediation.models import (
     Value,
     format_bytes,
 )
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, shell_word, sql_name
 
 ONE_SLOT = Quantity(amount=1, unit="slots")
 ONE_EXTENSION = Quantity(amount=1, unit="extensions")
@@ -294,7 +294,7 @@ def _drop(target: Target, slot: Slot) -> Action:
 def _shrink(table: DeadRows, percent: float) -> Proposal:
     return Proposal(
         title=f"{table.label} is {percent:.0f} % empty inside: shrink it in a maintenance window, if room is short",
-        detail=f"pg_repack --table {table.label}",
+        detail=f"pg_repack --table={shell_word(sql_name(table.schema_name, table.table))}",
         reason="VACUUM keeps that room for new rows. VACUUM FULL would lock the table and write all of it again.",
     )
 

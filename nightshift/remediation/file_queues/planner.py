@@ -13,7 +13,7 @@ from nightshift.remediation.file_queues.policy import FileQueuePolicy
 from nightshift.remediation.inventory import proposes, serves
 from nightshift.remediation.models import Action, Finding, HandOver, Plan, Proposal, Refusal, Target
 from nightshift.remediation.program_settings.planning import Change, adjusted, new_number, way_back
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, shell_word
 
 _MORE = "More workers"
 
@@ -116,7 +116,7 @@ def _down(target: Target, diagnosis: QueueDiagnosis) -> Iterator[Refusal | Propo
     yield Refusal(
         what=_MORE,
         reason=f"nobody works: {state}",
-        lifted_by=f"nightshift run host-service-unresponsive --system {target.system} --target {printable(name, 120)}",
+        lifted_by=f"nightshift run host-service-unresponsive --system {target.system} --target {shell_word(name, 120)}",
     )
     place = {"host": target.part("host"), "service": target.part("service")}
     handed = HandOver(flows=("host-service-unresponsive",), place=place, why=state)
@@ -126,7 +126,7 @@ def _down(target: Target, diagnosis: QueueDiagnosis) -> Iterator[Refusal | Propo
 @proposes("test_watcher.TestWatcherQueueBacklog: r1.1 r3.2")
 def _slow(target: Target, diagnosis: QueueDiagnosis, policy: FileQueuePolicy) -> Iterator[Proposal]:
     p95 = format_duration(diagnosis.p95 or 0)
-    run = f"nightshift run test-suite-quality --system {target.system} --target {policy.project}"
+    run = f"nightshift run test-suite-quality --system {target.system} --target {shell_word(policy.project or '…')}"
     yield Proposal(
         title="Make the slowest tests faster",
         detail=f"{run} says which" if policy.project is not None else "their reports say which",

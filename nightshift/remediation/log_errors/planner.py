@@ -19,7 +19,7 @@ from nightshift.remediation.kubernetes.crash_diagnosis import shown
 from nightshift.remediation.log_errors.grouping import Cause, LogError, main_cause
 from nightshift.remediation.log_errors.policy import HostJobFailuresPolicy
 from nightshift.remediation.models import Action, Finding, Plan, Proposal, Refusal, Risk, Target
-from nightshift.remediation.text import counted, listed, printable
+from nightshift.remediation.text import counted, listed, printable, shell_word
 
 NOTHING_TO_DO = "Nothing to do: there are few errors"
 _MOST_SHOWN = 20
@@ -146,7 +146,8 @@ def _for_people(look: ErrorsLook, policy: HostJobFailuresPolicy, rule: HostServi
     denied = [one for one in look.directories if one.there and not one.read_only and not one.writable]
     if denied or Cause.FILES in causes:
         where = listed([printable(one.path, 120) for one in denied]) or "the files that its log names"
-        detail = f"setfacl -R -m u:{account}:rwX {where}" if denied else ""
+        whose = shell_word(f"u:{look.service.account}:rwX") if look.service.account else "u:…:rwX"
+        detail = f"setfacl -R -m {whose} -- {' '.join(shell_word(one.path) for one in denied)}" if denied else ""
         found.append(Proposal(title=f"Give {account} back what it may not write: {where}", detail=detail))
     if look.dependencies or Cause.IMPORTS in causes:
         python = policy.python or "python"

@@ -17,7 +17,7 @@ from nightshift.remediation.requests.latency_evidence import LatencyEvidence, Pa
 from nightshift.remediation.requests.latency_policy import CacheRule, RequestLatencyPolicy, StatementsRule
 from nightshift.remediation.requests.policy import TracesRule
 from nightshift.remediation.requests.traces import Part, time_in
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, printable, shell_word
 
 _MOST_OF_IT = 0.5
 """A part that takes at least this share of the time of slow requests is what they wait for."""
@@ -191,9 +191,9 @@ def _about_cache(evidence: LatencyEvidence, rule: CacheRule) -> Iterator[Proposa
         else:
             yield Proposal(title="Warm the cache, or look at what is asked for", reason=said)
     if rule.stale_prefix:
-        prefix = printable(rule.stale_prefix, 100)
+        prefix, pattern = printable(rule.stale_prefix, 100), shell_word(f"{rule.stale_prefix}*")
         yield Proposal(
             title=f"Should answers be stale: remove the keys that begin with {prefix}, and no others",
-            detail=f"redis-cli --scan --pattern '{prefix}*' | xargs redis-cli UNLINK",
+            detail=f"redis-cli --scan --pattern {pattern} | xargs -d '\\n' redis-cli UNLINK",
             reason="FLUSHDB would take sessions and queued tasks with it.",
         )

@@ -20,7 +20,7 @@ from nightshift.remediation.kubernetes.crash_diagnosis import shown
 from nightshift.remediation.models import Action, Finding, HandOver, Plan, Proposal, Refusal, Risk, Target, format_bytes
 from nightshift.remediation.services.health import HttpAnswer, all_well, answer_findings, answers_in_words
 from nightshift.remediation.services.policy import ServiceUnresponsivePolicy
-from nightshift.remediation.text import listed, printable
+from nightshift.remediation.text import listed, printable, shell_word
 
 NOTHING_TO_DO = "Nothing to do: the service answers"
 _BAD_WORDS = ("error", "exception", "fatal", "traceback")
@@ -123,7 +123,7 @@ def plan_answering(target: Target, look: ApiLook, policy: ServiceUnresponsivePol
         target=target,
         actions=tuple(actions),
         refusals=tuple(refusals),
-        proposals=tuple(_for_people(name, look, policy)),
+        proposals=tuple(_for_people(name, shell_word(target.part("service")), look, policy)),
         expected=f"It answers within {format_duration(policy.wait)}, and for {format_duration(policy.hold)} on end.",
     )
 
@@ -166,7 +166,7 @@ def _repair(target: Target, look: ApiLook, one: Container, policy: ServiceUnresp
 
 
 @proposes("bybit_strategy_tester.APIUnresponsive: r2.1 r2.2")
-def _for_people(name: str, look: ApiLook, policy: ServiceUnresponsivePolicy) -> list[Proposal]:
+def _for_people(name: str, word: str, look: ApiLook, policy: ServiceUnresponsivePolicy) -> list[Proposal]:
     """What is left when a restart does not help, in the document's order, without its hazards."""
     found = _of_database(look, policy)
     if look.service is not None and (differing := deciding.differing_configurations(look.service)) is not None:
@@ -175,7 +175,7 @@ def _for_people(name: str, look: ApiLook, policy: ServiceUnresponsivePolicy) -> 
         found.append(
             Proposal(
                 title=f"Give {name} more memory, or find what takes it",
-                detail=f"mem_limit in the Compose file, then docker compose up -d --no-deps {name}",
+                detail=f"mem_limit in the Compose file, then docker compose up -d --no-deps {word}",
                 reason="It was killed at its limit; started again, it may be once more.",
             )
         )
@@ -183,8 +183,8 @@ def _for_people(name: str, look: ApiLook, policy: ServiceUnresponsivePolicy) -> 
         found.append(
             Proposal(
                 title=f"If it still does not answer: build {name} from the release that is known to work, and start it",
-                detail=f"docker compose stop {name} && docker compose build {name} && "
-                f"docker compose up -d --no-deps {name}",
+                detail=f"docker compose stop {word} && docker compose build {word} && "
+                f"docker compose up -d --no-deps {word}",
                 reason="Look first what is checked out on the host: it is what gets built. Never `down`.",
             )
         )

@@ -18,7 +18,7 @@ from nightshift.remediation.models import Plan, Proposal, Refusal, Target
 from nightshift.remediation.signed_requests.facts import SignedDiagnosis, SignedTraffic
 from nightshift.remediation.signed_requests.policy import SignedRequestPolicy
 from nightshift.remediation.signed_requests.verification import is_over
-from nightshift.remediation.text import counted, listed, printable
+from nightshift.remediation.text import counted, listed, printable, shell_word
 
 _FRESH_SHARE = 0.5
 """Among many keys the longest-lived has nearly all of its time left; less than this share of it is too little."""
@@ -53,7 +53,7 @@ def _redis_first(target: Target, policy: SignedRequestPolicy) -> Proposal:
     redis = f"{target.system}/compose/{target.part('compose')}/service/{policy.remembered.service}"
     return Proposal(
         title="Bring Redis back first (flow redis-unavailable)",
-        detail=f"nightshift run redis-unavailable --system {target.system} --target {printable(redis, 200)}",
+        detail=f"nightshift run redis-unavailable --system {target.system} --target {shell_word(redis)}",
         reason="What was seen before is remembered there; nothing about signatures can be told without it.",
     )
 
