@@ -15,6 +15,7 @@ import pytest
 
 from lab.patient_host import PatientHost
 from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
 from lab.trading_database import TradingDatabase
 from nightshift.catalogue import Catalogue
 from nightshift.gateway.cli import main
@@ -29,6 +30,16 @@ def postgres() -> Iterator[PostgresServer]:
     """One server for the whole session; tests that stop or kill a server start one of their own."""
     with PostgresServer() as server:
         migrate(server.create_database("migrated"))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
+    """One server for all runs of flows: to start one takes ten seconds of a processor. Nobody stops it.
+
+    Runs of other tests are there, too, so a test looks for what is its own: by deployment, run, or newest artifact.
+    """
+    with PrefectServer(postgres.create_database("prefect")) as server:
         yield server
 
 

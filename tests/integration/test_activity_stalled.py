@@ -69,13 +69,6 @@ runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_activity")) as server:
-        yield server
-    postgres.drop_database("prefect_activity")
-
-
-@pytest.fixture(scope="module")
 def shop() -> Iterator[ComposeProject]:
     with DockerEngine() as engine:
         project = ComposeProject(engine, "shop")

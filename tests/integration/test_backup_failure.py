@@ -18,7 +18,6 @@ from lab import preloaded
 from lab.flaky_network import FlakyNetwork
 from lab.patient_host import PatientHost
 from lab.ports import free_port
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.s3 import S3Server
 from nightshift.remediation.actions import ACTION_KINDS, Observation
@@ -176,13 +175,6 @@ def shop(host_with_backups: Shop) -> Shop:
         shop.host.run("cp", "-p", "/home/kept/dump", f"/backups/daily-{days}.dump")
         shop.age(f"daily-{days}.dump", days)
     return shop
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_backups")) as server:
-        yield server
-    postgres.drop_database("prefect_backups")
 
 
 def run(shop: Shop, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:

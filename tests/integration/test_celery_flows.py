@@ -17,7 +17,6 @@ from lab import preloaded
 from lab.celery_project import CeleryProject
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.redis_server import commands_of, redis_image
 from nightshift.catalogue.swept import SweptQueue
@@ -42,13 +41,6 @@ flow = getattr(importlib.import_module("nightshift.flows." + module), module)
 state = flow("shop", target, return_state=True)
 print("outcome:", state.name)
 """
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_celery")) as server:
-        yield server
-    postgres.drop_database("prefect_celery")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 
 import nightshift.tasks.registered  # noqa: F401 - registers the action kinds
 from lab import preloaded
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.trading_database import OLD, TradingDatabase
 from nightshift.remediation.actions import ACTION_KINDS, Effect
@@ -42,13 +41,6 @@ state = undo_changes(
 )
 print("outcome:", state.name)
 """
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_undo")) as server:
-        yield server
-    postgres.drop_database("prefect_undo")
 
 
 @pytest.fixture

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from lab import preloaded
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.catalogue import Catalogue
 from nightshift.gateway.causes import correlate
@@ -68,13 +64,6 @@ def repair():
 
 print("state:", repair(return_state=True).name)
 """
-
-
-@pytest.fixture
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_causes")) as server:
-        yield server
-    postgres.drop_database("prefect_causes")
 
 
 class Shop:

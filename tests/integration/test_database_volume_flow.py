@@ -35,13 +35,6 @@ print("outcome:", state.name)
 """
 
 
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_volumes")) as server:
-        yield server
-    postgres.drop_database("prefect_volumes")
-
-
 @pytest.fixture
 def trading() -> Iterator[TradingDatabase]:
     """A server of its own, so that everything on its volume is known."""

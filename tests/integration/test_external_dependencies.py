@@ -16,7 +16,6 @@ import pytest
 
 from lab import preloaded
 from lab.patient_host import PatientHost
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from lab.provider import KEY, Provider
@@ -113,13 +112,6 @@ def provider(host: PatientHost) -> Iterator[Provider]:
 def prometheus() -> Iterator[PrometheusProcess]:
     with PrometheusProcess("", every_ms=200) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_providers")) as server:
-        yield server
-    postgres.drop_database("prefect_providers")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.lying_prometheus import LyingPrometheus, no_number, nothing, thousands
 from lab.ports import free_port
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.ledger import Ledger
@@ -40,13 +39,6 @@ from nightshift.flows.http_error_rate_response import http_error_rate_response
 state = http_error_rate_response("shop", sys.argv[1], return_state=True)
 print("outcome:", state.name)
 """
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_errors")) as server:
-        yield server
-    postgres.drop_database("prefect_errors")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import pytest
 
 from lab import preloaded
 from lab.patient_host import MIB, PatientHost
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.catalogue.swept import SweptFileQueue
@@ -90,13 +89,6 @@ def prometheus(watcher: PatientHost) -> Iterator[PrometheusProcess]:
         yield prometheus
         ends.set()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_queues")) as server:
-        yield server
-    postgres.drop_database("prefect_queues")
 
 
 def run(host: PatientHost, prometheus: PrometheusProcess, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:

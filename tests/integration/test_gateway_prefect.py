@@ -11,7 +11,6 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.catalogue import Catalogue
 from nightshift.flows.approval import ApprovalForm
@@ -31,52 +30,46 @@ TROUBLE = Trouble("shop", "HighDiskUsage", "disk-space-reclaim", TARGET, Severit
 ANSWER = {"decision": "approve", "name": "ledger", "comment": ""}
 
 
-@pytest.fixture(scope="module")
-def server(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect")) as server:
-        yield server
-
-
 @pytest.fixture
-def prefect(server: PrefectServer) -> Iterator[PrefectApi]:
-    with PrefectApi(server.url) as prefect:
-        yield prefect
+def api(prefect: PrefectServer) -> Iterator[PrefectApi]:
+    with PrefectApi(prefect.url) as api:
+        yield api
 
 
-def post(server: PrefectServer, path: str, body: Any) -> Any:
-    answer = httpx.post(f"{server.url}/{path}", json=body, timeout=20, trust_env=False)
+def post(prefect: PrefectServer, path: str, body: Any) -> Any:
+    answer = httpx.post(f"{prefect.url}/{path}", json=body, timeout=20, trust_env=False)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 
 
-def deployment(server: PrefectServer, name: str) -> str:
-    flow = post(server, "flows/", {"name": name})
+def deployment(prefect: PrefectServer, name: str) -> str:
+    flow = post(prefect, "flows/", {"name": name})
     body = {"name": "nightshift", "flow_id": flow["id"], "enforce_parameter_schema": False}
-    return str(post(server, "deployments/", body)["id"])
+    return str(post(prefect, "deployments/", body)["id"])
 
 
-def suspended_run(server: PrefectServer, digest: str) -> UUID:
+def suspended_run(prefect: PrefectServer, digest: str) -> UUID:
     """A run that waits for the answer to our form, as ``suspend_flow_run`` leaves it."""
-    run = post(server, f"deployments/{deployment(server, f'waits-{uuid4()}')}/create_flow_run", {})["id"]
+    run = post(prefect, f"deployments/{deployment(prefect, f'waits-{uuid4()}')}/create_flow_run", {})["id"]
     keys = {part: f"suspended-{digest}-{part}" for part in ("schema", "response")}
     schema = json.dumps(ApprovalForm.model_json_schema())
-    httpx.post(f"{server.url}/flow_runs/{run}/input", json={"key": keys["schema"], "value": schema}, timeout=20)
+    httpx.post(f"{prefect.url}/flow_runs/{run}/input", json={"key": keys["schema"], "value": schema}, timeout=20)
     details = {"pause_reschedule": True, "pause_key": digest, "run_input_keyset": keys}
     for state in ({"type": "RUNNING"}, {"type": "PAUSED", "name": "Suspended", "state_details": details}):
-        post(server, f"flow_runs/{run}/set_state", {"state": state, "force": True})
+        post(prefect, f"flow_runs/{run}/set_state", {"state": state, "force": True})
     return UUID(run)
 
 
 def test_an_incident_starts_one_flow_run_with_its_parameters(
-    server: PrefectServer, prefect: PrefectApi, ledger: Ledger
+    prefect: PrefectServer, api: PrefectApi, ledger: Ledger
 ) -> None:
-    deployed = deployment(server, "disk-space-reclaim")
+    deployed = deployment(prefect, "disk-space-reclaim")
     with ledger.engine.begin() as connection:
         incident, _ = ledger.incidents.open(connection, TROUBLE)
 
-    assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
+    assert dispatch(ledger, api, Metrics(ledger), 20) == 1
 
-    (run,) = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
+    (run,) = post(prefect, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
     assert run["parameters"] == {"system": "shop", "target": TARGET.key, "incident": incident, "attempt": 1}
     assert (run["name"], f"incident-{incident}" in run["tags"]) == (f"incident {incident} · shop · web1 /data", True)
 
@@ -84,16 +77,16 @@ def test_an_incident_starts_one_flow_run_with_its_parameters(
     for _ in range(5):
         with ledger.engine.begin() as connection:
             connection.execute(text("update incident set next_dispatch_at = now()"))
-        assert dispatch(ledger, prefect, Metrics(ledger), 20) == 1
-    assert len(post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})) == 1
+        assert dispatch(ledger, api, Metrics(ledger), 20) == 1
+    assert len(post(prefect, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})) == 1
 
 
 def test_a_decision_resumes_a_run_suspended_with_our_form(
-    server: PrefectServer, prefect: PrefectApi, ledger: Ledger, catalogue: Catalogue
+    prefect: PrefectServer, api: PrefectApi, ledger: Ledger, catalogue: Catalogue
 ) -> None:
     plan = Plan(goal="space", target=TARGET)
     key = f"{plan.digest}-1-1"  # of the first approval in this ledger, and its first form
-    run = suspended_run(server, key)
+    run = suspended_run(prefect, key)
     with ledger.engine.begin() as connection:
         incident, _ = ledger.incidents.open(connection, TROUBLE)
     claim = ledger.incidents.claim(incident, 1, run, 30)
@@ -102,41 +95,41 @@ def test_a_decision_resumes_a_run_suspended_with_our_form(
     ledger.incidents.move(claim, "waiting")
     ledger.approvals.decide(incident, plan.digest, Decision("ada", "command line", approve=True, comment="{{ 7 * 7 }}"))
 
-    assert approvals.deliver(ledger, prefect, Attempts(ledger, catalogue, Metrics(ledger), 3)) == 1
+    assert approvals.deliver(ledger, api, Attempts(ledger, catalogue, Metrics(ledger), 3)) == 1
 
-    found = prefect.flow_run(run)
+    found = api.flow_run(run)
     assert found is not None
     assert found.state == "SCHEDULED"
-    given = httpx.get(f"{server.url}/flow_runs/{run}/input/suspended-{key}-response", timeout=20).json()
+    given = httpx.get(f"{prefect.url}/flow_runs/{run}/input/suspended-{key}-response", timeout=20).json()
     value = json.loads(given) if isinstance(given, str) else given
     assert value == ANSWER
 
 
 def test_answers_to_a_run_that_does_not_wait_or_to_a_wrong_form_are_told_apart(
-    server: PrefectServer, prefect: PrefectApi
+    prefect: PrefectServer, api: PrefectApi
 ) -> None:
-    run = suspended_run(server, "a" * 64)
-    found = prefect.flow_run(run)
+    run = suspended_run(prefect, "a" * 64)
+    found = api.flow_run(run)
     assert found is not None
     assert (found.paused, "a" * 64 in found.waits_for) == (True, True)
 
-    assert prefect.resume(run, {"decision": "perhaps"}) is Resumed.REJECT
-    assert prefect.resume(run, ANSWER) is Resumed.ACCEPT
-    assert prefect.resume(run, ANSWER) is Resumed.ABORT
+    assert api.resume(run, {"decision": "perhaps"}) is Resumed.REJECT
+    assert api.resume(run, ANSWER) is Resumed.ACCEPT
+    assert api.resume(run, ANSWER) is Resumed.ABORT
 
 
-def test_a_dead_run_is_shown_as_crashed_and_a_deleted_one_is_none(server: PrefectServer, prefect: PrefectApi) -> None:
-    run = UUID(post(server, f"deployments/{deployment(server, 'dies')}/create_flow_run", {})["id"])
-    post(server, f"flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+def test_a_dead_run_is_shown_as_crashed_and_a_deleted_one_is_none(prefect: PrefectServer, api: PrefectApi) -> None:
+    run = UUID(post(prefect, f"deployments/{deployment(prefect, 'dies')}/create_flow_run", {})["id"])
+    post(prefect, f"flow_runs/{run}/set_state", {"state": {"type": "RUNNING"}, "force": True})
 
-    prefect.mark_crashed(run, "nothing was heard of it")
+    api.mark_crashed(run, "nothing was heard of it")
 
-    found = prefect.flow_run(run)
+    found = api.flow_run(run)
     assert found is not None
     assert found.state == "CRASHED"
-    httpx.delete(f"{server.url}/flow_runs/{run}", timeout=20).raise_for_status()
-    assert prefect.flow_run(run) is None
-    prefect.mark_crashed(run, "no error")
+    httpx.delete(f"{prefect.url}/flow_runs/{run}", timeout=20).raise_for_status()
+    assert api.flow_run(run) is None
+    api.mark_crashed(run, "no error")
 
 
 def test_what_is_no_prefect_server_is_unavailable() -> None:
@@ -148,40 +141,40 @@ def test_what_is_no_prefect_server_is_unavailable() -> None:
 
 
 def test_one_run_is_made_per_key_and_what_its_parameters_hold_is_only_text(
-    server: PrefectServer, prefect: PrefectApi
+    prefect: PrefectServer, api: PrefectApi
 ) -> None:
     flow = f"hostile-{uuid4()}"
-    deployed = deployment(server, flow)
-    found = prefect.deployment(flow)
+    deployed = deployment(prefect, flow)
+    found = api.deployment(flow)
     assert found == Deployment(UUID(deployed), paused=False)
     hostile = {"target": "{{ 7 * 7 }} {% raw %} ${x} {{ prefect.variables.secret }}", "incident": 1}
     run = NewRun(f"key {flow}", "incident 1 · {{ 7 * 7 }}", hostile, ("incident-1",))
 
-    assert [prefect.make_run(found.id, run) for _ in range(2)] == [True, True]
+    assert [api.make_run(found.id, run) for _ in range(2)] == [True, True]
 
-    (made,) = post(server, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
+    (made,) = post(prefect, "flow_runs/filter", {"deployments": {"id": {"any_": [deployed]}}})
     assert (made["parameters"], made["name"]) == (hostile, run.name)
 
 
-def test_a_paused_or_missing_deployment_is_told_apart(server: PrefectServer, prefect: PrefectApi) -> None:
+def test_a_paused_or_missing_deployment_is_told_apart(prefect: PrefectServer, api: PrefectApi) -> None:
     flow = f"paused-{uuid4()}"
-    deployed = deployment(server, flow)
-    post(server, f"deployments/{deployed}/pause_deployment", None)
+    deployed = deployment(prefect, flow)
+    post(prefect, f"deployments/{deployed}/pause_deployment", None)
 
-    assert prefect.deployment(flow) == Deployment(UUID(deployed), paused=True)
-    assert prefect.deployment(f"none-{uuid4()}") is None
-    assert prefect.make_run(uuid4(), NewRun("k", "n", {}, ())) is False
+    assert api.deployment(flow) == Deployment(UUID(deployed), paused=True)
+    assert api.deployment(f"none-{uuid4()}") is None
+    assert api.make_run(uuid4(), NewRun("k", "n", {}, ())) is False
 
 
-def test_runs_that_may_still_claim_are_found_by_their_incident(server: PrefectServer, prefect: PrefectApi) -> None:
+def test_runs_that_may_still_claim_are_found_by_their_incident(prefect: PrefectServer, api: PrefectApi) -> None:
     flow = f"waits-{uuid4()}"
-    deployed = deployment(server, flow)
+    deployed = deployment(prefect, flow)
 
     def run(**parameters: Any) -> str:
-        return str(post(server, f"deployments/{deployed}/create_flow_run", {"parameters": parameters})["id"])
+        return str(post(prefect, f"deployments/{deployed}/create_flow_run", {"parameters": parameters})["id"])
 
     def move(run: str, state: str) -> None:
-        post(server, f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+        post(prefect, f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
 
     run(incident=1, attempt=1, target="t")
     move(run(incident=2, attempt=3), "PENDING")
@@ -189,25 +182,25 @@ def test_runs_that_may_still_claim_are_found_by_their_incident(server: PrefectSe
     move(run(incident=5, attempt=1), "CRASHED")
     run(target="by hand")
 
-    waiting = prefect.waiting([flow])
+    waiting = api.waiting([flow])
 
     assert (waiting.attempts, waiting.complete) == ({(1, 1), (2, 3), (4, 1)}, True)
-    assert prefect.waiting(["another-flow"]).attempts == frozenset()
+    assert api.waiting(["another-flow"]).attempts == frozenset()
 
 
 def test_runs_without_an_end_are_found_in_their_pool_by_parameter_or_tag(
-    server: PrefectServer, prefect: PrefectApi
+    prefect: PrefectServer, api: PrefectApi
 ) -> None:
     pool = f"pool-{uuid4()}"
-    post(server, "work_pools/", {"name": pool, "type": "process"})
-    flow = post(server, "flows/", {"name": f"works-{uuid4()}"})
+    post(prefect, "work_pools/", {"name": pool, "type": "process"})
+    flow = post(prefect, "flows/", {"name": f"works-{uuid4()}"})
     body = {"name": "nightshift", "flow_id": flow["id"], "enforce_parameter_schema": False, "work_pool_name": pool}
-    deployed = post(server, "deployments/", body)["id"]
+    deployed = post(prefect, "deployments/", body)["id"]
 
     def run(state: str, *tags: str, **parameters: Any) -> None:
         new = {"parameters": parameters, "tags": tags}
-        number = post(server, f"deployments/{deployed}/create_flow_run", new)["id"]
-        post(server, f"flow_runs/{number}/set_state", {"state": {"type": state}, "force": True})
+        number = post(prefect, f"deployments/{deployed}/create_flow_run", new)["id"]
+        post(prefect, f"flow_runs/{number}/set_state", {"state": {"type": state}, "force": True})
 
     run("RUNNING", incident=1, attempt=2)
     run("PENDING", incident=2)
@@ -215,8 +208,8 @@ def test_runs_without_an_end_are_found_in_their_pool_by_parameter_or_tag(
     run("COMPLETED", incident=4)
     run("RUNNING", target="by hand, and no incident yet")
 
-    found = prefect.unended(pool)
+    found = api.unended(pool)
 
     assert {(one.incident, one.attempt) for one in found} == {(1, 2), (2, 1), (3, 1)}
     assert all(-2 < one.seconds < 60 for one in found)  # the server tells its time in whole seconds
-    assert prefect.unended("another-pool") == []
+    assert api.unended("another-pool") == []

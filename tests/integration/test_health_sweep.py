@@ -38,12 +38,6 @@ print("said:", state.name, state.message)
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_sweep")) as server:
-        yield server
-
-
 class Shop:
     """A system of real parts, and its sweeps."""
 

@@ -14,7 +14,6 @@ import pytest
 from lab import preloaded
 from lab.certified_web import Web, certified_web
 from lab.ports import free_port
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.certificates import read_lineage
@@ -47,13 +46,6 @@ def web(host_with_web: Web) -> Web:
     host.run("systemctl", "start", "certbot.timer")
     host.run("systemctl", "restart", "web.service")
     return host_with_web
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_certificates")) as server:
-        yield server
-    postgres.drop_database("prefect_certificates")
 
 
 def run(web: Web, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:

@@ -19,7 +19,6 @@ from lab import preloaded
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.patient_host import PatientHost
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.actions import ACTION_KINDS, Observation
@@ -93,13 +92,6 @@ LEAK: dict[str, Any] = {
     "wait": "20s",
     "hold": "2s",
 }
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_host_load")) as server:
-        yield server
-    postgres.drop_database("prefect_host_load")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import pytest
 import nightshift.tasks.registered  # noqa: F401 - the kinds of action
 from lab import preloaded
 from lab.compose_project import ComposeProject
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from lab.published_port import PublishedPort
@@ -234,13 +233,6 @@ def test_what_must_stay_reachable_is_refused_in_the_moment_it_would_be_blocked(p
             kind.act.fn(action(hostile), connections)  # type: ignore[attr-defined]
 
     assert place.on_host("iptables", "-S") == rules
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_abuse")) as server:
-        yield server
-    postgres.drop_database("prefect_abuse")
 
 
 @pytest.fixture

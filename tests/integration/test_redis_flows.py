@@ -17,7 +17,6 @@ import nightshift.tasks.registered  # noqa: F401 - the kinds of action
 from lab import preloaded
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.redis_server import RedisServer, commands_of, redis_image, wait_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Observation
@@ -39,13 +38,6 @@ flow = getattr(importlib.import_module("nightshift.flows." + module), module)
 state = flow("shop", target, return_state=True)
 print("outcome:", state.name)
 """
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_redis")) as server:
-        yield server
-    postgres.drop_database("prefect_redis")
 
 
 @pytest.fixture(scope="module")

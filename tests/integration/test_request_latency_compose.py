@@ -46,13 +46,6 @@ print("outcome:", state.name)
 
 
 @pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_latency")) as server:
-        yield server
-    postgres.drop_database("prefect_latency")
-
-
-@pytest.fixture(scope="module")
 def shop() -> Iterator[ComposeProject]:
     with DockerEngine() as engine:
         project = ComposeProject(engine, "shop")

@@ -17,7 +17,6 @@ from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.patient_host import PatientHost
 from lab.ports import free_port
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.ledger import Ledger
@@ -36,13 +35,6 @@ _METRIC = 'test_watcher_is_running{app="watcher"} %d\n'
 
 
 _ERRORS = 'errors_total{sort="night"} %d\n'
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_services")) as server:
-        yield server
-    postgres.drop_database("prefect_services")
 
 
 Run = Callable[..., str]

@@ -96,13 +96,6 @@ def test_names_that_are_not_there_cost_only_what_they_would_tell(connection: Pos
     assert seen.last_hour.rejected == 12
 
 
-@pytest.fixture
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_signals")) as server:
-        yield server
-    postgres.drop_database("prefect_signals")
-
-
 def test_rejections_are_reported_with_their_numbers_and_nothing_is_changed(
     signals: str, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:

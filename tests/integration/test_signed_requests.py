@@ -130,7 +130,7 @@ def test_devices_are_read_from_api_and_table_by_bound_parameters(
 
 @pytest.mark.hazard("trading_signals.PaymentWebhookFailures.r2.1")
 def test_a_wrong_secret_is_found_by_its_fingerprint_and_left_to_a_person(
-    server: RedisServer, postgres: PostgresServer, ledger: Ledger, database_url: str, tmp_path: Path
+    server: RedisServer, prefect: PrefectServer, ledger: Ledger, database_url: str, tmp_path: Path
 ) -> None:
     for number in range(30):
         server.client.set(f"idempotent:{number}", "x", ex=86400)
@@ -144,11 +144,7 @@ def test_a_wrong_secret_is_found_by_its_fingerprint_and_left_to_a_person(
         "remembered": {"redis": "redis", "service": "redis", "prefix": "idempotent:", "lives": "24h"},
         "secret": {"setting": "STRIPE_WEBHOOK_SECRET", "file": "backend/.env", "fingerprint": "0" * 16},
     }
-    with (
-        DockerEngine() as engine,
-        PrometheusProcess("invalid_signatures 5\n") as prometheus,
-        PrefectServer(postgres.create_database("prefect_signed")) as prefect,
-    ):
+    with DockerEngine() as engine, PrometheusProcess("invalid_signatures 5\n") as prometheus:
         shop = ComposeProject(engine, "shop")
         shop.image("shop/backend:1")
         shop.up("backend", "shop/backend:1", "sh", "-c", lines, options=("--env", f"STRIPE_WEBHOOK_SECRET={SECRET}"))
@@ -186,7 +182,6 @@ def test_a_wrong_secret_is_found_by_its_fingerprint_and_left_to_a_person(
         }
         code, said = preloaded.run(_RUN, "shop/compose/main/service/backend", environment=environment, seconds=100)
         after = shop.inspect("shop-backend-1")["State"]["StartedAt"]
-    postgres.drop_database("prefect_signed")
 
     report = report_of(ledger, 1)
     assert code == 0, said

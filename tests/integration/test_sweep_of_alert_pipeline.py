@@ -17,7 +17,6 @@ import pytest
 from lab import preloaded
 from lab.alertmanager import AlertmanagerProcess
 from lab.http_service import HttpService
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.catalogue import Catalogue
@@ -46,13 +45,6 @@ RULES = {
     ]
 }
 PAGE = 'queue{name="a"} 1\nqueue{name="b"} NaN\n'
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_pipeline")) as server:
-        yield server
-    postgres.drop_database("prefect_pipeline")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 
 from lab import preloaded
 from lab.patient_host import MIB, PatientHost
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.python_project import ACCOUNT, COVERAGE, DIRECTORY, JUNIT, PRICES, PythonProject
 from nightshift.remediation.clients.host import open_host
@@ -49,13 +48,6 @@ def project_on_host() -> Iterator[PythonProject]:
 def project(project_on_host: PythonProject) -> PythonProject:
     project_on_host.forget()
     return project_on_host
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_suites")) as server:
-        yield server
-    postgres.drop_database("prefect_suites")
 
 
 def run(project: PythonProject, prefect: PrefectServer, ledger_url: str, folder: Path, **policy: Any) -> str:

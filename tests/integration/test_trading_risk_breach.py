@@ -129,13 +129,6 @@ def portfolio(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database("portfolio")
 
 
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("prefect_trading")) as server:
-        yield server
-    postgres.drop_database("prefect_trading")
-
-
 def run(portfolio: str, orchestrator: Orchestrator, prefect: PrefectServer, ledger_url: str, folder: Path) -> str:
     """Run the whole flow; the name of the state it ends in."""
     system: dict[str, Any] = {

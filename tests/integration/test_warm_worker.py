@@ -21,7 +21,6 @@ import pytest
 
 import nightshift
 from lab.flaky_network import FlakyNetwork, Weather
-from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from nightshift.running.prefect_api import PrefectApi
 from nightshift.running.prefect_server import client_environment
@@ -29,12 +28,6 @@ from nightshift.running.warm import launcher
 from nightshift.running.warm.forkserver import TITLE
 
 TYPES = ("process", "nightshift")
-
-
-@pytest.fixture(scope="module")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    with PrefectServer(postgres.create_database("warm_worker")) as server:
-        yield server
 
 
 class Worker:

@@ -49,14 +49,6 @@ def sessions(patient: PostgresServer) -> Iterator[DatabaseSessions]:
     patient.drop_database(name)
 
 
-@pytest.fixture(scope="package")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    """One server for all runs of flows here."""
-    with PrefectServer(postgres.create_database("prefect_databases")) as server:
-        yield server
-    postgres.drop_database("prefect_databases")
-
-
 class FlowRuns:
     """Runs one flow of the shop against its database ``main``."""
 

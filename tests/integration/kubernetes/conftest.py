@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 import nightshift.tasks.registered  # noqa: F401 - the kinds that come with Nightshift
-from lab.postgres import PostgresServer
-from lab.prefect_server import PrefectServer
 from nightshift.remediation.actions import ACTION_KINDS
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, open_cluster
 from nightshift.remediation.connections import KubernetesConnection
@@ -59,11 +57,3 @@ def kinds(connection: KubernetesConnection) -> Callable[..., Any]:
         return function(action, {"main": connection})
 
     return call
-
-
-@pytest.fixture(scope="package")
-def prefect(postgres: PostgresServer) -> Iterator[PrefectServer]:
-    """One server for all runs of flows here."""
-    with PrefectServer(postgres.create_database("prefect_kubernetes")) as server:
-        yield server
-    postgres.drop_database("prefect_kubernetes")
