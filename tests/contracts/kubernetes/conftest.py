@@ -1,4 +1,9 @@
-"""One cluster for the contract: the fake, or a real one when ``NIGHTSHIFT_TEST_KUBECONFIG`` names its kubeconfig."""
+"""One cluster for the contract: the fake, or a real one when ``NIGHTSHIFT_TEST_KUBECONFIG`` names its kubeconfig.
+
+What a real one must have is asked first (:mod:`tests.contracts.kubernetes.abilities`): without the rights no test runs,
+and what needs kubelets, RBAC or cert-manager is skipped with the reason where there are none. Everything is made in
+namespaces of the contract's own, or has the name of one; nothing else is touched.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from kubernetes import client, config
 
+from nightshift.remediation.connections import KubernetesConnection
+from tests.contracts.kubernetes import abilities
 from tests.fakes.kubernetes import FakeCluster, Settings
 
 REAL = os.environ.get("NIGHTSHIFT_TEST_KUBECONFIG")
-IMAGE = os.environ.get("NIGHTSHIFT_TEST_IMAGE", "app:1")
-"""An image that runs for ever on the cluster under test."""
+CONTEXT = os.environ.get("NIGHTSHIFT_TEST_CONTEXT")
+"""Of the kubeconfig; without it, its current one."""
+IMAGE = os.environ.get("NIGHTSHIFT_TEST_IMAGE")
+"""An image that runs for ever on the cluster under test; without it, the pause image that its nodes have."""
+_PATIENCE = 180.0
+"""Seconds for what controllers and kubelets of a real cluster do."""
 
-NEEDS_THE_FAKE: dict[str, str] = {
-    "test_a_watch_from_a_forgotten_version_is_answered_410": "only the fake can be told to forget its history",
-}
-"""Tests that a real cluster cannot be asked to take part in, and why."""
+RECORDED, OLDER = "as recorded", "before v1.34"
+ON_EACH_RELEASE = (
+    pytest.mark.usefixtures("cluster")
+    if REAL
+    else pytest.mark.parametrize("cluster", [RECORDED, OLDER], indirect=True, scope="session")
+)
+"""Nightshift's own operations are tried on the fake as each of these, and on a real control plane as it is."""
 
 
 @dataclass
@@ -31,6 +46,9 @@ class World:
     api: client.ApiClient
     namespace: str
     cluster: FakeCluster | None
+    connection: KubernetesConnection
+    """Nightshift's own way to it."""
+    image: str
 
     @property
     def core(self) -> client.CoreV1Api:
@@ -40,15 +58,15 @@ class World:
     def apps(self) -> client.AppsV1Api:
         return client.AppsV1Api(self.api)
 
-    def wait(self, true: Callable[[], bool], seconds: float = 60) -> None:
-        ends = time.monotonic() + seconds
+    def wait(self, true: Callable[[], bool]) -> None:
+        ends = time.monotonic() + _PATIENCE
         while not true():
             assert time.monotonic() < ends, "did not come to be in time"
             time.sleep(0.02 if self.cluster else 0.5)
 
-    def deploy(self, name: str, replicas: int, image: str = IMAGE, **spec: object) -> None:
+    def deploy(self, name: str, replicas: int, **spec: object) -> None:
         """A Deployment whose pods carry ``app=<name>``, complete."""
-        containers = [{"name": "app", "image": image}, {"name": "sidecar", "image": image}]
+        containers = [{"name": "app", "image": self.image}, {"name": "sidecar", "image": self.image}]
         pod_spec = {"containers": containers, "terminationGracePeriodSeconds": 1}
         template = {"metadata": {"labels": {"app": name}}, "spec": pod_spec}
         selector = {"matchLabels": {"app": name}}
@@ -80,32 +98,82 @@ class World:
 
         def counted() -> bool:
             status = policy.read_namespaced_pod_disruption_budget(name, self.namespace).status
-            return status.observed_generation == 1 and status.expected_pods > 0
+            # Its controller sees pods a little later than we do.
+            return status.observed_generation == 1 and status.current_healthy == len(self.pods(app)) > 0
 
         self.wait(counted)
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[FakeCluster | None]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[FakeCluster | None]:
     if REAL:
         yield None
         return
-    with FakeCluster(settings=Settings(stop_delay=0.02)) as fake:
+    settings = Settings(stop_delay=0.02, before_v1_34=getattr(request, "param", RECORDED) == OLDER)
+    with FakeCluster(settings=settings) as fake:
         for i in range(3):
             fake.add_node(f"n{i}")
         yield fake
 
 
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: FakeCluster | None) -> Path:
+    return cluster.kubeconfig if cluster else Path(str(REAL)).expanduser()
+
+
+@pytest.fixture(scope="session")
+def context(kubeconfig: Path) -> str:
+    """Nightshift wants a context by name."""
+    return CONTEXT or str(config.list_kube_config_contexts(str(kubeconfig))[1]["name"])
+
+
+@pytest.fixture(scope="session")
+def api(cluster: FakeCluster | None, kubeconfig: Path, context: str) -> Iterator[client.ApiClient]:
+    opened = config.new_client_from_config(str(kubeconfig), context)
+    if cluster is None and (missing := abilities.missing_rights(opened)):
+        pytest.fail(f"{REAL}: {missing}", pytrace=False)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def image(cluster: FakeCluster | None, api: client.ApiClient) -> str:
+    return IMAGE or ("app:1" if cluster else abilities.image_that_waits(api))
+
+
+@pytest.fixture(scope="session")
+def running_pods(cluster: FakeCluster | None, api: client.ApiClient, image: str) -> None:
+    """Controllers, a scheduler and kubelets, or what stands in for them."""
+    if cluster is None and (why := abilities.why_no_pods_run(api, image)):
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def roles_that_count(cluster: FakeCluster | None, api: client.ApiClient) -> None:
+    if cluster is None and (why := abilities.why_no_roles_count(api)):
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def cert_manager(cluster: FakeCluster | None, api: client.ApiClient) -> None:
+    if cluster is None and (why := abilities.why_no_certificates(api)):
+        pytest.skip(why)
+
+
 @pytest.fixture
-def world(cluster: FakeCluster | None, request: pytest.FixtureRequest) -> Iterator[World]:
-    if cluster is None and request.node.name in NEEDS_THE_FAKE:
-        pytest.skip(NEEDS_THE_FAKE[request.node.name])
-    api = config.new_client_from_config(str(cluster.kubeconfig) if cluster else REAL)
-    made = World(api, f"nightshift-contract-{uuid4().hex[:8]}", cluster)
-    made.core.create_namespace({"metadata": {"name": made.namespace}})
+def world(
+    cluster: FakeCluster | None,
+    api: client.ApiClient,
+    kubeconfig: Path,
+    context: str,
+    image: str,
+) -> Iterator[World]:
+    namespace = f"nightshift-contract-{uuid4().hex[:8]}"
+    connection = KubernetesConnection(type="kubernetes", context=context, kubeconfig=kubeconfig, namespace=namespace)
+    made = World(api, namespace, cluster, connection, image)
+    made.core.create_namespace({"metadata": {"name": namespace, "labels": abilities.MADE_BY}})
     try:
         yield made
     finally:
         with suppress(client.ApiException):
-            made.core.delete_namespace(made.namespace)
-        api.close()
+            made.core.delete_namespace(namespace)

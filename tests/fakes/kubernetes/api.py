@@ -22,6 +22,7 @@ from tests.fakes.kubernetes.options import delete_options, dry_run
 from tests.fakes.kubernetes.presentation import check_accept, converted, listed, shown
 from tests.fakes.kubernetes.reading import APPLY, media_type, patched, read_object, warning
 from tests.fakes.kubernetes.registry import Registry
+from tests.fakes.kubernetes.releases import as_before_v1_34
 from tests.fakes.kubernetes.resources import BY_PATH, GROUP_VERSIONS, Resource
 from tests.fakes.kubernetes.routes import Route, attributes, parse
 from tests.fakes.kubernetes.scale import scale_of, scaled
@@ -46,7 +47,8 @@ class Api:
             route = parse(request.path)
             with self._store.lock:
                 self._authorizer.check(request.user, attributes(request, route))
-                return self._answer(request, route)
+                answer = self._answer(request, route)
+                return as_before_v1_34(answer) if self._settings.before_v1_34 else answer
         except errors.ApiError as error:
             return Answer(error.code, error.body, error.headers)
 

@@ -27,6 +27,7 @@ class Settings:
         silent_nodes: Nodes whose kubelet has stopped.
         paused: Controllers that stand still: ``scheduler``, ``budgets``.
         watch_pace: How long a second of a watch's ``timeoutSeconds`` lasts.
+        before_v1_34: Answer as older control planes do (``releases.py``), not as the recorded one.
     """
 
     start_delay: float = 0.02
@@ -38,6 +39,7 @@ class Settings:
     silent_nodes: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
     watch_pace: float = 1.0
+    before_v1_34: bool = False
 
 
 @dataclass
