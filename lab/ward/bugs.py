@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row, select, update
 
 from lab.ward.schedule import (
     Fault,
@@ -34,9 +35,10 @@ from nightshift.remediation.gate import Gate
 from nightshift.remediation.holding import Holding
 from nightshift.remediation.ledger import leases, schema
 from nightshift.remediation.ledger.guard_facts import GuardFacts, Stop
-from nightshift.remediation.ledger.incidents import Claim, Incidents, claim_for
-from nightshift.remediation.ledger.journal import Journal, Kind
+from nightshift.remediation.ledger.incidents import Claim, Incidents
+from nightshift.remediation.ledger.journal import CHAIN_LOCK, Journal, Kind
 from nightshift.remediation.ledger.leases import Lease, Leases
+from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.models import Action, Mode, Target
 from nightshift.remediation.permission import Judgement, Permission
 from nightshift.remediation.settling import Settling
@@ -113,8 +115,13 @@ def _renewal_ignored() -> None:
     def held(
         self: Leases, connection: Connection, lease: Lease, seconds: float, claim: Claim, claim_seconds: float
     ) -> bool:
-        hold(self, connection, lease, seconds, claim, claim_seconds)
-        return bool(connection.execute(claim_for(claim, claim_seconds)).rowcount)
+        if not hold(self, connection, lease, seconds, claim, claim_seconds):
+            connection.execute(select(CHAIN_LOCK))
+        incident = schema.incident.c
+        is_it = incident.claim_token == claim.token, incident.attempt == claim.attempt, incident.claimed_until > NOW
+        ours = update(schema.incident).where(incident.id == claim.incident_id, incident.status != "ended", *is_it)
+        until = NOW + timedelta(seconds=claim_seconds)
+        return bool(connection.execute(ours.values(claimed_until=until)).rowcount)
 
     _patch(Leases, "renew", renewed)
     _patch(Leases, "hold", held)
@@ -135,7 +142,10 @@ def _claim_ignored() -> None:
     def held(
         _self: ClaimKeeper, connection: Connection, lease: Lease, lease_seconds: float, _seconds: float = 0
     ) -> bool:
-        return bool(connection.execute(leases._renewed(lease, lease_seconds)).rowcount)  # noqa: SLF001 - as above
+        values = {**leases._its(lease), **leases._promise(lease_seconds)}  # noqa: SLF001 - as above
+        renewed = bool(leases._RENEW.ask(connection, **values).rowcount)  # noqa: SLF001
+        connection.execute(select(CHAIN_LOCK))
+        return renewed
 
     _patch(ClaimKeeper, "hold", held)
 

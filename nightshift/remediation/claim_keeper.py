@@ -72,7 +72,8 @@ class ClaimKeeper:
     def hold(self, connection: Connection, lease: Lease, lease_seconds: float, seconds: float = 0) -> bool:
         """Keep the claim as usual from now on, or for this long if that is longer, and renew a lease with it.
 
-        In the caller's transaction, which must not be committed when this is False: one of them is lost.
+        In the caller's transaction, which must not be committed when this is False: one of them is lost. It has the
+        journal's lock from then on.
         """
         return self._ledger.leases.hold(connection, lease, lease_seconds, self.claim, max(seconds, self._seconds))
 

@@ -33,7 +33,7 @@ from nightshift.remediation.faults import point
 from nightshift.remediation.fleet_guard import FleetGuard
 from nightshift.remediation.holding import LEASE_MARGIN_SECONDS, Holding
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.journal import Entry, Kind
 from nightshift.remediation.ledger.leases import Held, Lease
 from nightshift.remediation.models import Action, Mode, Outcome, Plan, Refusal, Target, UndoWhen
 from nightshift.remediation.permission import Counting, Judgement, Limits, Permission, Refused
@@ -353,9 +353,8 @@ class Gate:
                 "target": action.target.key,
                 "attempt": self.keeper.claim.attempt,
             }
-            self.ledger.journal.append(
-                connection, self._incident, Kind.INTENT, entry, action_id=action_id, fence=lease.fence
-            )
+            intent = Entry(self._incident, Kind.INTENT, entry, action_id, lease.fence)
+            self.ledger.journal.append_all(connection, [intent], held=True)
             self._under_way = True  # if not even the end of this transaction is known
         return asked + kind.timeout + 1.5 * self.lease_margin
 

@@ -12,7 +12,7 @@ from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.errors import LeaseLostError
 from nightshift.remediation.faults import point
 from nightshift.remediation.ledger import Ledger
-from nightshift.remediation.ledger.journal import Kind
+from nightshift.remediation.ledger.journal import Entry, Kind
 from nightshift.remediation.ledger.leases import Lease
 
 LEASE_MARGIN_SECONDS = 8.0
@@ -67,8 +67,6 @@ class Holding:
             # Should this process die, the next attempt need not wait long.
             if not self.keeper.hold(connection, lease, self.margin):
                 raise LeaseLostError
-            for kind, entry in rows:
-                self.ledger.journal.append(
-                    connection, self.incident_id, kind, entry, action_id=action_id, fence=lease.fence
-                )
+            entries = [Entry(self.incident_id, kind, entry, action_id, lease.fence) for kind, entry in rows]
+            self.ledger.journal.append_all(connection, entries, held=True)
             point("in_outcome")

@@ -13,19 +13,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Interval,
-    ScalarSelect,
-    Select,
-    Text,
-    bindparam,
-    func,
-    select,
-)
-from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy import Connection, ScalarSelect, Select, func, select
 
 from nightshift.remediation.breaker import BreakerRule, Past, Try
 from nightshift.remediation.budgets import Budget, Per, Use
@@ -37,6 +25,7 @@ from nightshift.remediation.ledger.modes import mode_of
 from nightshift.remediation.ledger.past import changed_something, rearmed_at, tries_of
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.switches import stops_of
+from nightshift.remediation.ledger.written import Written, length, number, words
 from nightshift.remediation.models import Action, Mode, Outcome, Quantity, Target
 
 
@@ -116,9 +105,7 @@ class Outset:
 
 def outset_of(connection: Connection, incident_id: int, system: str, runbook: str) -> Outset:
     """Ask for that in one statement."""
-    did_not_help = has_entry(incident_id, Kind.JUDGED, {"healthy": False})
-    mode, cause = mode_of(system, runbook).scalar_subquery(), cause_of(incident_id).scalar_subquery()
-    row = connection.execute(select(did_not_help.label("did_not_help"), mode.label("mode"), cause.label("cause"))).one()
+    row = _OUTSET.ask(connection, incident=incident_id, system=system, runbook=runbook).one()
     return Outset(row.did_not_help, None if row.mode is None else Mode(row.mode), row.cause)
 
 
@@ -128,7 +115,7 @@ def guard_facts(connection: Connection, question: Question) -> GuardFacts:
     In a transaction that holds the locks of the budgets, nobody changes what they count before its end.
     """
     rule, target, action = question.breaker, question.target, question.action
-    statement, constants = _statement(
+    statement = _statement(
         tuple((budget.per, budget.kind) for budget in question.budgets), with_breaker=rule is not None
     )
     values: dict[str, Any] = {
@@ -144,44 +131,41 @@ def guard_facts(connection: Connection, question: Question) -> GuardFacts:
     }
     if rule is not None:
         values |= {"breaker": timedelta(seconds=rule.within), "remember": timedelta(seconds=rule.remember)}
-    row = connection.exec_driver_sql(statement, constants | values).one()
+    row = statement.ask(connection, **values).one()
     return _facts(row._asdict(), question)
 
 
-@cache
-def _statement(budgets: tuple[tuple[Per, str | None], ...], *, with_breaker: bool) -> tuple[str, dict[str, Any]]:
-    """The statement for budgets of this form, as the server gets it, with the values that are always the same.
+def _outset() -> Written:
+    did_not_help = has_entry(number("incident"), Kind.JUDGED, {"healthy": False})
+    mode = mode_of(words("system"), words("runbook")).scalar_subquery()
+    cause = cause_of(number("incident")).scalar_subquery()
+    return Written.out(select(did_not_help.label("did_not_help"), mode.label("mode"), cause.label("cause")))
 
-    Written out once: putting it together takes longer than asking it.
-    """
-    incident: ColumnElement[int] = bindparam("incident", type_=BigInteger)
-    runbook, system, trouble = _text("runbook"), _text("system"), _text("trouble")
-    kind, changed_system, changed = _text("kind"), _text("changed_system"), _text("changed")
+
+_OUTSET = _outset()
+
+
+@cache
+def _statement(budgets: tuple[tuple[Per, str | None], ...], *, with_breaker: bool) -> Written:
+    """The statement for budgets of this form."""
+    incident = number("incident")
+    runbook, system, trouble = words("runbook"), words("system"), words("trouble")
+    kind, changed_system, changed = words("kind"), words("changed_system"), words("changed")
     asked: dict[str, ScalarSelect[Any]] = {
         "cause": cause_of(incident).scalar_subquery(),
         "mode": mode_of(system, runbook).scalar_subquery(),
         "stops": _as_json(stops_of(runbook, changed_system, changed).limit(1)),
         "maintenances": _as_json(announced_in(changed_system)),
-        "by_another": last_by_another(kind, changed, incident, _length("cooldown")).scalar_subquery(),
+        "by_another": last_by_another(kind, changed, incident, length("cooldown")).scalar_subquery(),
     }
     if with_breaker:
         since = rearmed_at(runbook, system, trouble)
-        asked["past"] = _as_json(changed_something(runbook, system, trouble, _length("breaker")))
-        asked["tries"] = _as_json(tries_of(kind, changed, incident, since, _length("remember")))
-    for number, (per, counted) in enumerate(budgets):
-        within = _length(f"within_{number}")
-        asked[f"uses_{number}"] = _as_json(uses_of(per, counted, changed_system, changed, within))
-    query = select(NOW.label("now"), *(query.label(name) for name, query in asked.items()))
-    compiled = query.compile(dialect=psycopg.dialect())  # type: ignore[no-untyped-call]
-    return str(compiled), dict(compiled.params)
-
-
-def _text(name: str) -> ColumnElement[str]:
-    return bindparam(name, type_=Text)
-
-
-def _length(name: str) -> ColumnElement[timedelta]:
-    return bindparam(name, type_=Interval)
+        asked["past"] = _as_json(changed_something(runbook, system, trouble, length("breaker")))
+        asked["tries"] = _as_json(tries_of(kind, changed, incident, since, length("remember")))
+    for place, (per, counted) in enumerate(budgets):
+        within = length(f"within_{place}")
+        asked[f"uses_{place}"] = _as_json(uses_of(per, counted, changed_system, changed, within))
+    return Written.out(select(NOW.label("now"), *(query.label(name) for name, query in asked.items())))
 
 
 def _facts(row: Mapping[str, Any], question: Question) -> GuardFacts:

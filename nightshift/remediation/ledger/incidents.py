@@ -372,11 +372,6 @@ class Incidents:
         return bool(taken)
 
 
-def claim_for(claim: Claim, seconds: float) -> Update:
-    """Lets the claim last exactly this long; changes no row when it was lost."""
-    return _claim_until(claim, NOW + timedelta(seconds=seconds))
-
-
 def _claim_until(claim: Claim, until: ColumnElement[datetime]) -> Update:
     return update(_TABLE).where(*_held(claim), _TABLE.c.claimed_until > NOW).values(claimed_until=until)
 

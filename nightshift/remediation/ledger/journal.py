@@ -10,20 +10,22 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, cast, exists, insert, select, text, true
+from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, cast, exists, func, insert, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written, as_json, number
 from nightshift.remediation.models import Action, canonical_json
 
 FIRST_HASH = "0" * 64
 _CHAIN_LOCK = 0x6E73_6A6F
 """Advisory lock that makes appends one after the other."""
 _TABLE = schema.journal
-_LOCK = text(f"select pg_advisory_xact_lock({_CHAIN_LOCK})")
-_INSERT = insert(_TABLE)
+CHAIN_LOCK = func.pg_advisory_xact_lock(_CHAIN_LOCK)
+_LOCK = Written.out(select(CHAIN_LOCK))
+_INSERT = Written.out(insert(_TABLE))
 
 
 def _head() -> Select[Any]:
@@ -36,7 +38,12 @@ def _head() -> Select[Any]:
     return select(moment, head).select_from(moment.join(head, true(), isouter=True))
 
 
-_HEAD = _head()
+_HEAD = Written.out(_head())
+_DEEDS = Written.out(
+    select(_TABLE)
+    .where(_TABLE.c.incident_id == number("incident"), _TABLE.c.action_id.is_not(None))
+    .order_by(_TABLE.c.sequence)
+)
 
 
 class Kind(StrEnum):
@@ -201,23 +208,28 @@ class Journal:
         """Add a row inside the caller's transaction, as its last step: it holds the chain's lock until the commit."""
         return self.append_all(connection, [Entry(incident_id, kind, entry, action_id, fence)])
 
-    def append_all(self, connection: Connection, entries: Sequence[Entry]) -> int:
-        """The same for several rows at once, in this order; the sequence of the last one, 0 when there are none."""
+    def append_all(self, connection: Connection, entries: Sequence[Entry], *, held: bool = False) -> int:
+        """The same for several rows at once, in this order; the sequence of the last one, 0 when there are none.
+
+        Args:
+            connection: in the caller's transaction.
+            entries: what is to be appended.
+            held: the caller's transaction has the chain's lock already, taken by a statement before.
+        """
         if not entries:
             return 0
-        self.hold(connection)
+        if not held:
+            self.hold(connection)
         # A statement of its own after the lock: one that began before it would not see what its holder wrote.
-        last = connection.execute(_HEAD, {"entries": [each.entry for each in entries]}).one()
+        last = _HEAD.ask(connection, entries=as_json([each.entry for each in entries])).one()
         sequence, previous = last.sequence or 0, last.hash or FIRST_HASH
-        rows = []
         for each, entry in zip(entries, last.entries, strict=True):
             sequence += 1
             about = each.incident_id, str(each.kind), each.action_id, each.fence
             digest = _hash(previous, sequence, last.at, *about, entry)
-            values = (sequence, last.at, *about, entry, previous, digest)
-            rows.append(dict(zip(_TABLE.c.keys(), values, strict=True)))
+            values = (sequence, last.at, *about, as_json(entry), previous, digest)
+            _INSERT.ask(connection, **dict(zip(_TABLE.c.keys(), values, strict=True)))
             previous = digest
-        connection.execute(_INSERT, rows)
         return int(sequence)
 
     def append_once(self, connection: Connection, incident_id: int, kind: Kind, entry: dict[str, Any]) -> bool:
@@ -234,7 +246,7 @@ class Journal:
 
     def hold(self, connection: Connection) -> None:
         """Take the chain's lock now: for transactions that lock other rows too, which come after it."""
-        connection.execute(_LOCK)
+        _LOCK.ask(connection)
 
     def record(
         self,
@@ -256,11 +268,10 @@ class Journal:
 
     def deeds(self, incident_id: int) -> Deeds:
         """What became of the actions of an incident."""
-        query = select(_TABLE).where(_TABLE.c.incident_id == incident_id, _TABLE.c.action_id.is_not(None))
         open_intents: dict[UUID | None, Row] = {}
         last: dict[UUID | None, Kind] = {}
         with reading(self._engine) as connection:
-            rows = [_row(record) for record in connection.execute(query.order_by(_TABLE.c.sequence))]
+            rows = [_row(record) for record in _DEEDS.ask(connection, incident=incident_id)]
         for row in rows:
             if row.kind in (Kind.INTENT, Kind.DONE, Kind.FAILED, Kind.UNKNOWN):
                 last[row.action_id] = row.kind

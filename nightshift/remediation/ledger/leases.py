@@ -16,10 +16,13 @@ from uuid import UUID
 
 from sqlalchemy import (
     Connection,
+    Delete,
     Engine,
     Row,
+    Select,
     Text,
     Update,
+    case,
     delete,
     exists,
     func,
@@ -30,11 +33,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.base import Executable
 
 from nightshift.remediation.ledger import schema
-from nightshift.remediation.ledger.incidents import Claim, claim_for
+from nightshift.remediation.ledger.incidents import Claim
+from nightshift.remediation.ledger.journal import CHAIN_LOCK
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import each_by_itself, reading
+from nightshift.remediation.ledger.written import Written, length, number, seconds, token, words
 from nightshift.remediation.models import Target
 from nightshift.remediation.silence import Silence
 
@@ -77,42 +83,35 @@ class Leases:
         """A lease for the holder of this claim, or who is in the way."""
         now, asked = time.monotonic(), self._silence.clock()
         with self._engine.begin() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(target.system))))
+            _LOCK_SYSTEM.ask(connection, system=target.system)
             for other in self._overlapping(connection, target, claim):
                 left = self._seconds_left(other, asked)
                 if left > 0 or not self._end(connection, other):
                     return Held(other.target, other.incident_id, left)
-            values: dict[str, Any] = {
-                "system": target.system,
-                "incident_id": claim.incident_id,
-                "token": claim.token,
-                "fence": schema.fence.next_value(),
-                **_promise(seconds),
-            }
-            grant = insert(_TABLE).values(target=target.key, **values)
-            grant = grant.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values)
-            fence = connection.execute(grant.returning(_TABLE.c.fence)).scalar_one()
+            values = {"system": target.system, "incident": claim.incident_id, "token": claim.token}
+            grant = _GRANT.ask(connection, target=target.key, **values, **_promise(seconds))
+            fence = grant.scalar_one()
         return Lease(target, claim.token, fence, now)
 
     def renew(self, lease: Lease, seconds: float) -> bool:
         """Promise to renew it again within so many seconds; False when it is lost: then nothing more may be done."""
         with each_by_itself(self._engine) as connection:
-            return bool(connection.execute(_renewed(lease, seconds)).rowcount)
+            return bool(_RENEW.ask(connection, **_its(lease), **_promise(seconds)).rowcount)
 
     def hold(self, connection: Connection, lease: Lease, seconds: float, claim: Claim, claim_seconds: float) -> bool:
-        """Renew lease and claim at once, in the caller's transaction: what else is written in it, the holder writes.
+        """Renew lease and claim at once, in the caller's transaction, and take the journal's lock after both.
 
-        False when one of them is lost; then the transaction must not be committed.
+        What else is written in it, the holder writes. False when one of them is lost; then the transaction must not be
+        committed.
         """
-        claimed = claim_for(claim, claim_seconds).returning(literal(1)).cte("claimed")
-        renewed = _renewed(lease, seconds).returning(literal(1)).cte("renewed")
-        both = select(exists(select(claimed)) & exists(select(renewed)))
-        return bool(connection.execute(both).scalar_one())
+        of_claim = {"incident": claim.incident_id, "claim": claim.token, "attempt": claim.attempt}
+        of_claim |= {"claim_length": timedelta(seconds=claim_seconds)}
+        return bool(_HOLD.ask(connection, **_its(lease), **_promise(seconds), **of_claim).scalar_one())
 
     def release(self, lease: Lease) -> None:
         """Give back what the holder of this lease has on its target; what went to somebody else stays theirs."""
         with each_by_itself(self._engine) as connection:
-            connection.execute(delete(_TABLE).where(_TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token))
+            _RELEASE.ask(connection, target=lease.target.key, token=lease.token)
 
     def end_silent(self) -> int:
         """End the leases that were not renewed for as long as was promised; returns how many. For whoever watches.
@@ -131,14 +130,7 @@ class Leases:
         return ended
 
     def _overlapping(self, connection: Connection, target: Target, claim: Claim) -> Sequence[Row[Any]]:
-        key = target.key
-        overlaps = or_(
-            _TABLE.c.target == key,
-            func.starts_with(_TABLE.c.target, key + "/"),
-            func.starts_with(key, func.concat(_TABLE.c.target, "/")),
-        )
-        query = select(_TABLE, _VERSION.label("version")).where(overlaps, _TABLE.c.token != claim.token)
-        return connection.execute(query.order_by(_TABLE.c.target)).all()
+        return _OVERLAPPING.ask(connection, target=target.key, token=claim.token).all()
 
     def _seconds_left(self, row: Row[Any], asked: float) -> float:
         silent = self._silence.of(row.target, (row.fence, row.version), asked=asked)
@@ -152,9 +144,74 @@ class Leases:
 
 
 def _promise(seconds: float) -> dict[str, Any]:
-    return {"seconds": seconds, "until": NOW + timedelta(seconds=seconds)}
+    return {"seconds": seconds, "length": timedelta(seconds=seconds)}
 
 
-def _renewed(lease: Lease, seconds: float) -> Update:
-    is_it = (_TABLE.c.target == lease.target.key, _TABLE.c.token == lease.token, _TABLE.c.fence == lease.fence)
-    return update(_TABLE).where(*is_it).values(_promise(seconds))
+def _its(lease: Lease) -> dict[str, Any]:
+    return {"target": lease.target.key, "token": lease.token, "fence": lease.fence}
+
+
+def _overlapping() -> Select[Any]:
+    """Leases of others on the target, above it and below it."""
+    key = words("target")
+    overlaps = or_(
+        _TABLE.c.target == key,
+        func.starts_with(_TABLE.c.target, key + "/"),
+        func.starts_with(key, func.concat(_TABLE.c.target, "/")),
+    )
+    query = select(_TABLE, _VERSION.label("version")).where(overlaps, _TABLE.c.token != token("token"))
+    return query.order_by(_TABLE.c.target)
+
+
+_PROMISED = {"seconds": seconds("seconds"), "until": NOW + length("length")}
+
+
+def _grant() -> Executable:
+    values = {
+        "system": words("system"),
+        "incident_id": number("incident"),
+        "token": token("token"),
+        "fence": schema.fence.next_value(),
+        **_PROMISED,
+    }
+    grant = insert(_TABLE).values(target=words("target"), **values)
+    grant = grant.on_conflict_do_update(index_elements=[_TABLE.c.target], set_=values)
+    return grant.returning(_TABLE.c.fence)
+
+
+def _renew() -> Update:
+    is_it = (_TABLE.c.target == words("target"), _TABLE.c.token == token("token"), _TABLE.c.fence == number("fence"))
+    return update(_TABLE).where(*is_it).values(_PROMISED)
+
+
+def _claim() -> Update:
+    """Lets a claim last exactly this long; changes no row when it was lost."""
+    incident = schema.incident.c
+    held = (
+        incident.id == number("incident"),
+        incident.claim_token == token("claim"),
+        incident.attempt == number("attempt"),
+        incident.status != "ended",
+        incident.claimed_until > NOW,
+    )
+    return update(schema.incident).where(*held).values(claimed_until=NOW + length("claim_length"))
+
+
+def _hold() -> Select[Any]:
+    """The chain's lock comes after those of the rows, as it does for everybody, and only where both are held."""
+    claimed = _claim().returning(literal(1)).cte("claimed")
+    renewed = _renew().returning(literal(1)).cte("renewed")
+    both = exists(select(claimed)) & exists(select(renewed))
+    return select(case((both, CHAIN_LOCK.is_not(None)), else_=False))
+
+
+def _release() -> Delete:
+    """Not waited for until it is on disk: one that a crash of the database undoes ends as that of a dead run."""
+    soon = select(func.set_config("synchronous_commit", "off", True).label("set")).cte("soon")
+    ours = _TABLE.c.target == words("target"), _TABLE.c.token == token("token"), soon.c.set.is_not(None)
+    return delete(_TABLE).where(*ours)
+
+
+_LOCK_SYSTEM = Written.out(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(words("system")))))
+_OVERLAPPING, _GRANT = Written.out(_overlapping()), Written.out(_grant())
+_RENEW, _HOLD, _RELEASE = Written.out(_renew()), Written.out(_hold()), Written.out(_release())

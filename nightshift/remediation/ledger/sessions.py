@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
@@ -131,7 +132,13 @@ def reading(engine: Engine) -> AbstractContextManager[Connection]:
 
 def each_by_itself(engine: Engine) -> AbstractContextManager[Connection]:
     """A connection on which each statement is a transaction of its own, which the server begins and ends with it."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+    return _each_by_itself(engine).connect()
+
+
+@lru_cache(maxsize=8)
+def _each_by_itself(engine: Engine) -> Engine:
+    """The same pool with that option; made once, since making it takes longer than a small question."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _rested(_session: Any, record: ConnectionPoolEntry) -> None:
