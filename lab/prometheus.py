@@ -29,12 +29,20 @@ class PrometheusProcess:
         every_ms: how often it scrapes, and evaluates its rules.
         rules: files of alert rules.
         alertmanager: the address of the Alertmanager that gets the alerts.
+        history: what was measured before it started, in the format of OpenMetrics, with times.
     """
 
     def __init__(
-        self, page: str, *, every_ms: int = 1000, rules: Sequence[Path] = (), alertmanager: str | None = None
+        self,
+        page: str,
+        *,
+        every_ms: int = 1000,
+        rules: Sequence[Path] = (),
+        alertmanager: str | None = None,
+        history: str = "",
     ) -> None:
         self.page = page
+        self._history = history
         self._every_ms = every_ms
         self._rules = [str(file) for file in rules]
         self._alertmanager = alertmanager
@@ -64,6 +72,8 @@ class PrometheusProcess:
             configuration["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]}
         # JSON is YAML, and needs no quoting rules of our own.
         (self._folder / "prometheus.yml").write_text(json.dumps(configuration))
+        if self._history:
+            self._remember()
         self._start()
         return self
 
@@ -88,6 +98,13 @@ class PrometheusProcess:
         if self._running is not None:
             self._running.kill()
             self._running.wait(timeout=15)
+
+    def _remember(self) -> None:
+        """Fill its folder of series with what was measured before."""
+        measured = self._folder / "history"
+        measured.write_text(f"{self._history.rstrip()}\n# EOF\n")
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(measured), str(self._folder / "series")]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
 
     def _start(self) -> None:
         """Returns when it has scraped.

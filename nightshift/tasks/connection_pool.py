@@ -98,10 +98,16 @@ def _look(database: str, connections: Connections, policy: ConnectionPoolPolicy)
         raise ConfigurationError(f"There is no database {database!r} in the catalogue any more.")
     with open_postgres(database, connection) as session:
         server = look_at_server(session)
-    said = _metrics(policy.metrics, connections) if policy.metrics is not None else ()
+    said, unknown = _metrics(policy.metrics, connections) if policy.metrics is not None else ((), "")
     pooler, limits, silent = _pooler(policy, connections)
     return PoolLook(
-        at=time.monotonic(), server=server, metrics=said, pooler=pooler, pooler_limits=limits, pooler_silent=silent
+        at=time.monotonic(),
+        server=server,
+        metrics=said,
+        metrics_silent=unknown,
+        pooler=pooler,
+        pooler_limits=limits,
+        pooler_silent=silent,
     )
 
 
@@ -118,18 +124,34 @@ def _pooler(
         return (), None, str(error)
 
 
-def _metrics(rule: PoolMetrics, connections: Connections) -> tuple[Use, ...]:
-    """What each application says of its pool; the connections of its replicas together."""
-    connection = _http(rule.prometheus, connections)
-    used, size = (
-        {
-            sample.metric.get(rule.by, ""): sample.value[1]
-            for sample in metrics_of.query(rule.prometheus, connection, f"sum by ({rule.by}) ({metric})")
-        }
-        for metric in (rule.in_use, rule.size)
-    )
-    named = sorted(name for name in used if size.get(name, 0) > 0 and math.isfinite(used[name]))
-    return tuple(Use(name=printable(name, 80), used=used[name], size=size[name]) for name in named[:_MOST_POOLS])
+def _metrics(rule: PoolMetrics, connections: Connections) -> tuple[tuple[Use, ...], str]:
+    """What each application says of its pool, or why that is not known."""
+    try:
+        return _fullest_processes(rule, _http(rule.prometheus, connections)), ""
+    except (TargetUnreachableError, NotMeasuredError) as error:
+        return (), str(error)
+
+
+def _fullest_processes(rule: PoolMetrics, connection: HttpConnection) -> tuple[Use, ...]:
+    """Each process has a pool of its own: together they would hide the one that keeps its requests waiting."""
+
+    def each(metric: str) -> dict[frozenset[tuple[str, str]], float]:
+        samples = metrics_of.query(
+            rule.prometheus, connection, f"sum by ({rule.by}, namespace, pod, instance) ({metric})"
+        )
+        return {frozenset(one.metric.items()): one.value[1] for one in samples if math.isfinite(one.value[1])}
+
+    used = each(rule.in_use)
+    sizes = each(rule.size) if rule.fixed_size is None else dict.fromkeys(used, float(rule.fixed_size))
+    fullest: dict[str, Use] = {}
+    for process, amount in used.items():
+        if sizes.get(process, 0) <= 0:
+            continue
+        name = rule.application or dict(process).get(rule.by, "")
+        use = Use(name=printable(name, 80), used=amount, size=sizes[process], own_word=True)
+        if name not in fullest or use.percent > fullest[name].percent:
+            fullest[name] = use
+    return tuple(fullest[name] for name in sorted(fullest)[:_MOST_POOLS])
 
 
 def _need(rule: LoadRule, connections: Connections, policy: ConnectionPoolPolicy) -> Need | None:

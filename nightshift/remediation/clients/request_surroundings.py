@@ -259,8 +259,9 @@ def pool_in_use(rule: PoolMetrics | None, name: str, connections: Connections, s
     if rule is None or not isinstance(connection, HttpConnection):
         return None
     used, size = (selector(metric, {rule.by: name}) for metric in (rule.in_use, rule.size))
+    of = str(rule.fixed_size) if rule.fixed_size is not None else f"({size} > 0)"
     try:
-        found = query(rule.prometheus, connection, f"max(100 * {used} / ({size} > 0))")
+        found = query(rule.prometheus, connection, f"max(100 * {used} / {of})")
     except NightshiftError as error:
         seen.not_seen("its connection pool", error)
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from nightshift.remediation.databases.backends import ACTIVE, IDLE, Backend, ServerLook
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy, PoolRule
 from nightshift.remediation.databases.pool_use import PoolLook, Use, pool_use, sessions_of
+from nightshift.remediation.text import counted, printable
 
 PREPARED = 0
 """What ``pg_blocking_pids`` says for a prepared transaction, which is nobody's session."""
@@ -116,6 +117,16 @@ def leaks(look: PoolLook, policy: ConnectionPoolPolicy) -> list[Leak]:
         if len(sessions) > pool.limit or (_says_it_is_full(look, pool, policy) and _does_nothing(look.server, pool)):
             found.append(Leak(pool, sessions, surplus))
     return found
+
+
+def leak_in_words(leak: Leak, look: PoolLook) -> str:
+    """Too many connections, or all of them lent to nobody who works."""
+    name = printable(leak.pool.application, 80)
+    if len(leak.sessions) > leak.pool.limit:
+        return f"{name} holds {counted(len(leak.sessions), 'connection')}; its pool has {leak.pool.limit}"
+    said = next((str(use) for use in look.metrics if use.name == leak.pool.application), name)
+    busy = pool_use(look.server, leak.pool).used
+    return f"{said} are in use, while {busy:g} of its {counted(len(leak.sessions), 'session')} do anything"
 
 
 def _says_it_is_full(look: PoolLook, pool: PoolRule, policy: ConnectionPoolPolicy) -> bool:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from nightshift.remediation.databases.backends import in_groups
-from nightshift.remediation.databases.pool_cause import blockers, leaks, long_statements, open_transactions
+from nightshift.remediation.databases.pool_cause import (
+    blockers,
+    leak_in_words,
+    leaks,
+    long_statements,
+    open_transactions,
+)
 from nightshift.remediation.databases.pool_policy import ConnectionPoolPolicy
 from nightshift.remediation.databases.pool_use import PoolLook, uses
 from nightshift.remediation.durations import format_duration
@@ -35,8 +41,10 @@ def findings_of(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[Finding, 
         title = f"{one.name} ({one.pid}) runs a statement for {format_duration(one.query_age)}"
         found.append(Finding(title=title, detail=one.query, troubling=True))
     for leak in leaks(look, policy):
-        title = f"{printable(leak.pool.application, 80)} holds {len(leak.sessions)}, its pool has {leak.pool.limit}"
-        found.append(Finding(title=title, troubling=True))
+        found.append(Finding(title=leak_in_words(leak, look), troubling=True))
+    if look.metrics_silent:
+        title = "What the applications say of their pools is not known"
+        found.append(Finding(title=title, detail=look.metrics_silent, troubling=True))
     if look.pooler_silent:
         found.append(Finding(title="The pooler does not answer", detail=look.pooler_silent, troubling=True))
     for pool in look.pooler:

@@ -18,6 +18,7 @@ from nightshift.remediation.databases.pool_cause import (
     Leak,
     Need,
     blockers,
+    leak_in_words,
     leaks,
     long_statements,
     open_transactions,
@@ -123,7 +124,7 @@ def plan_pool_relief(
     """
     look = diagnosis.look
     if not is_exhausted(look, policy) and not force:
-        return Plan(goal=NOTHING_TO_DO, target=target, expected=in_words(look, policy))
+        return _nothing_seen(target, look, policy)
     draft = _Draft(target, diagnosis, policy)
     if look.server.hidden:
         _ask_for_sight(draft)
@@ -147,6 +148,15 @@ def plan_pool_relief(
         proposals=tuple(draft.proposals),
         expected=f"The server and every pool below {limit} in use for {format_duration(policy.hold)}, nobody blocked.",
     )
+
+
+def _nothing_seen(target: Target, look: PoolLook, policy: ConnectionPoolPolicy) -> Plan:
+    """Sessions that do nothing are no sign of free connections where an application's own count is not known."""
+    if not look.metrics_silent:
+        return Plan(goal=NOTHING_TO_DO, target=target, expected=in_words(look, policy))
+    reason = f"what the applications say of their pools is not known: {printable(look.metrics_silent, 300)}"
+    unseen = Refusal(what="Calling connections free", reason=reason, lifted_by="metrics that can be read")
+    return Plan(goal=f"Tell whether connections are free: {in_words(look, policy)}", target=target, refusals=(unseen,))
 
 
 @serves("cryptofunk.DatabaseConnectionPoolCritical: r1.1")
@@ -216,7 +226,7 @@ def _stop_leaks(draft: _Draft) -> None:
     """A leaking application is restarted where there is room for its new pods; else its surplus is ended first."""
     for leak in leaks(draft.diagnosis.look, draft.policy):
         name = printable(leak.pool.application, 80)
-        reason = f"{name} holds {counted(len(leak.sessions), 'connection')}; its pool has {leak.pool.limit}."
+        reason = f"{leak_in_words(leak, draft.diagnosis.look)}."
         draft.proposals.append(
             Proposal(title=f"Find where {name} does not give its connections back", reason=f"{reason} That is a leak.")
         )

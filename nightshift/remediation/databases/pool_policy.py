@@ -85,8 +85,12 @@ class PoolMetrics(Value):
     prometheus: Annotated[str, ConnectionOf("http")]
     in_use: MetricName = "db_pool_active_connections"
     size: MetricName = "db_pool_max_connections"
+    fixed_size: int | None = Field(default=None, ge=1, le=10_000)
+    """Connections of one process, where no metric tells; null: ``size`` does."""
     by: LabelName = "service"
     """The label that tells the applications apart."""
+    application: ApplicationName | None = None
+    """The only application that says so, by its name in the database; null: as the label calls it."""
 
 
 class LoadRule(Value):

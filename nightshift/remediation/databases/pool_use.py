@@ -20,6 +20,8 @@ class Use:
     """Printable."""
     used: float
     size: float
+    own_word: bool = False
+    """Whether the application says so itself; else its sessions were counted."""
 
     @property
     def percent(self) -> float:
@@ -27,7 +29,7 @@ class Use:
         return 100 * self.used / self.size if self.size > 0 else 100.0
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.used:g} of {self.size:g}"
+        return f"{self.name}{', by its own word' * self.own_word}: {self.used:g} of {self.size:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,9 @@ class PoolLook:
     """By a clock that cannot be set, in seconds."""
     server: ServerLook
     metrics: tuple[Use, ...] = ()
-    """What the applications say of their pools."""
+    """What the applications say of their pools: of each its process with the fullest one, since that refuses."""
+    metrics_silent: str = ""
+    """Why what the applications say is not known; empty: it is, or nobody is asked."""
     pooler: tuple[PoolerPool, ...] = ()
     pooler_limits: PoolerLimits | None = None
     pooler_silent: str = ""
@@ -145,13 +149,13 @@ def is_exhausted(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
 
 def is_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> bool:
     """Whether nothing is left to repair."""
-    blocked = longest_blocked(look.server) >= policy.blocking_over or bool(look.rolling)
+    blocked = longest_blocked(look.server) >= policy.blocking_over or bool(look.rolling or look.metrics_silent)
     return fullest(look, policy).percent < policy.target_used_percent and not blocked and not is_stuck(look, policy)
 
 
 def not_relieved(look: PoolLook, policy: ConnectionPoolPolicy) -> tuple[str, ...]:
     """What is left although connections may be free, in words."""
-    found = [look.pooler_silent.rstrip(".")] if look.pooler_silent else []
+    found = [said.rstrip(".") for said in (look.pooler_silent, look.metrics_silent) if said]
     found += [
         f"{counted(pool.clients_waiting, 'client')} of {printable(pool.database, 80)} wait at the pooler"
         for pool in waiting_at_pooler(look, policy)

@@ -17,6 +17,7 @@ from nightshift.remediation.kubernetes.saturation import Saturated, SaturationPo
 from nightshift.remediation.models import Finding, Plan, Refusal, Target, format_bytes
 from nightshift.remediation.text import counted, printable
 
+OOM_KILLED = "OOMKilled"
 NOTHING_TO_DO = "nothing to do"
 """The goal of a plan for a pod no container of which was killed."""
 
@@ -36,7 +37,7 @@ class MemoryDiagnosis:
 def killed_container(pod: Pod) -> ContainerStatus | None:
     """The container whose last run, or this one, was ended for memory."""
     ends = ((status, status.terminated or status.last_termination) for status in pod.statuses)
-    return next((status for status, end in ends if end is not None and end.reason == "OOMKilled"), None)
+    return next((status for status, end in ends if end is not None and end.reason == OOM_KILLED), None)
 
 
 def plan_memory_relief(target: Target, diagnosis: MemoryDiagnosis, policy: PodMemoryPolicy) -> Plan:
@@ -106,8 +107,9 @@ def _saturated(diagnosis: MemoryDiagnosis, killed: ContainerStatus) -> Saturated
     if release is None:
         raise ValueError("a pod that no workload keeps has nothing to change")
     container = next(one for one in release.workload.template.containers if one.name == killed.name)
-    # The kill says that it was at its limit, whatever was measured before and after.
-    at_the_limit = [Use(at=diagnosis.crash.now.timestamp(), amount=limit)] if limit else []
+    # The kill says that it was at its limit, whatever was measured before.
+    at = diagnosis.uses[-1].at if diagnosis.uses else diagnosis.crash.now.timestamp()
+    at_the_limit = [Use(at=at, amount=limit)] if limit else []
     return Saturated(
         workload=release.workload,
         container=container,

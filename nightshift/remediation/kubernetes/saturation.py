@@ -123,7 +123,9 @@ def relieve_memory(target: Target, seen: Saturated, policy: SaturationPolicy, ch
     if seen.kills_last_hour > policy.memory.kills_per_hour:
         reason = f"{seen.kills_last_hour} kills within an hour: it may leak"
         changes.refusals.append(Refusal(what=what, reason=reason, lifted_by="memory.kills_per_hour"))
-        changes.proposals.append(_profile(seen))
+        changes.proposals.append(
+            _profile(seen, f"It was killed {seen.kills_last_hour} times within an hour: it may leak.")
+        )
         return
     wanted = raised(limit, policy.memory.factor, policy.memory.ceiling, MEBIBYTE)
     if wanted is None or (seen.left_on_node is not None and seen.left_on_node < wanted - limit):
@@ -168,8 +170,9 @@ def _is_high(seen: Saturated, limit: int | None, policy: SaturationPolicy) -> bo
 def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grows: float, changes: Changes) -> bool:
     """A restart where the policy allows it, and a heap profile in any case; True when it is restarted."""
     workload, name = seen.workload, printable(seen.workload.name, 100)
-    changes.proposals.append(_profile(seen))
-    reason = f"Its memory grows steadily for {format_duration(grows)}; a restart gives time to find the leak."
+    growth = f"Its memory grows steadily for {format_duration(grows)}"
+    changes.proposals.append(_profile(seen, f"{growth}: a larger limit would only be full later."))
+    reason = f"{growth}; a restart gives time to find the leak."
     if policy.restart_leaking and workload.kind is WorkloadKind.DEPLOYMENT:
         return changes.change(restart(target, workload, reason), workload, (RESTARTED_AT,))
     stateful = workload.kind is not WorkloadKind.DEPLOYMENT
@@ -184,9 +187,9 @@ def relieve_leak(target: Target, seen: Saturated, policy: SaturationPolicy, grow
 
 
 @proposes("octollm.PodOOMKilled: r2.1", "cryptofunk.HighMemoryUsage: r2.1")
-def _profile(seen: Saturated) -> Proposal:
+def _profile(seen: Saturated, reason: str) -> Proposal:
     name = f"{printable(seen.workload.name, 100)}, container {printable(seen.container.name, 80)}"
-    return Proposal(title=f"Take a heap profile of {name}, and open a ticket with it", reason="It may leak.")
+    return Proposal(title=f"Take a heap profile of {name}, and open a ticket with it", reason=reason)
 
 
 @serves("octollm.HighNodeCPUUsage: r1.1", "octollm.HighNodeMemoryUsage: r3.1")

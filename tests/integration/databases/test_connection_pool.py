@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from lab.database_sessions import DatabaseSessions
 from lab.pgbouncer import PgBouncer
 from lab.postgres import PostgresServer
+from lab.prefect_server import PrefectServer
+from lab.prometheus import PrometheusProcess
 from nightshift.catalogue import Catalogue
 from nightshift.catalogue.deciding import decide
 from nightshift.gateway import approvals
@@ -38,6 +41,7 @@ from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Action, Plan, Severity, Target
 from nightshift.tasks import database_session_actions as actions
 from tests.integration.databases.conftest import FlowRuns
+from tests.integration.kubernetes.flow_runs import Cluster, Runs
 
 TARGET = Target(system="shop", path=("database", "main"))
 HOSTILE = "api'); drop table item; --\n<b>"
@@ -360,3 +364,83 @@ def test_a_size_is_set_back_and_not_set_over_somebody_elses(
 def seen_by(connection: PostgresConnection) -> ServerLook:
     with open_postgres("main", connection) as opened:
         return look_at_server(opened)
+
+
+def lent(*each: float) -> str:
+    """What processes of the API say: so many connections are lent out, of the ten that each has."""
+    return "".join(f'lent_connections{{service="api",pod="api-{n}"}} {one}\n' for n, one in enumerate(each))
+
+
+def lab_cluster() -> Cluster:
+    cluster = Cluster()
+    cluster.add_node("n1")
+    cluster.add_deployment("api", namespace="shop", replicas=2)
+    return cluster
+
+
+OWN_WORD = {
+    "pools": [
+        {
+            "application": "shop-api",
+            "size": 10,
+            "replicas": 2,
+            "restart": {"cluster": "cluster", "namespace": "shop", "name": "api"},
+        }
+    ],
+    "metrics": {"prometheus": "metrics", "in_use": "lent_connections", "fixed_size": 10, "application": "shop-api"},
+    "wait": "60s",
+    "hold": "2s",
+}
+
+
+def test_connections_lent_to_nobody_who_works_are_given_back_by_a_restart(
+    sessions: DatabaseSessions, flow_runs: FlowRuns, prefect: PrefectServer, ledger: Ledger, tmp_path: Path
+) -> None:
+    held = [sessions.session("shop-api") for _ in range(12)]
+    with lab_cluster() as cluster, PrometheusProcess(lent(2, 10)) as prometheus:
+        cluster.wait_until(lambda: cluster.available("api") == 2)
+        runs = Runs(cluster, prefect, "", tmp_path)
+        old = {pod["metadata"]["name"] for pod in cluster.pods("api")}
+
+        def restarted() -> bool:
+            return cluster.available("api") == 2 and not old & {pod["metadata"]["name"] for pod in cluster.pods("api")}
+
+        def gives_back() -> None:
+            cluster.wait_until(restarted, seconds=100)
+            for one in held:
+                one.close()
+            prometheus.page = lent(0, 0)
+
+        ending = threading.Thread(target=gives_back, daemon=True)
+        ending.start()
+        outcome = flow_runs.run(
+            "connection-pool-exhaustion",
+            OWN_WORD,
+            sessions.url_of("night"),
+            connections={
+                "metrics": {"type": "http", "url": prometheus.url},
+                "cluster": runs.connection(["connection-pool-exhaustion"]),
+            },
+        )
+        ending.join(timeout=10)
+        done = restarted()
+
+    report = report_of(ledger, 1)
+    assert outcome == "Resolved", report
+    assert done
+    assert "shop-api, by its own word: 10 of 10 are in use, while 0 of its 12 sessions do anything" in report
+
+
+def test_free_sessions_are_not_called_free_connections_while_the_applications_count_is_not_known(
+    sessions: DatabaseSessions, flow_runs: FlowRuns, ledger: Ledger
+) -> None:
+    sessions.session("shop-api")
+    policy = {**OWN_WORD, "pools": [{"application": "shop-api", "size": 10}]}
+    with PrometheusProcess("up_at_all 1\n") as prometheus:
+        place = {"metrics": {"type": "http", "url": prometheus.url}}
+        prometheus.kill()
+        outcome = flow_runs.run("connection-pool-exhaustion", policy, sessions.url_of("night"), connections=place)
+
+    report = report_of(ledger, 1)
+    assert outcome == "Escalated", report
+    assert "what the applications say of their pools is not known" in report

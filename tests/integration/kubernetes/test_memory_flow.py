@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import pytest
 
 from lab.prefect_server import PrefectServer
-from nightshift.remediation.clients.kubernetes.cluster import open_cluster
-from nightshift.remediation.clients.kubernetes.memory_look import diagnose_memory
-from nightshift.remediation.connections import HttpConnection
+from lab.prometheus import PrometheusProcess
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
-from tests.integration.kubernetes.conftest import connection_by
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
 
+MIB = 2**20
+_MEMORY = "container_memory_working_set_bytes"
+_RESTARTS = "kube_pod_container_status_restarts_total"
 POD = {"cluster": {"default": "main"}, "namespace": {"label": "namespace"}, "pod": {"label": "pod"}}
 POLICY = {"memory": {"ceiling": "1 GiB", "kills_per_hour": 10}, "wait": "20s", "hold": "5s"}
 
@@ -56,35 +54,59 @@ def test_what_was_killed_at_its_limit_gets_more_and_keeps_its_class(
     assert lab.available("web") == 1
 
 
-class _Prometheus(BaseHTTPRequestHandler):
-    """Answers each query with a value that was the smaller the longer ago it was."""
+def remembered(lab: Cluster, name: str, amount: Callable[[float], float], restarts: int) -> PrometheusProcess:
+    """A real Prometheus that measured the killed container for three hours, and now measures the one in its place.
 
-    def do_POST(self) -> None:
-        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["query"][0]
-        ago = int(asked.partition("offset ")[2].partition("s")[0] or 0)
-        sample = {"metric": {}, "value": [10_000, str(8_000 - ago)]}
-        body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [sample]}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    Args:
+        lab: where it was killed.
+        name: of its pod.
+        amount: MiB that it had, so many seconds before it was killed.
+        restarts: how often it was started again within the last half hour.
+    """
+    labels, now = f'namespace="shop",pod="{name}",container="app"', time.time()
+    ended = lab.pods("web")[0]["status"]["containerStatuses"][0]["lastState"]["terminated"]["finishedAt"]
+    kill = datetime.fromisoformat(ended).timestamp()
+    memory = [f"{_MEMORY}{{{labels}}} {amount(ago) * MIB:.0f} {kill - ago:.3f}" for ago in range(3 * 3600, 0, -30)]
+    counted = [
+        f"{_RESTARTS}{{{labels}}} {max(0, restarts - restarts * ago // 1800)} {now - ago:.3f}"
+        for ago in range(3600, 0, -30)
+    ]
+    history = "\n".join([f"# TYPE {_MEMORY} gauge", *memory, f"# TYPE {_RESTARTS} unknown", *counted])
+    return PrometheusProcess(f"{_MEMORY}{{{labels}}} {8 * MIB}\n", history=history)
 
-    do_GET = do_POST  # noqa: N815
 
-    def log_message(self, *_: object) -> None:
-        """Tests read the client's side."""
+@pytest.mark.parametrize(
+    ("amount", "restarts", "outcome", "said"),
+    [
+        (lambda ago: 500 - ago // 30, 1, "Escalated", "grows steadily for 2h"),
+        (lambda _: 200, 90, "Escalated", "kills within an hour: it may leak"),
+        (lambda _: 200, 1, "Resolved", "Raise the memory limit"),
+    ],
+    ids=["leak", "killed again and again", "spike"],
+)
+def test_what_it_used_until_it_was_killed_tells_a_leak_from_a_spike(
+    amount: Callable[[float], float],
+    restarts: int,
+    outcome: str,
+    said: str,
+    lab: Cluster,
+    prefect: PrefectServer,
+    database_url: str,
+    ledger: Ledger,
+    tmp_path: Path,
+) -> None:
+    pod = killed(lab)
+    with remembered(lab, pod, amount, restarts) as prometheus:
+        runs = Runs(lab, prefect, database_url, tmp_path)
+        place = {"metrics": {"type": "http", "url": prometheus.url}}
+        policy = POLICY | {"prometheus": "metrics", "memory": {"ceiling": "1 GiB", "kills_per_hour": 60}}
+        runs.declare("pod-memory-exhaustion", POD, policy, connections=place)
+        target = f"shop/cluster/main/namespace/shop/pod/{pod}"
 
+        ended = outcome_of(runs.start("pod_memory_exhaustion", target))
 
-def test_its_memory_over_time_is_read_from_prometheus(lab: Cluster) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    prometheus = HttpConnection(type="http", url=f"http://127.0.0.1:{server.server_port}")
-    try:
-        with open_cluster("main", connection_by(lab.kubeconfig)) as cluster:
-            seen = diagnose_memory(cluster, "shop", killed(lab), watch=6600, prometheus=("prometheus", prometheus))
-    finally:
-        server.shutdown()
-        server.server_close()
-
-    assert seen is not None
-    assert [(use.at, use.amount) for use in seen.uses] == [(10_000 - s, 8_000 - s) for s in range(6600, -1, -600)]
+    report = report_of(ledger, 1)
+    assert ended == outcome, report
+    assert said in report
+    assert ("heap profile" in report) is (outcome == "Escalated")
+    assert bool(lab.changes) is (outcome == "Resolved"), lab.changes
