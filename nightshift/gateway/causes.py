@@ -60,6 +60,9 @@ def _adopt(ledger: Ledger, catalogue: Catalogue, system: str) -> int:
     """Move what stands elsewhere than it belongs, one thing per transaction, looking anew each time."""
     refused: set[tuple[int, int]] = set()
     moved = 0
+    with ledger.reading() as connection:
+        if not ledger.causes.standing(connection, system, catalogue.correlation.settle, catalogue.correlation.hold):
+            return 0
     while True:
         with ledger.engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(INTAKE_LOCK)))

@@ -45,6 +45,9 @@ def dispatch(ledger: Ledger, prefect: PrefectApi, metrics: Metrics, in_flight: i
     Raises:
         PrefectUnavailableError: what was not sent by then stays due.
     """
+    with ledger.reading() as connection:
+        if not ledger.dispatching.is_due(connection):
+            return 0
     with ledger.engine.begin() as connection:
         incidents = ledger.dispatching.take(connection, in_flight)
     if not incidents:

@@ -19,6 +19,9 @@ def link_handed_over(ledger: Ledger, catalogue: Catalogue) -> int:
     Raises:
         OperationalError: the ledger does not answer; the next round does what is left.
     """
+    with ledger.reading() as connection:
+        if ledger.hand_overs.next_to_link(connection) is None:
+            return 0
     number = 0
     while _link_one(ledger, catalogue):
         number += 1

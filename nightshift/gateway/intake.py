@@ -50,6 +50,8 @@ def take_in(ledger: Ledger, catalogue: Catalogue, metrics: Metrics, *, limit: in
     Raises:
         OperationalError: the ledger does not answer; nothing of this batch was done.
     """
+    if not ledger.inbox.has_new():
+        return 0
     with ledger.engine.begin() as connection:
         if not connection.execute(select(func.pg_try_advisory_xact_lock(INTAKE_LOCK))).scalar_one():
             return 0

@@ -69,6 +69,14 @@ def server_environment(home: Path, database_url: str, port: int) -> dict[str, st
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
+        # Services that look every five seconds, all night. Nothing of ours waits for them: the ledger has its own ends
+        # of approvals, what is deployed is there before it is due, and no automation is ours. For others a quarter of
+        # a minute is as good.
+        "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "15",
+        "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT15S",
         # Runs and their logs otherwise stay for ever; the ledger keeps what must be kept.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
         # A key for another server must not go to this one.

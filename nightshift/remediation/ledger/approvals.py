@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.decisions import Decision, NotTaken, Why
@@ -18,6 +18,8 @@ from nightshift.remediation.ledger.deliveries import approval_step
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.people import People
 from nightshift.remediation.ledger.schema import NOW
+from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written
 from nightshift.remediation.models import Plan
 from nightshift.remediation.people import canonical
 
@@ -25,6 +27,8 @@ ANSWERED_IN_LEDGER = "ledger"
 """Name in a Prefect form that stands for "read the ledger": what such a form says is no decision of anybody."""
 
 _TABLE = schema.approval
+_LATE = (_TABLE.c.status == "open") & (_TABLE.c.expires_at <= NOW)
+_ANY_LATE = Written.out(select(exists().where(_LATE)))
 _ASKING = 0x6E73_6173
 """First key of the advisory locks under which an incident's runs ask; the second is the incident."""
 
@@ -301,9 +305,11 @@ class Approvals(AskedPlans):
         It is a no. Where the rules make it a yes, it is one only if some channel took the notice before half of the
         time was over: of people who were not told, silence says nothing.
         """
+        with reading(self._engine) as connection:
+            if not _ANY_LATE.ask(connection).scalar_one():
+                return []
         with self._engine.begin() as connection:
-            late = select(_TABLE).where(_TABLE.c.status == "open", _TABLE.c.expires_at <= NOW).order_by(_TABLE.c.id)
-            rows = connection.execute(late.with_for_update()).all()
+            rows = connection.execute(select(_TABLE).where(_LATE).order_by(_TABLE.c.id).with_for_update()).all()
             for row in rows:
                 by = row.expires_at - (row.expires_at - row.requested_at) / 2
                 told = row.unless_denied and self._deliveries.told_of_approval(connection, row.incident_id, row.id, by)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.decisions import Progress
@@ -15,6 +15,7 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.deliveries import Deliveries
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written
 from nightshift.remediation.models import Plan
 
 _TABLE = schema.approval
@@ -145,37 +146,13 @@ class AskedPlans:
 
     def replaced(self) -> Sequence[Row[Any]]:
         """Approvals instead of which somebody chose an alternative, whose waiting run has not been told."""
-        later, run = _TABLE.alias(), schema.incident.c.flow_run_id
-        chosen = select(later.c.instead_of).where(later.c.instead_of.is_not(None))
-        query = (
-            select(_TABLE)
-            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-            .where(
-                _TABLE.c.id == func.any(func.array(chosen.scalar_subquery())),
-                _TABLE.c.delivered_at.is_(None),
-                run == _TABLE.c.flow_run_id,
-                schema.incident.c.status == "waiting",
-            )
-            .order_by(_TABLE.c.id)
-        )
         with reading(self._engine) as connection:
-            return connection.execute(query).all()
+            return _REPLACED.ask(connection).all()
 
     def overtaken(self) -> Sequence[Row[Any]]:
         """Approvals that nobody needs to give, since the incident waits for its cause, and whose run was not told."""
-        query = (
-            select(_TABLE)
-            .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-            .where(
-                _TABLE.c.status == "superseded",
-                _TABLE.c.delivered_at.is_(None),
-                _TABLE.c.flow_run_id.is_not(None),
-                schema.incident.c.cause_id.is_not(None),
-            )
-            .order_by(_TABLE.c.id)
-        )
         with reading(self._engine) as connection:
-            return connection.execute(query).all()
+            return _OVERTAKEN.ask(connection).all()
 
     def undelivered(self) -> Sequence[Row[Any]]:
         """Decided approvals whose waiting run has not been told.
@@ -183,24 +160,8 @@ class AskedPlans:
         A later run has read the decision in the ledger by itself, and one that asks again by now waits for another
         answer than this.
         """
-        decided = _TABLE.c.status.in_(["approved", "denied", "expired"])
-        same_run = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
-        later = _TABLE.alias()
-        asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
         with reading(self._engine) as connection:
-            query = (
-                select(_TABLE)
-                .join(schema.incident, schema.incident.c.id == _TABLE.c.incident_id)
-                .where(
-                    decided,
-                    same_run,
-                    ~asked_again,
-                    _TABLE.c.delivered_at.is_(None),
-                    schema.incident.c.status == "waiting",
-                )
-                .order_by(_TABLE.c.decided_at)
-            )
-            return connection.execute(query).all()
+            return _UNDELIVERED.ask(connection).all()
 
     def delivered(self, approval_id: int) -> None:
         """The waiting run was resumed."""
@@ -211,3 +172,34 @@ class AskedPlans:
 def counting_answers(approval_id: int) -> tuple[ColumnElement[bool], ...]:
     """Answers to this approval that still count."""
     return (schema.decision.c.approval_id == approval_id, schema.decision.c.withdrawn_at.is_(None))
+
+
+def _with_incident(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Approvals whose waiting run has not been told, of whose incident this is so."""
+    of_incident = schema.incident.c.id == _TABLE.c.incident_id
+    return select(_TABLE).join(schema.incident, of_incident).where(_TABLE.c.delivered_at.is_(None), *conditions)
+
+
+def _replaced() -> Select[Any]:
+    later = _TABLE.alias()
+    chosen = select(later.c.instead_of).where(later.c.instead_of.is_not(None))
+    return _with_incident(
+        _TABLE.c.id == func.any(func.array(chosen.scalar_subquery())), _SAME_RUN, schema.incident.c.status == "waiting"
+    ).order_by(_TABLE.c.id)
+
+
+def _overtaken() -> Select[Any]:
+    waits = _TABLE.c.status == "superseded", _TABLE.c.flow_run_id.is_not(None)
+    return _with_incident(*waits, schema.incident.c.cause_id.is_not(None)).order_by(_TABLE.c.id)
+
+
+def _undelivered() -> Select[Any]:
+    decided = or_(*(_TABLE.c.status == status for status in ("approved", "denied", "expired")))
+    later = _TABLE.alias()
+    asked_again = exists().where(later.c.incident_id == _TABLE.c.incident_id, later.c.id > _TABLE.c.id)
+    waits = schema.incident.c.status == "waiting"
+    return _with_incident(decided, _SAME_RUN, ~asked_again, waits).order_by(_TABLE.c.decided_at)
+
+
+_SAME_RUN = schema.incident.c.flow_run_id == _TABLE.c.flow_run_id
+_REPLACED, _OVERTAKEN, _UNDELIVERED = (Written.out(query()) for query in (_replaced, _overtaken, _undelivered))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -36,6 +37,7 @@ from nightshift.remediation.ledger.incidents import Claim, Incidents
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import IS_INTENT, LIVE, NOW, ONCE
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written, words
 from nightshift.remediation.models import Outcome
 
 _INCIDENT, _ALERT = schema.incident, schema.alert
@@ -44,6 +46,7 @@ _LOOK_SECONDS = 120
 """An effect that goes on gets so long to be looked at before its ladder is climbed again."""
 _ROW = tuple_(_ALERT.c.source, _ALERT.c.fingerprint, _ALERT.c.starts_at)
 _EFFECT = _ALERT.c.cause_rule.is_not(None)
+_FIRING_EFFECT = and_(_EFFECT, _ALERT.c.status == "firing", _ALERT.c.taken_in)
 _IS_LIVE = text(f"incident.{LIVE.text}")
 
 Identity = tuple[str, str, datetime]
@@ -62,15 +65,7 @@ class Causes:
 
     def standing(self, connection: Connection, system: str, settle: float, hold: float) -> Sequence[Row[Any]]:
         """Incidents of a system that live or hold effects, oldest first."""
-        # Of all incidents there ever were, only those that may hold something are looked at one by one.
-        of_system = select(_INCIDENT.c.id).where(_INCIDENT.c.system == system)
-        ended = of_system.where(_INCIDENT.c.ended_at > ONCE - timedelta(seconds=settle + hold))
-        in_question = func.array(union_all(of_system.where(_IS_LIVE), ended).scalar_subquery())
-        return connection.execute(
-            select(_INCIDENT)
-            .where(_INCIDENT.c.id == func.any(in_question), _holds(settle, hold))
-            .order_by(_INCIDENT.c.id)
-        ).all()
+        return _standing(settle, hold).ask(connection, system=system).all()
 
     def alerts_of(self, connection: Connection, incidents: Sequence[int], names: set[str]) -> Sequence[Row[Any]]:
         """The alerts of these incidents that have one of these names."""
@@ -169,19 +164,16 @@ class Causes:
 
     def hand_back(self, settle: float, hold: float) -> int:
         """Effects that still fire although their cause holds them no more are troubles of their own; how many."""
-        effects = and_(_EFFECT, _ALERT.c.status == "firing", _ALERT.c.taken_in)
         with reading(self._engine) as connection:
-            holders = select(_ALERT.c.incident_id).where(effects).distinct().subquery()
-            over = select(_INCIDENT.c.id).join(holders, holders.c.incident_id == _INCIDENT.c.id)
-            ended = connection.execute(over.where(~_holds(settle, hold)).order_by(_INCIDENT.c.id)).scalars().all()
-        return sum(self._hand_back(incident_id, effects) for incident_id in ended)
+            ended = _over(settle, hold).ask(connection).scalars().all()
+        return sum(self._hand_back(incident_id) for incident_id in ended)
 
-    def _hand_back(self, incident_id: int, effects: ColumnElement[bool]) -> int:
+    def _hand_back(self, incident_id: int) -> int:
         note = f"Fires on after the end of incident {incident_id}, its cause: looked at by itself."
         with self._engine.begin() as connection:
             number = connection.execute(
                 update(_ALERT)
-                .where(effects, _ALERT.c.incident_id == incident_id)
+                .where(_FIRING_EFFECT, _ALERT.c.incident_id == incident_id)
                 .values(taken_in=False, incident_id=None, cause_rule=None, note=note)
             ).rowcount
             if number:
@@ -273,12 +265,9 @@ class Causes:
 
     def go_on(self, settle: float, hold: float) -> int:
         """Incidents whose causes hold them no more stand for themselves again, and are looked at; how many."""
-        cause = _INCIDENT.alias("cause")
-        held = exists().where(cause.c.id == _INCIDENT.c.cause_id, _holds(settle, hold, cause))
-        free = and_(_INCIDENT.c.under_cause_since.is_not(None), _IS_LIVE, ~held)
         with reading(self._engine) as connection:
-            found = connection.execute(select(_INCIDENT.c.id).where(free).order_by(_INCIDENT.c.id)).scalars().all()
-        return sum(self._go_on(incident_id, free) for incident_id in found)
+            found = _let_go(settle, hold).ask(connection).scalars().all()
+        return sum(self._go_on(incident_id, _free(settle, hold)) for incident_id in found)
 
     def _go_on(self, incident_id: int, free: ColumnElement[bool]) -> bool:
         sent = (_INCIDENT.c.status == "open") & (_INCIDENT.c.sends > 0)
@@ -326,7 +315,7 @@ def _next_attempt() -> dict[str, Any]:
 def _holds(settle: float, hold: float, table: Any = _INCIDENT) -> ColumnElement[bool]:
     """Whether an incident keeps its effects from being dealt with by themselves."""
     own = and_(_ALERT.c.incident_id == table.c.id, ~_EFFECT)
-    of_a_person = table.c.outcome.in_(_OF_A_PERSON)
+    of_a_person = or_(*(table.c.outcome == outcome for outcome in _OF_A_PERSON))
     # After a verified repair only an alert that started later speaks against it.
     fires = exists().where(own, _ALERT.c.status == "firing", or_(of_a_person, _ALERT.c.starts_at > table.c.ended_at))
     fired = exists().where(own, _ALERT.c.last_seen > NOW - timedelta(seconds=settle))
@@ -339,3 +328,33 @@ def _holds(settle: float, hold: float, table: Any = _INCIDENT) -> ColumnElement[
         ),
     )
     return or_(table.c.status != "ended", ended)
+
+
+@cache
+def _standing(settle: float, hold: float) -> Written:
+    # Of all incidents there ever were, only those that may hold something are looked at one by one.
+    of_system = select(_INCIDENT.c.id).where(_INCIDENT.c.system == words("system"))
+    ended = of_system.where(_INCIDENT.c.ended_at > ONCE - timedelta(seconds=settle + hold))
+    in_question = func.array(union_all(of_system.where(_IS_LIVE), ended).scalar_subquery())
+    holding = _INCIDENT.c.id == func.any(in_question), _holds(settle, hold)
+    return Written.out(select(_INCIDENT).where(*holding).order_by(_INCIDENT.c.id))
+
+
+@cache
+def _over(settle: float, hold: float) -> Written:
+    """Incidents with effects that they hold no more."""
+    holders = select(_ALERT.c.incident_id).where(_FIRING_EFFECT).distinct().subquery()
+    over = select(_INCIDENT.c.id).join(holders, holders.c.incident_id == _INCIDENT.c.id)
+    return Written.out(over.where(~_holds(settle, hold)).order_by(_INCIDENT.c.id))
+
+
+def _free(settle: float, hold: float) -> ColumnElement[bool]:
+    cause = _INCIDENT.alias("cause")
+    held = exists().where(cause.c.id == _INCIDENT.c.cause_id, _holds(settle, hold, cause))
+    return and_(_INCIDENT.c.under_cause_since.is_not(None), _IS_LIVE, ~held)
+
+
+@cache
+def _let_go(settle: float, hold: float) -> Written:
+    """Incidents whose causes hold them no more."""
+    return Written.out(select(_INCIDENT.c.id).where(_free(settle, hold)).order_by(_INCIDENT.c.id))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import HAS_STEP, NOW
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written
 
 _TABLE = schema.delivery
 _LONGEST_PAUSE_SECONDS = 300
@@ -21,6 +22,8 @@ _ABOUT_APPROVAL = "approval "
 """What the steps of notices about approvals begin with."""
 _DUE = (_TABLE.c.due_at <= NOW) | (_TABLE.c.due_at > NOW + timedelta(seconds=2 * _LONGEST_PAUSE_SECONDS))
 """No pause is so long: what lies further ahead was written before the clock was set back."""
+
+_ANY_DUE = Written.out(select(exists().where(_WAITS, _DUE)))
 
 
 def approval_step(approval_id: int) -> str:
@@ -117,6 +120,9 @@ class Deliveries:
         They are ours for this long; then, unless one was delivered, they are due again. So nothing is locked while
         a slow channel is spoken to, and a message taken by a gateway that died is sent by another one.
         """
+        with reading(self._engine) as connection:
+            if not _ANY_DUE.ask(connection).scalar_one():
+                return ()
         incident = schema.incident.c
         due = (
             select(_TABLE.c.id)

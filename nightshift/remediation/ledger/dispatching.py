@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, select, text, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, select, text, update
 
 from nightshift.remediation.dispatch_order import PATIENCE, OnTheirWay, Waiting, next_ones
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.incidents import LONGEST_CLAIM_SECONDS
 from nightshift.remediation.ledger.journal import Entry, Journal, Kind
 from nightshift.remediation.ledger.schema import NOW, ONCE, OPEN
+from nightshift.remediation.ledger.written import Written
 from nightshift.remediation.models import Severity
 from nightshift.remediation.pace import MEMORY_SECONDS, WINDOW_SECONDS, Pace
 
@@ -37,6 +38,7 @@ _DUE = (_TABLE.c.next_dispatch_at <= NOW) | (
 )
 SENDABLE = and_(_IS_OPEN, _TABLE.c.flow.is_not(None), _DUE, _FOR_ITSELF)
 """What may be handed to Prefect now."""
+_ANY_SENDABLE = Written.out(select(exists().where(SENDABLE)))
 _DOUBLED_SECONDS = _PAUSE_SECONDS * func.power(2.0, func.least(_TABLE.c.sends, 8))
 _PAUSE = func.make_interval(0, 0, 0, 0, 0, 0, func.least(_LONGEST_PAUSE_SECONDS, _DOUBLED_SECONDS))
 
@@ -46,6 +48,10 @@ class Dispatching:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+
+    def is_due(self, connection: Connection) -> bool:
+        """Whether there is anything to send; asked without keeping other gateways from taking."""
+        return bool(_ANY_SENDABLE.ask(connection).scalar_one())
 
     def take(self, connection: Connection, bound: int) -> Sequence[Row[Any]]:
         """Incidents to send now, the most urgent first; until they are sent or given back nobody else takes them.

@@ -16,12 +16,16 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written, number
 from nightshift.remediation.models import Outcome
 from nightshift.remediation.seen import Seen
 
 _TABLE = schema.incident
 _DRY_RUN = {"dry_run": True}
 _OF_A_PERSON = [str(Outcome.ESCALATED), str(Outcome.NOT_APPROVED)]
+_STEP_IS_DUE = Written.out(
+    select(_TABLE.c.id).where(_TABLE.c.next_step_at <= NOW).order_by(_TABLE.c.next_step_at).limit(number("limit"))
+)
 
 
 class Escalations:
@@ -33,9 +37,8 @@ class Escalations:
 
     def due(self, limit: int) -> Sequence[int]:
         """Incidents whose ladder is to be looked at now, the longest waiting first."""
-        query = select(_TABLE.c.id).where(_TABLE.c.next_step_at <= NOW).order_by(_TABLE.c.next_step_at).limit(limit)
         with reading(self._engine) as connection:
-            return connection.execute(query).scalars().all()
+            return _STEP_IS_DUE.ask(connection, limit=limit).scalars().all()
 
     def take(self, connection: Connection, incident_id: int) -> Row[Any] | None:
         """The incident, locked for the caller, with its ``age`` in seconds and whether it ``needs_people`` still.

@@ -12,9 +12,21 @@ from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.inbox import Inbox
 from nightshift.remediation.ledger.journal import Journal, Kind
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written
 from nightshift.remediation.models import Alert
 
 _ALERT, _INCIDENT = schema.alert, schema.incident
+_NEXT_TO_LINK = Written.out(
+    select(_ALERT)
+    .where(
+        _ALERT.c.source == handing_over.SOURCE,
+        _ALERT.c.status == "firing",
+        _ALERT.c.taken_in,
+        _ALERT.c.incident_id.is_not(None),
+    )
+    .order_by(_ALERT.c.first_seen)
+    .limit(1)
+)
 
 
 class HandOvers:
@@ -54,11 +66,4 @@ class HandOvers:
 
     def next_to_link(self, connection: Connection) -> Row[Any] | None:
         """The oldest that intake has dealt with, and that nobody was put under yet."""
-        table = _ALERT
-        query = select(table).where(
-            table.c.source == handing_over.SOURCE,
-            table.c.status == "firing",
-            table.c.taken_in,
-            table.c.incident_id.is_not(None),
-        )
-        return connection.execute(query.order_by(table.c.first_seen).limit(1)).first()
+        return _NEXT_TO_LINK.ask(connection).first()

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     case,
     column,
+    exists,
     func,
     or_,
     select,
@@ -26,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from nightshift.remediation.ledger import schema
 from nightshift.remediation.ledger.schema import NOW
 from nightshift.remediation.ledger.sessions import reading
+from nightshift.remediation.ledger.written import Written
 from nightshift.remediation.models import Alert
 
 NEW_ALERTS = "nightshift_alerts"
@@ -89,6 +91,9 @@ def _accept() -> Select[Any]:
 
 
 _ACCEPT = _accept()
+_UNDEALT = ~schema.alert.c.taken_in & or_(schema.alert.c.held_until.is_(None), schema.alert.c.held_until <= NOW)
+"""Alerts that intake has to look at now."""
+_ANY_UNDEALT = Written.out(select(exists().where(_UNDEALT)))
 
 
 class Inbox:
@@ -115,6 +120,11 @@ class Inbox:
         moment: datetime = connection.execute(select(NOW)).scalar_one()
         return moment
 
+    def has_new(self) -> bool:
+        """Whether there is anything for intake: what is asked all night is asked in few words."""
+        with self._at_once.connect() as connection:
+            return bool(_ANY_UNDEALT.ask(connection).scalar_one())
+
     def new(self, connection: Connection, limit: int) -> list[Row[Any]]:
         """Alerts that intake has not dealt with, locked for this transaction; others skip them.
 
@@ -130,7 +140,7 @@ class Inbox:
         table = schema.alert
         query = (
             select(table)
-            .where(~table.c.taken_in, or_(table.c.held_until.is_(None), table.c.held_until <= NOW), which)
+            .where(_UNDEALT, which)
             .order_by(table.c.first_seen)
             .limit(limit)
             .with_for_update(skip_locked=True)

@@ -120,7 +120,7 @@ class Leases:
         """
         asked = self._silence.clock()
         with reading(self._engine) as connection:
-            rows = connection.execute(select(_TABLE, _VERSION.label("version"))).all()
+            rows = _ALL.ask(connection).all()
         silent = [row for row in rows if self._seconds_left(row, asked) <= 0]
         self._silence.forget_others({row.target for row in rows}, asked=asked)
         ended = 0
@@ -214,4 +214,5 @@ def _release() -> Delete:
 
 _LOCK_SYSTEM = Written.out(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(words("system")))))
 _OVERLAPPING, _GRANT = Written.out(_overlapping()), Written.out(_grant())
+_ALL = Written.out(select(_TABLE, _VERSION.label("version")))
 _RENEW, _HOLD, _RELEASE = Written.out(_renew()), Written.out(_hold()), Written.out(_release())
