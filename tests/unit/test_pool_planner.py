@@ -230,6 +230,14 @@ def test_a_pooler_that_waits_for_the_server_or_for_a_person_is_left_alone() -> N
     assert with_pooler(replace(STUCK, database="shop; SHUTDOWN")).actions == ()
 
 
+def test_a_pooler_that_lets_transactions_through_is_slow_and_not_restarted() -> None:
+    plan = with_pooler(replace(STUCK, transactions_per_second=5), again=True)
+
+    assert plan.actions == ()
+    assert [refusal.what for refusal in plan.refusals] == ["Restarting the pooler"]
+    assert "5 transactions/s of shop get through" in plan.refusals[0].reason
+
+
 BUSY = PoolerPool(
     database="shop",
     user="app",
@@ -275,6 +283,14 @@ def test_a_pool_of_the_pooler_that_is_too_small_for_its_load_grows_by_a_persons_
     assert "pgbouncer.ini" in plan.proposals[0].title
     back = size_back(action, None)
     assert (back.arguments["from_size"], back.arguments["to_size"]) == (16, 10)
+
+
+def test_transactions_that_a_lock_held_up_do_not_count_as_a_load_that_never_was() -> None:
+    # Ten that waited for five minutes end in one minute: as many as fifty connections would have borne, and ten did.
+    (action,) = grown(pool=replace(BUSY, transactions_per_second=10 / 60, seconds_per_transaction=300)).actions
+
+    assert action.arguments["to_size"] == 16
+    assert "of which it can have borne 10 connections, times 1.5 = 15 connections" in action.reason
 
 
 @pytest.mark.hazard("bybit_strategy_tester.ConnectionPoolExhausted.r2.1")

@@ -286,12 +286,24 @@ def _unstick_pooler(draft: _Draft) -> None:
     stuck = [pool for pool in waiting if not pool.paused]
     if stuck and not draft.diagnosis.reconnected:
         draft.actions += [reconnect(draft.target, rule.console, pool) for pool in stuck if is_plain(pool.database)]
+    elif moving := [pool for pool in stuck if pool.transactions_per_second]:
+        draft.refusals.append(_not_restarted(moving[0]))
     elif stuck or look.pooler_silent:
         why = look.pooler_silent or "Its clients wait, also after it connected anew."
         if rule.restart is not None:
             _restart_service(draft, rule.restart, why)
         else:
             draft.proposals.append(Proposal(title="Restart the pooler", reason=f"{why} No restart is declared."))
+
+
+def _not_restarted(pool: PoolerPool) -> Refusal:
+    """Averages of a period that the load filled in part tell of less than there is: such a pool is not stuck."""
+    through = f"{pool.transactions_per_second:.4g} transactions/s of {printable(pool.database, 63)} get through"
+    return Refusal(
+        what="Restarting the pooler",
+        reason=f"{through}: it is slow or too small, not stuck, and a restart would break all of its clients off",
+        lifted_by="a person who sees what its connections do",
+    )
 
 
 def _resume(pool: PoolerPool) -> Proposal:

@@ -38,9 +38,18 @@ class SetPoolerSize(ActionArguments):
     """Connections to the server that this PgBouncer may open more, over all its pools."""
 
 
+def busy(pool: PoolerPool) -> float:
+    """Connections that worked on average over PgBouncer's last period.
+
+    No more than there are: a transaction counts whole in the period in which it ends, so that those that a lock held up
+    for minutes would count as a load that never was, and so would those of the database's other users.
+    """
+    return min(pool.transactions_per_second * pool.seconds_per_transaction, max(pool.size, pool.active))
+
+
 def needed(pool: PoolerPool) -> int:
     """Connections that the load of its database takes, by what this PgBouncer counted."""
-    return math.ceil(round(pool.transactions_per_second * pool.seconds_per_transaction * HEADROOM, 6))
+    return math.ceil(round(busy(pool) * HEADROOM, 6))
 
 
 def busy_pools(look: PoolLook, policy: ConnectionPoolPolicy) -> list[PoolerPool]:
@@ -56,16 +65,13 @@ def larger_pools(target: Target, look: PoolLook, policy: ConnectionPoolPolicy) -
     The size counts for each pair of database and user, for the reserve beside it, and for each PgBouncer of the same
     configuration: all of them together leave a tenth of the server's connections free.
     """
-    rule, limits, busy = policy.pooler, look.pooler_limits, busy_pools(look, policy)
-    if rule is None or limits is None or not busy:
+    rule, limits, full = policy.pooler, look.pooler_limits, busy_pools(look, policy)
+    if rule is None or limits is None or not full:
         return None
-    pool = max(busy, key=needed)
+    pool = max(full, key=needed)
     if needed(pool) <= pool.size:
         return None
-    computed = (
-        f"{pool.transactions_per_second:.4g} transactions/s times {pool.seconds_per_transaction:.4g} s times "
-        f"{HEADROOM:g} = {counted(needed(pool), 'connection')}"
-    )
+    computed = _computed(pool)
     if rule.growth is None:
         lifted = "growth: { ceiling: … } under pooler in the policy"
         return Refusal(what=WHAT, reason=f"{computed}; the policy does not allow it", lifted_by=lifted)
@@ -121,6 +127,13 @@ def keep_it(action: Action) -> Proposal:
         detail=f"default_pool_size = {size}, or PG_POOL_SIZE where its container makes the file",
         reason="It is set in the running PgBouncer only: after RELOAD or a restart the old one holds.",
     )
+
+
+def _computed(pool: PoolerPool) -> str:
+    load = f"{pool.transactions_per_second:.4g} transactions/s times {pool.seconds_per_transaction:.4g} s"
+    if busy(pool) < pool.transactions_per_second * pool.seconds_per_transaction:
+        load += f", of which it can have borne {counted(max(pool.size, pool.active), 'connection')},"
+    return f"{load} times {HEADROOM:g} = {counted(needed(pool), 'connection')}"
 
 
 def _in_steps(size: int, need: int) -> int:
