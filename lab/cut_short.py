@@ -1,7 +1,7 @@
 """Plans whose run dies in the middle of an action, at each call that changes something, and the attempt after it.
 
 A run is a process of its own with the real gate, claim keeper and ledger, killed by SIGKILL before the first or after
-the Nth changing call to PostgreSQL, Redis or Docker, or while that call is under way. The next attempt looks.
+the Nth changing call to PostgreSQL, Redis, Docker or a host, or while that call is under way. The next attempt looks.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sqlalchemy import text
 
 import nightshift.tasks.registered  # noqa: F401 - the kinds of action
 from lab import preloaded
+from lab.cut_on_host import count_on_hosts
 from nightshift.remediation.actions import ACTION_KINDS, ActionKind, ActionKinds
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.clients.docker import changing
@@ -38,9 +39,11 @@ from nightshift.remediation.models import Action, Mode, Plan, Severity
 NEVER = 1000
 """More calls than any action makes."""
 _RUNBOOK = "Trouble"
-_SECONDS = 60.0
+_SECONDS = 180.0
 _DURING_SECONDS = 0.3
 """So long after a call was sent the run dies, when it is to die while that is under way."""
+_LONGEST_SECONDS, _LONGEST_ON_HOST_SECONDS = 5.0, 120.0
+"""An action may take so long here, and its lease lasts twice as long."""
 _MOST_CALLS = 30
 _CHANGES = re.compile(r"pg_(terminate|cancel)_backend|^\s*(reindex|create|drop|alter)\s|^RECONNECT", re.IGNORECASE)
 _PROGRAM = "import sys; from lab.cut_short import be_cut_short; be_cut_short(sys.argv[1])"
@@ -54,20 +57,33 @@ class Cut:
     """Changing calls that come to their end before it dies."""
     during: bool = False
     """Whether it dies while the next one is under way."""
+    calls: tuple[str, ...] = ()
+    """What counts on a host, where the run's probe dies with it (:func:`lab.cut_on_host.count_on_hosts`)."""
 
     def __str__(self) -> str:
         return f"{'during call' if self.during else 'after calls:'} {self.after + self.during}"
 
 
+@dataclass(frozen=True)
+class CutTrouble:
+    """Made anew for each run."""
+
+    action: Action
+    state: Callable[[], str]
+    """``done``, ``as before``, or what is wrong."""
+    until_over: Callable[[], object] = lambda: None
+    """Waits until what a killed run has begun is over, as the lease does that it leaves; or ends it."""
+
+
 def play(
-    ledger: Ledger, url: str, action: Action, connections: Mapping[str, Any], cut: Cut, *, late: float = 0
+    ledger: Ledger, url: str, trouble: CutTrouble, connections: Mapping[str, Any], cut: Cut, *, late: float = 0
 ) -> tuple[bool, Execution]:
     """Let a run be cut short, and another attempt look.
 
     Args:
         ledger: the same as behind ``url``.
         url: of the ledger's database.
-        action: the one action of the plan.
+        trouble: with the one action of the plan.
         connections: as written in the catalogue.
         cut: where the first run ends.
         late: seconds in which a server may still do what it was told, which a lease outlasts.
@@ -75,40 +91,51 @@ def play(
     Returns:
         Whether the first run was killed there, or else came to its end; and what the second one made of it.
     """
-    action = action.model_copy(update={"asks": ""})  # whether people are asked is not what is looked at here
-    trouble = Trouble("shop", f"{_RUNBOOK}{uuid4().hex[:8]}", "flow", action.target, Severity.WARNING, "trouble")
+    # Whether people are asked is not what is looked at here.
+    action = trouble.action.model_copy(update={"asks": "", "approvals": 1})
+    opened = Trouble("shop", f"{_RUNBOOK}{uuid4().hex[:8]}", "flow", action.target, Severity.WARNING, "trouble")
     with ledger.engine.begin() as connection:
-        incident = ledger.incidents.open(connection, trouble)[0]
+        incident = ledger.incidents.open(connection, opened)[0]
     order = {"url": url, "incident": incident, "action": action.model_dump(mode="json")}
-    order |= {"connections": dict(connections), "after": cut.after, "during": cut.during}
+    order |= {"connections": dict(connections), "after": cut.after, "during": cut.during, "calls": cut.calls}
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("NIGHTSHIFT_", "PREFECT_"))}
     code, said = preloaded.run(_PROGRAM, json.dumps(order), environment=outside, seconds=_SECONDS)
     if code not in (0, -signal.SIGKILL):
         raise AssertionError(said)
-    time.sleep(late if code else 0)
+    if code:
+        time.sleep(late)
+        trouble.until_over()
     with ledger.engine.begin() as connection:  # as if claim and lease had run out, and reconciliation had seen it
         connection.execute(text("delete from lease where incident_id = :id"), {"id": incident})
         again = (
             "update incident set status = 'open', attempt = 2, claim_token = null, claimed_until = null where id = :id"
         )
         connection.execute(text(again), {"id": incident})
-    return code != 0, _attempt(ledger, incident, 2, action, connections)
+    return code != 0, _attempt(ledger, incident, 2, action, connections, cut)
 
 
 def be_cut_short(order: str) -> None:
     """The first run, in a process of its own."""
     given = json.loads(order)
     changing.SETTLE_SECONDS = 0.5
-    _count_calls(Cut(given["after"], given["during"]))
+    cut = Cut(given["after"], given["during"], tuple(given["calls"]))
+    if cut.calls:
+        count_on_hosts(cut.calls, cut.after, cut.during, _DURING_SECONDS, _die)
+    else:
+        _count_calls(cut)
     ledger = Ledger.connect(given["url"], pool_size=2)
-    _attempt(ledger, given["incident"], 1, Action.model_validate(given["action"]), given["connections"])
+    _attempt(ledger, given["incident"], 1, Action.model_validate(given["action"]), given["connections"], cut)
 
 
-def _attempt(ledger: Ledger, incident: int, number: int, action: Action, connections: Mapping[str, Any]) -> Execution:
+def _attempt(
+    ledger: Ledger, incident: int, number: int, action: Action, connections: Mapping[str, Any], cut: Cut
+) -> Execution:
     read: TypeAdapter[Connection] = TypeAdapter(Connection)
     opened = {name: read.validate_python(entry) for name, entry in connections.items()}
     kinds = ActionKinds()
-    kinds.register(_without_prefect(ACTION_KINDS[action.kind]))
+    kinds.register(
+        _without_prefect(ACTION_KINDS[action.kind], _LONGEST_ON_HOST_SECONDS if cut.calls else _LONGEST_SECONDS)
+    )
     claim = ledger.incidents.claim(incident, number, uuid4(), _SECONDS)
     if claim is None:
         raise AssertionError("nobody else works on this incident")
@@ -123,15 +150,6 @@ def calls_a_person(execution: Execution) -> bool:
     return execution.ended is not None or any(one.status is Status.FAILED for one in execution.results)
 
 
-@dataclass(frozen=True)
-class CutTrouble:
-    """Made anew for each run."""
-
-    action: Action
-    state: Callable[[], str]
-    """``done``, ``as before``, or what is wrong."""
-
-
 def comes_to_a_good_end(
     ledger: Ledger,
     url: str,
@@ -140,27 +158,41 @@ def comes_to_a_good_end(
     *,
     during: bool = False,
     late: float = 0,
+    calls: tuple[str, ...] = (),
 ) -> None:
     """Killed after no call, after one, and so on, until a run gets through: done once, or a person is called.
+
+    On a host (``calls``) it begins after the first one: with nothing changed all actions are alike.
 
     Raises:
         AssertionError: it was not so, and where.
     """
-    for calls in range(_MOST_CALLS):
-        cut, trouble = Cut(calls, during), make()
-        killed, execution = play(ledger, url, trouble.action, connections, cut, late=late)
-        state = trouble.state()
-        if state != "done" and not (state == "as before" and calls_a_person(execution)):
-            raise AssertionError(f"{cut}: {state}, {execution}")
-        if not killed:
-            if calls == 0:
+    first = 1 if calls and not during else 0
+    for number in range(first, _MOST_CALLS):
+        if not killed_and_taken_up(ledger, url, make(), connections, Cut(number, during, calls), late=late):
+            if number == first:
                 raise AssertionError("nothing was changed")
             return
     raise AssertionError("no run got through")
 
 
-def _without_prefect(kind: ActionKind) -> ActionKind:
-    return replace(kind, act=kind.act.fn, timeout=min(kind.timeout, 5.0))  # type: ignore[attr-defined]
+def killed_and_taken_up(
+    ledger: Ledger, url: str, trouble: CutTrouble, connections: Mapping[str, Any], cut: Cut, *, late: float = 0
+) -> bool:
+    """Killed there, if it gets so far, and taken up: done once, or a person is called; whether it was killed.
+
+    Raises:
+        AssertionError: it was not so.
+    """
+    killed, execution = play(ledger, url, trouble, connections, cut, late=late)
+    state = trouble.state()
+    if state != "done" and not (state == "as before" and calls_a_person(execution)):
+        raise AssertionError(f"{cut}: {state}, {execution}")
+    return killed
+
+
+def _without_prefect(kind: ActionKind, longest: float) -> ActionKind:
+    return replace(kind, act=kind.act.fn, timeout=min(kind.timeout, longest))  # type: ignore[attr-defined]
 
 
 def _count_calls(cut: Cut) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from lab import preloaded
 from lab.database_sessions import DatabaseSessions
+from lab.kept_cluster import KeptCluster, kept_cluster
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 
@@ -49,6 +50,14 @@ def sessions(patient: PostgresServer) -> Iterator[DatabaseSessions]:
     patient.drop_database(name)
 
 
+@pytest.fixture(scope="package")
+def shop() -> Iterator[KeptCluster]:
+    """A host with a broken cluster, for the tests of its recovery."""
+    with kept_cluster() as made:
+        made.keep()
+        yield made
+
+
 class FlowRuns:
     """Runs one flow of the shop against its database ``main``."""
 
@@ -71,8 +80,9 @@ class FlowRuns:
         """Name of the state that a run ends in."""
         inside = self.declare(flow, policy, url, mode=mode, connections=connections, target=target)
         inside |= environment or {}
-        code, said = preloaded.run(_RUN, flow.replace("-", "_"), key, environment=inside, seconds=120)
-        return said.rpartition("outcome: ")[2].strip() if code == 0 else said
+        code, said = preloaded.run(_RUN, flow.replace("-", "_"), key, environment=inside, seconds=300)
+        assert code == 0, said
+        return said.rpartition("outcome: ")[2].strip()
 
     def declare(
         self,
@@ -127,13 +137,13 @@ class FlowRuns:
         """Carry on with a scheduled run, as a worker does, until its process ends; name of the state it is in then."""
         module = flow.replace("-", "_")
         told = {"PREFECT__FLOW_RUN_ID": str(run), "PREFECT__FLOW_ENTRYPOINT": f"nightshift.flows.{module}.{module}"}
-        code, said = preloaded.run(_ENGINE, environment={**environment, **told}, seconds=120)
+        code, said = preloaded.run(_ENGINE, environment={**environment, **told}, seconds=300)
         assert code == 0, said
-        found = httpx.get(f"{self.prefect_url}/flow_runs/{run}", timeout=20, trust_env=False).json()
+        found = httpx.get(f"{self.prefect_url}/flow_runs/{run}", timeout=60, trust_env=False).json()
         return str(found["state"]["name"])
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        answer = httpx.post(f"{self.prefect_url}/{path}", json=body, timeout=20, trust_env=False)
+        answer = httpx.post(f"{self.prefect_url}/{path}", json=body, timeout=60, trust_env=False)
         answer.raise_for_status()
         return answer.json()
 

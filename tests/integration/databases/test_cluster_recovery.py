@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
-from lab.patient_host import PatientHost
-from lab.ports import free_port
+from lab.kept_cluster import MIB, KeptCluster
 from nightshift.catalogue import Catalogue
 from nightshift.catalogue.deciding import decide
 from nightshift.gateway import approvals
@@ -19,8 +16,7 @@ from nightshift.gateway.attempts import Attempts
 from nightshift.gateway.metrics import Metrics
 from nightshift.gateway.prefect_api import PrefectApi
 from nightshift.remediation.actions import ActionKinds
-from nightshift.remediation.backups.arguments import MakeBackup, ProveBackup
-from nightshift.remediation.backups.policy import BackupSet
+from nightshift.remediation.backups.arguments import ProveBackup
 from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe import dumps
@@ -38,98 +34,14 @@ from nightshift.remediation.people import Token
 from nightshift.tasks.recovery_actions import move_cluster_back
 from tests.integration.databases.conftest import FlowRuns
 
-MIB = 2**20
-PROGRAMS = "/usr/lib/postgresql/15/bin"
 FLOW = "database-unavailable"
 TARGET = Target.from_key("shop/database/main")
-UNIT = """
-[Service]
-Type=notify
-User=postgres
-ExecStart={programs}/postgres -D /pg/cluster -p {port} -h 127.0.0.1 -k /run/pg -c fsync=off -c archive_mode=on
-TimeoutSec=60
-"""
 
 
-@dataclass
-class Shop:
-    """A host whose systemd runs a database that pgBackRest keeps."""
-
-    host: PatientHost
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-
-    def cluster(self) -> dict[str, Any]:
-        make = {"tool": "pgbackrest", "stanza": "shop", "type": "full", "scratch_directory": "/pg/scratch"}
-        source = {"host": "/run/pg", "port": self.port, "database": "postgres"}
-        proof = {"must_have_rows": {"public.trades": 1000}, "count_at_most": 50_000}
-        kept = {"make": make, "source": source, "directory": "/pg/marks", "programs": PROGRAMS}
-        recover = {**kept, "run_as": "postgres", "proof": proof}
-        service = {"name": "shop-db.service", "settle": "1s"}
-        return {"host": "web1", "service": service, "data_directory": "/pg/cluster", "recover": recover}
-
-    def rule(self) -> BackupSet:
-        return BackupSet.model_validate(self.cluster()["recover"])
-
-    def connection(self) -> dict[str, Any]:
-        found = self.host.connection()
-        place = {"address": found.address, "port": found.port, "host_key": found.host_key}
-        return {"type": "ssh", **place, "private_key": {"file": str(self.host.private_key_path)}}
-
-    def rows(self) -> int:
-        with psycopg.connect(self.url) as connection:
-            row = connection.execute("select count(*) from trades").fetchone()
-        return int(row[0]) if row else -1
-
-    def execute(self, statement: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement)
-
-    def directories(self) -> list[str]:
-        return sorted(path.name for path in self.host.path("/pg").iterdir() if path.name.startswith("cluster"))
-
-    def smash(self) -> None:
-        """It dies, and its control file is nonsense."""
-        self.host.run("systemctl", "kill", "-s", "KILL", "shop-db.service")
-        self.host.run("systemctl", "stop", "shop-db.service")
-        control = self.host.path("/pg/cluster/global/pg_control")
-        control.write_bytes(b"\xde\xad" * (control.stat().st_size // 2))
-        assert self.host.run("systemctl", "restart", "shop-db.service", check=False).returncode != 0
-
-    def policy(self) -> dict[str, Any]:
-        return {"on_host": self.cluster(), "wait": "30s", "hold": "1s"}
-
-
-@pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    """A broken cluster, a backup of it that nobody has restored, and rows that were archived after it."""
-    with PatientHost({"/pg": 320 * MIB}, name="web1") as host:
-        shop = Shop(host, free_port())
-        folders = {"repo1-path": "/pg/repo", "log-path": "/pg/log", "lock-path": "/pg/lock", "spool-path": "/pg/spool"}
-        for folder in ("/pg/cluster", "/pg/marks", "/pg/scratch", "/run/pg", *folders.values()):
-            host.run("install", "-d", "-o", "postgres", "-m", "700", folder)
-        where = {"pg1-path": "/pg/cluster", "pg1-socket-path": "/run/pg", "pg1-port": str(shop.port)}
-        lines = ["[global]", "start-fast=y", *map("=".join, folders.items()), "[shop]", *map("=".join, where.items())]
-        host.path("/etc/pgbackrest.conf").write_text("\n".join(lines) + "\n")
-        as_postgres = ("runuser", "-u", "postgres", "--")
-        host.run(*as_postgres, f"{PROGRAMS}/initdb", "-D", "/pg/cluster", "-A", "trust", "-N", "--wal-segsize=1")
-        with host.path("/pg/cluster/postgresql.auto.conf").open("a") as configuration:
-            configuration.write("archive_command = 'pgbackrest --stanza=shop archive-push %p'\nmax_wal_size = 8MB\n")
-        host.path("/etc/systemd/system/shop-db.service").write_text(UNIT.format(programs=PROGRAMS, port=shop.port))
-        host.run("systemctl", "daemon-reload")
-        host.run("systemctl", "start", "shop-db.service")
-        host.run(*as_postgres, "pgbackrest", "--stanza=shop", "stanza-create")
-        shop.execute("create table trades as select n as id from generate_series(1, 2000) as n")
-        with open_host("web1", host.connection()) as opened:
-            dumps.make(opened, MakeBackup(name="main", rule=shop.rule(), newer_than_ns=0, room=0))
-        shop.execute("insert into trades select n from generate_series(2001, 3000) as n")
-        shop.execute("select pg_switch_wal()")
-        host.run(*as_postgres, "pgbackrest", "--stanza=shop", "check")
-        shop.smash()
-        yield shop
+@pytest.fixture(scope="module", autouse=True)
+def _broken_and_unproven(shop: KeptCluster) -> None:
+    shop.as_kept()
+    shop.host.run("find", "/pg/marks", "-name", "*.verified", "-delete")
 
 
 def opened(ledger: Ledger) -> int:
@@ -154,7 +66,9 @@ def decided(ledger: Ledger, runs: FlowRuns, incident: int, decision: Decision) -
     return decide(ledger, system, system.runbooks["Trouble"], incident, asked.digest, decision)
 
 
-def test_a_backup_that_nobody_restored_is_none_to_recover_from(shop: Shop, flow_runs: FlowRuns, ledger: Ledger) -> None:
+def test_a_backup_that_nobody_restored_is_none_to_recover_from(
+    shop: KeptCluster, flow_runs: FlowRuns, ledger: Ledger
+) -> None:
     before = shop.directories()
 
     outcome = flow_runs.run(FLOW, shop.policy(), shop.url, connections={"web1": shop.connection()})
@@ -168,7 +82,7 @@ def test_a_backup_that_nobody_restored_is_none_to_recover_from(shop: Shop, flow_
 
 @pytest.mark.hazard("bybit_strategy_tester.DatabaseDown.r3.1")
 def test_it_takes_two_people_and_then_every_archived_row_is_back_and_the_broken_directory_kept(
-    shop: Shop, flow_runs: FlowRuns, ledger: Ledger
+    shop: KeptCluster, flow_runs: FlowRuns, ledger: Ledger
 ) -> None:
     smashed = shop.host.path("/pg/cluster/global/pg_control").read_bytes()
     with open_host("web1", shop.host.connection()) as host:
@@ -207,7 +121,7 @@ def test_it_takes_two_people_and_then_every_archived_row_is_back_and_the_broken_
 
 
 def test_the_way_back_takes_two_people_keeps_both_directories_and_leaves_the_server_stopped(
-    shop: Shop, ledger: Ledger
+    shop: KeptCluster, ledger: Ledger
 ) -> None:
     (kept,) = [name for name in shop.directories() if ".broken-" in name]
     label = kept.rpartition(".broken-")[2]

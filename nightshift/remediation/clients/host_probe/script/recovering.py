@@ -3,7 +3,9 @@
 Nothing is deleted: the broken directory is moved aside and kept, and so is what was recovered when that is taken back.
 """
 
+import contextlib
 import os
+import shutil
 import stat
 import subprocess
 from typing import Any, Dict, List, Tuple
@@ -17,6 +19,8 @@ from .wire import Clock, Refused, absolute
 _STOPPED = ("stopped", "failed")
 _STARTUP = b"postgres: startup"
 _LAST_WORDS = 2048
+_GOES_ON_WITH = ("PG_VERSION", "backup.manifest")
+"""Where neither is, pgBackRest takes what it finds for somebody else's, also with ``--delta``."""
 _BESIDE = 1.05
 """So much of the backup's size must be free: the kept directory stays on the same filesystem."""
 
@@ -123,6 +127,7 @@ def put_in_place(request: Dict[str, Any]) -> Dict[str, Any]:
         if os.path.lexists(place.data):
             _move(place.data, place.broken)
         _move(place.restoring, place.data)
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(place.log)
     _start(request)
     return {"kept": place.broken}
@@ -188,13 +193,19 @@ def _make(place: _Place, account: Account, size: int) -> None:
             raise Refused("no_room", "the backup does not fit beside %s" % place.data)
     finally:
         os.close(here)
-    if not os.path.lexists(place.restoring):
-        os.mkdir(place.restoring, 0o700)
-        if os.geteuid() == 0:
-            os.chown(place.restoring, account.uid, account.gid)
-    status = os.lstat(place.restoring)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid:
-        raise Refused("failed", "%s is not a folder that Nightshift made" % place.restoring)
+    if os.path.lexists(place.restoring):
+        status = os.lstat(place.restoring)
+        given = status.st_uid == account.uid
+        just_made = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode) and not os.listdir(place.restoring)
+        if not stat.S_ISDIR(status.st_mode) or not (given or just_made):
+            raise Refused("failed", "%s is not a folder that Nightshift made" % place.restoring)
+        if any(os.path.exists(os.path.join(place.restoring, name)) for name in _GOES_ON_WITH):
+            return
+        # A run ended before anything of a cluster was in it: folders, which pgBackRest does not go on with.
+        shutil.rmtree(place.restoring)
+    os.mkdir(place.restoring, 0o700)
+    if os.geteuid() == 0:
+        os.chown(place.restoring, account.uid, account.gid)
 
 
 def _restore(rule: Dict[str, Any], place: _Place, account: Account, clock: Clock, seconds: float) -> None:
