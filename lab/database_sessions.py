@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+
+from lab.waiting import until
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -45,7 +46,7 @@ class DatabaseSessions:
         others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = %s"
         self.admin.execute(others, [self.admin.info.dbname])
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
         for one in self._open:
             one.close()
 
@@ -93,11 +94,7 @@ class DatabaseSessions:
 
     def wait_for(self, question: str, *values: object) -> None:
         """Until the superuser's question has a row."""
-        give_up_at = time.monotonic() + 10
-        while self.admin.execute(question, values).fetchone() is None:
-            if time.monotonic() > give_up_at:
-                raise AssertionError(f"not within 10 s: {question}")
-            time.sleep(0.02)
+        until(lambda: self.admin.execute(question, values).fetchone() is not None)
 
     def pids(self) -> set[int]:
         """Of all sessions of this database but the superuser's own."""

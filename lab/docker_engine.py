@@ -5,7 +5,9 @@ Needs root and ``dockerd``. The data directory may be on any filesystem; images 
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -13,13 +15,15 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lab.folders import temporary_folder
+from lab.waiting import PATIENCE_SECONDS
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = PATIENCE_SECONDS
 _NAMESPACE = """
 set -e
 ip link set lo up
@@ -104,13 +108,16 @@ class DockerEngine:
             raise RuntimeError(f"docker {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode().strip()
 
-    def make_image(self, tag: str, size: int, programs: Mapping[str, str] | None = None) -> str:
+    def make_image(
+        self, tag: str, size: int, programs: Mapping[str, str] | None = None, *, created: float | None = None
+    ) -> str:
         """An image of one layer with so many incompressible bytes; its id.
 
         Args:
             tag: ``repository:tag``.
             size: bytes.
             programs: name of a program in the image, and the statically linked file it is made of.
+            created: seconds since 1970, of which the engine knows whole ones; None: now.
         """
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -119,7 +126,25 @@ class DockerEngine:
             tar.addfile(content, io.BytesIO(os.urandom(size)))
             for name, path in (programs or {}).items():
                 tar.add(path, arcname=name)
-        return self.docker("import", "-", tag, given=layer.getvalue())
+        return self._load(tag, layer.getvalue(), time.time() if created is None else created)
+
+    def _load(self, tag: str, layer: bytes, created: float) -> str:
+        """An image of this layer, as ``docker save`` would have written it: ``docker import`` dates each now."""
+        made = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        layers = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}
+        described = {"architecture": "amd64", "os": "linux", "created": made, "config": {}, "rootfs": layers}
+        config = json.dumps({**described, "history": [{"created": made}]}).encode()
+        identity = hashlib.sha256(config).hexdigest()
+        manifest = [{"Config": f"{identity}.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+        saved = io.BytesIO()
+        files = {f"{identity}.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()}
+        with tarfile.open(fileobj=saved, mode="w") as tar:
+            for name, content in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        self.docker("load", "--quiet", given=saved.getvalue())
+        return f"sha256:{identity}"
 
     def _docker(self, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["docker", "--host", self.address, *arguments], input=given, capture_output=True)

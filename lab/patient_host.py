@@ -22,12 +22,12 @@ import psutil
 
 from lab.folders import temporary_folder
 from lab.ports import free_port
+from lab.waiting import PATIENCE_SECONDS
 from nightshift.remediation.connections import SecretReference, SshConnection
 
 MIB = 1024 * 1024
 _SCRIPTS = Path(__file__).parent / "patient"
-_START_SECONDS = 30
-_STOP_SECONDS = 15
+_START_SECONDS = _STOP_SECONDS = PATIENCE_SECONDS
 _PARTS = {
     "systemd": "/lib/systemd/systemd",
     "dbus": "/usr/bin/dbus-daemon",
@@ -152,7 +152,7 @@ class PatientHost:
         return Path(f"/proc/{self.pid}/root{path}")
 
     def run(
-        self, *argv: str, stdin: bytes = b"", check: bool = True, timeout: float = 60
+        self, *argv: str, stdin: bytes = b"", check: bool = True, timeout: float = PATIENCE_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the host past SSH: a test's own eyes and hands.
 

@@ -14,6 +14,7 @@ import psycopg
 from lab.folders import temporary_folder
 from lab.ports import free_port
 from lab.postgres import PostgresServer
+from lab.waiting import PATIENCE_SECONDS
 
 _NOBODY = 65534
 
@@ -50,7 +51,7 @@ logfile = {self._folder}/log
                 os.chown(path, _NOBODY, _NOBODY)
             command = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *command]
         self._running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up_at:
             try:
                 psycopg.connect(self.console_url, connect_timeout=2).close()
@@ -65,7 +66,7 @@ logfile = {self._folder}/log
     ) -> None:
         if self._running is not None:
             self._running.terminate()
-            self._running.wait(timeout=10)
+            self._running.wait(PATIENCE_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from lab.folders import temporary_folder
 from lab.ports import free_port
+from lab.waiting import PATIENCE_SECONDS
 
 _NOBODY = 65534
 
@@ -68,7 +69,7 @@ class PostgresServer:
         """Start on the same port and files as before; returns when it answers.
 
         Raises:
-            RuntimeError: it ended, or did not answer within 30 seconds.
+            RuntimeError: it ended, or did not answer within two minutes.
         """
         settings = [part for key, value in self._options.items() for part in ("-c", f"{key}={value}")]
         command = ["postgres", "-D", str(self.cluster), "-p", str(self.port), "-h", "127.0.0.1"]
@@ -76,7 +77,7 @@ class PostgresServer:
             self._postmaster = subprocess.Popen(
                 self._as_nobody(*command, "-k", str(self._folder), *settings), stdout=log, stderr=log, cwd="/"
             )
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while self._postmaster.poll() is None and time.monotonic() < give_up_at:
             try:
                 psycopg.connect(self.url(), connect_timeout=2).close()
@@ -94,7 +95,7 @@ class PostgresServer:
         """Let it die without a chance to clean up, with everything it had not written."""
         self._end(signal.SIGKILL)
         # The postmaster's children notice its death by themselves; only then the files are free for a restart.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._children() and time.monotonic() < deadline:
             time.sleep(0.02)
 
@@ -115,7 +116,7 @@ class PostgresServer:
         if self._postmaster is None:
             return
         self._postmaster.send_signal(how)
-        self._postmaster.wait(timeout=30)
+        self._postmaster.wait(PATIENCE_SECONDS)
         self._postmaster = None
 
     def _children(self) -> list[int]:
@@ -130,7 +131,7 @@ class PostgresServer:
         return found
 
     def _run(self, *command: str) -> None:
-        subprocess.run(self._as_nobody(*command), check=True, capture_output=True, cwd="/", timeout=60)
+        subprocess.run(self._as_nobody(*command), check=True, capture_output=True, cwd="/", timeout=PATIENCE_SECONDS)
 
     def _as_nobody(self, program: str, *arguments: str) -> list[str]:
         """PostgreSQL refuses to run as root, so root runs it as nobody."""

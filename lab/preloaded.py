@@ -27,7 +27,9 @@ from nightshift.running.warm.forkserver import ForkServer, Request, leave, take_
 _PROGRAM = "LAB_PROGRAM"
 """The variable in which a program and its arguments reach the fork."""
 _ROOT = Path(__file__).parents[1]
-_SECONDS_TO_END = 30
+_SECONDS_TO_END = 120
+_READY = "ready"
+"""A file beside the socket, once everything is loaded: a launcher waits for its answer only for so long."""
 
 
 def start(program: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -73,7 +75,7 @@ def _server() -> str:
         shutil.rmtree(folder)
 
     atexit.register(end)
-    while not Path(path).exists():
+    while not (folder / _READY).exists():
         if server.poll() is not None:
             raise RuntimeError(f"the forkserver of the tests ended: {server.returncode}")
         time.sleep(0.02)
@@ -107,6 +109,7 @@ def _serve(path: str) -> None:
     for module in (name for names in CLIENTS.values() for name in names):
         importlib.import_module(module)
     preload()
+    Path(path).with_name(_READY).touch()
     if (request := server.serve(Runbooks())) is not None:
         _become(request)
         leave(0)

@@ -15,9 +15,10 @@ import redis
 from lab.compose_project import ComposeProject
 from lab.folders import temporary_folder
 from lab.ports import free_port
+from lab.waiting import PATIENCE_SECONDS
 
 PROGRAM = "/usr/bin/redis-server"
-_READY_SECONDS = 20.0
+_READY_SECONDS = PATIENCE_SECONDS
 
 
 class RedisServer:

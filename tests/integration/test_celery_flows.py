@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.prefect_server import PrefectServer
 from lab.redis_server import commands_of, redis_image
+from lab.waiting import until
 from nightshift.catalogue.swept import SweptQueue
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Observation
 from nightshift.remediation.clients import celery_workers, redis_server
@@ -89,19 +89,11 @@ def run(prefect: PrefectServer, database_url: str, tmp_path: Path) -> Run:
             "PREFECT_API_URL": prefect.url,
             "PREFECT_HOME": str(tmp_path / "prefect"),
         }
-        code, said = preloaded.run(_RUN, flow.replace("-", "_"), TARGET, environment=environment, seconds=120)
+        code, said = preloaded.run(_RUN, flow.replace("-", "_"), TARGET, environment=environment, seconds=300)
         assert code == 0, said
         return said.rpartition("outcome: ")[2].strip()
 
     return play
-
-
-def until(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something to be so."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
 
 
 def answering(celery: CeleryProject) -> int:

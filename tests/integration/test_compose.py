@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from lab.cut_short import CutTrouble, comes_to_a_good_end
 from lab.docker_engine import DockerEngine
 from lab.patient_host import PatientHost
 from lab.ports import free_port
+from lab.waiting import until
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Effect, Observation
 from nightshift.remediation.clients.docker import changing
 from nightshift.remediation.clients.docker.engine import open_engine
@@ -128,19 +130,14 @@ def test_what_is_wrong_with_a_container_is_seen(shop: ComposeProject, connection
     shop.up("web", "shop/web:live", "sh", "-c", "exit 7", number=2, options=crashes)
     hungry = "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x); sleep 9"
     shop.up("web", "shop/web:live", "sh", "-c", hungry, number=3, options=("--memory", "8m", "--memory-swap", "8m"))
-    until = time.monotonic() + 20
 
-    def seen() -> list[Container]:
-        return list(look(connections).containers)
-
-    while time.monotonic() < until:
-        sick, crashed, killed = seen()
+    def ended() -> tuple[Container, ...]:
+        found = sick, crashed, killed = look(connections).containers
         # Between two starts it has ended for a moment, too.
         given_up = crashed.state == "exited" and crashed.restarts == 2
-        if sick.health == "unhealthy" and given_up and killed.state == "exited":
-            break
-        time.sleep(0.2)
+        return found if sick.health == "unhealthy" and given_up and killed.state == "exited" else ()
 
+    sick, crashed, killed = until(ended)
     assert (sick.works, sick.health, sick.health_says.strip()) == (False, "unhealthy", "no")
     assert (crashed.exit_code, crashed.restarts, crashed.oom_killed) == (7, 2, False)
     assert (killed.exit_code, killed.memory_limit) == (137, 8 * 2**20)
@@ -174,7 +171,7 @@ def test_a_death_for_memory_is_concluded_only_where_nobody_asked_the_engine_to_e
 def test_logs_are_bounded_and_usage_is_measured(shop: ComposeProject, connections: Connections) -> None:
     flood = "dd if=/dev/zero bs=1k count=300 2>/dev/null | tr '\\0' x; echo; echo last; while :; do sleep 0.1; done"
     container = shop.up("web", "shop/web:live", "sh", "-c", flood, options=("--memory", "64m"))
-    time.sleep(1)
+    until(lambda: shop.engine.docker("logs", "--tail", "1", container) == "last")
 
     with open_engine("main", connections) as opened:
         log, used = logs(opened, container, lines=50), usage(opened, container)
@@ -462,13 +459,47 @@ def test_containers_are_added_once_wherever_the_run_is_killed(
     comes_to_a_good_end(ledger, database_url, make, {"main": shop.connection()})
 
 
+def test_images_go_once_and_what_is_needed_stays_wherever_the_run_is_killed(
+    shop: ComposeProject, connections: Connections, ledger: Ledger, database_url: str
+) -> None:
+    """Two unused ones, one of them with a second name; what runs and what a roll-back needs is not on the list."""
+
+    def there() -> set[str]:
+        return set(shop.engine.docker("images", "--quiet", "--no-trunc").split())
+
+    shop.up("web", "shop/web:live", *IDLE)
+    before = there()
+
+    def make() -> CutTrouble:
+        unused = [shop.image(f"shop/web:old{number}", at_once=True) for number in (1, 2)]
+        shop.engine.docker("tag", unused[0], "shop/web:old")
+        listed = [one for one in look(connections).images if one.id in unused]
+        assert len(listed) == 2
+
+        def state() -> str:
+            left = there() - before
+            whole = before <= there() and only(connections).works
+            return ("as before" if left == set(unused) else f"{left}" if left else "done") if whole else f"{there()}"
+
+        return CutTrouble(deciding.prune(TARGET, "main", listed, "the disk is nearly full"), state)
+
+    comes_to_a_good_end(ledger, database_url, make, {"main": shop.connection()})
+
+
 @pytest.mark.hazard("trading_signals.HighAPILatency.d5")
 def test_a_log_is_read_from_both_streams_and_from_a_moment_on(shop: ComposeProject, connections: Connections) -> None:
-    speaks = "echo early; sleep 2; echo late; echo slow external_api >&2; while :; do sleep 0.1; done"
+    waits = "until [ -e /data/go ]; do sleep 0.1; done"
+    speaks = f"echo early; {waits}; echo late; echo slow external_api >&2; while :; do sleep 0.1; done"
     container = shop.up("web", "shop/web:live", "sh", "-c", speaks)
-    time.sleep(2.5)
+    until(lambda: shop.engine.docker("logs", container) == "early")
+    since = math.ceil(time.time())
+    time.sleep(since - time.time())  # the engine asks for whole seconds
+    shop.engine.docker("exec", container, "sh", "-c", ": >/data/go")
 
-    with open_engine("main", connections) as opened:
-        lines = logs(opened, container, since=time.time() - 1).splitlines()
+    def told() -> list[str]:
+        with open_engine("main", connections) as opened:
+            return logs(opened, container, since=since).splitlines()
+
+    lines = until(lambda: told() if len(told()) == 2 else [])
 
     assert sorted(lines) == ["late", "slow external_api"]

@@ -21,6 +21,7 @@ from lab.ports import free_port
 from lab.postgres import PostgresServer
 from lab.prometheus import PrometheusProcess
 from lab.trading_database import OLD, YOUNG, TradingDatabase
+from lab.waiting import PATIENCE_SECONDS
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Effect, Observation
 from nightshift.remediation.clients import database_volume
 from nightshift.remediation.clients.database_tables import count_old_rows, read_table
@@ -522,7 +523,7 @@ def test_the_volume_is_measured_by_the_kubelets_word(trading_database: TradingDa
 
         def measure(claim: str, **size: str) -> VolumeUsage:
             wanted = VolumeSize.model_validate({"prometheus": "prometheus", **size})
-            give_up_at = time.monotonic() + 20
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
             while True:  # a Prometheus that just started knows nothing yet
                 try:
                     return measure_volume(session, "main", claim, wanted, connection)

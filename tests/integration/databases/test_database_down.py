@@ -7,6 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ from nightshift.remediation.databases.down_policy import DatabaseUnavailablePoli
 from nightshift.remediation.databases.down_signs import Sign, signs_of
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.tasks import database_down
 from nightshift.tasks.database_down import look_at_database, watch_database
 from tests.integration.databases.conftest import FlowRuns
 
@@ -60,7 +62,7 @@ def test_a_server_that_will_not_start_says_why(monkeypatch: pytest.MonkeyPatch) 
         with suppress(RuntimeError):  # as the first one answers, it may seem to have started
             server.start()
         assert server._postmaster is not None
-        server._postmaster.wait(10)
+        server._postmaster.wait(120)
         server._postmaster = first
         assert Sign.STALE_PID in signs_of(log_of(server))
         with DatabaseSessions(server.url()) as held:
@@ -92,7 +94,19 @@ def test_recovery_may_take_its_time_and_is_watched_until_the_database_answers(mo
     with PostgresServer() as server:
         monkeypatch.setenv("SHOP_DATABASE", server.url())
         server.stop()
-        comes_back = threading.Timer(1.5, server.start)
+        seen_silent = threading.Event()
+
+        def come_back() -> None:
+            seen_silent.wait()
+            server.start()
+
+        def answering(*asked: Any) -> Any:
+            answer = how_it_answers(*asked)
+            seen_silent.set()
+            return answer
+
+        monkeypatch.setattr(database_down, "how_it_answers", answering)
+        comes_back = threading.Thread(target=come_back)
         comes_back.start()
 
         looks = watch_database.__wrapped__("main", {"main": CONNECTION}, policy)  # type: ignore[attr-defined]

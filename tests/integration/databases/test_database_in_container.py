@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.folders import temporary_folder
 from lab.postgres import PostgresServer, binaries
+from lab.waiting import until
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from tests.integration.databases.conftest import FlowRuns
@@ -59,6 +62,12 @@ class Database:
         own(copy)
         command = f'{each} && /usr/bin/cp {self.folder}/archive/%f "%p"'
         self.up("again", f"restore_command={command}", "hot_standby=off")
+
+    def connected(self) -> psycopg.Connection[Any] | None:
+        """A session; none while it starts, which it also says on a socket that is there already."""
+        with suppress(psycopg.OperationalError):
+            return psycopg.connect(self.url, autocommit=True)
+        return None
 
     def rows(self) -> int:
         with psycopg.connect(self.url) as connection:
@@ -111,17 +120,21 @@ def database(made: Database) -> Iterator[Database]:
     made.project.down()
 
 
+def begun(ledger: Ledger) -> bool:
+    """Whether a run has opened its incident."""
+    with ledger.engine.connect() as connection:
+        return connection.execute(text("select from incident")).first() is not None
+
+
 def policy(**more: Any) -> dict[str, Any]:
-    return {"service": {"docker": "compose", "service": "postgres"}, "wait": "20s", "hold": "1s", **more}
+    return {"service": {"docker": "compose", "service": "postgres"}, "wait": "60s", "hold": "1s", **more}
 
 
 def test_a_killed_database_is_restarted_once_and_has_what_was_written(
     database: Database, flow_runs: FlowRuns, ledger: Ledger
 ) -> None:
     database.up("now", "archive_mode=off")
-    while not (database.folder / "socket/.s.PGSQL.5432").exists():
-        time.sleep(0.1)
-    with psycopg.connect(database.url, autocommit=True) as connection:
+    with until(database.connected) as connection:
         connection.execute("insert into trade values (-1)")
     database.project.engine.docker("kill", NAME)
 
@@ -137,11 +150,20 @@ def test_a_killed_database_is_restarted_once_and_has_what_was_written(
 def test_a_recovery_that_gets_on_is_waited_for_and_nothing_is_restarted(
     database: Database, flow_runs: FlowRuns, ledger: Ledger
 ) -> None:
-    database.recovering("/usr/bin/sleep 1")
+    go = database.folder / "go"
+    go.unlink(missing_ok=True)
+    database.recovering(f"while [ ! -e {go} ]; do /usr/bin/sleep 0.1; done; /usr/bin/sleep 1")
     began = database.project.inspect(NAME)["State"]["StartedAt"]
 
+    def go_on() -> None:
+        until(lambda: begun(ledger))
+        go.touch()
+
+    looked = threading.Thread(target=go_on)
+    looked.start()
     outcome = flow_runs.run(FLOW, policy(wait="6s"), database.url, connections=database.connections())
 
+    looked.join()
     report = report_of(ledger, 1)
     assert outcome == "Nothing to do", report
     assert database.rows() == SEGMENTS + 1

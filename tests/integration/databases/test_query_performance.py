@@ -104,8 +104,15 @@ def test_a_rebuild_that_fails_leaves_nothing_behind(
     holder = searches.session("report", user="")
     holder.execute("begin")
     holder.execute("update decision set id = id where id = 1")  # a build waits for every writer
-    monkeypatch.setattr(actions, "BUILD_SECONDS", 1.0)
-    ends = threading.Timer(2, holder.execute, ["rollback"])
+    monkeypatch.setattr(actions, "BUILD_SECONDS", 3.0)
+
+    def let_go() -> None:
+        building = "select from pg_stat_progress_create_index"
+        searches.wait_for(building)
+        searches.wait_for(f"select where not exists ({building})")
+        holder.execute("rollback")
+
+    ends = threading.Thread(target=let_go)
     ends.start()
 
     with pytest.raises(NightshiftError):
@@ -153,7 +160,7 @@ def test_while_the_other_index_is_built_searches_have_the_old_one_and_writes_go_
     with open_postgres("main", night) as session:
         assert (state(session).oid, state(session).valid) == (before.oid, True)
     writer.execute("commit")
-    act.join(30)
+    act.join(120)
 
     with open_postgres("main", night) as session:
         assert state(session).valid

@@ -87,7 +87,7 @@ def test_a_vacuum_under_way_is_told_with_its_progress_and_not_begun_twice(
     main = connection(dead, monkeypatch)
     (planned,) = plan_queries(TARGET, look(main), QueryPolicy(upkeep=RULE)).actions
     slow = dead.session("by hand", user="night")
-    for setting in ("vacuum_cost_delay = '100ms'", "vacuum_cost_limit = 30", "vacuum_cost_page_miss = 10"):
+    for setting in ("vacuum_cost_delay = '100ms'", "vacuum_cost_limit = 5", "vacuum_cost_page_miss = 10"):
         slow.execute(f"set {setting}")
     with running(slow, "vacuum trade"):
         dead.wait_for("select from pg_stat_progress_vacuum where phase = 'scanning heap' and heap_blks_scanned > 0")

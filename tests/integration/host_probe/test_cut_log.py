@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from lab.files import listed, names, write_file
 from lab.loop_filesystem import LoopFilesystem
 from lab.programs import Program
+from lab.waiting import until
 from nightshift.remediation.actions import Observation
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.disk_changes import check_log, cut_log, observe_log
@@ -29,13 +29,15 @@ KIB = 1024
 MIB = 1024 * KIB
 PLENTY = 1 << 40
 WRITER = """
-import os, sys
+import os, time
 descriptor = os.open({log!r}, os.O_WRONLY | {flags})
 os.lseek(descriptor, 0, os.SEEK_END)
 number = 0
 while True:
     os.write(descriptor, b"line %09d\\n" % number)
     number += 1
+    if number % 100 == 0:
+        time.sleep(0.001)  # a slow machine would fill the filesystem meanwhile
     if number == 1000:
         print("writing", flush=True)
 """
@@ -50,6 +52,12 @@ def log(logs: Path) -> Path:
             file.write(b"%011d old\n" % number)
         os.fsync(file.fileno())
     return path
+
+
+def until_longer(log: Path) -> None:
+    """Its writer goes on."""
+    size = log.stat().st_size
+    until(lambda: log.stat().st_size > size)
 
 
 def numbers_in(content: bytes) -> list[int]:
@@ -71,7 +79,7 @@ def test_a_log_that_everyone_appends_to_becomes_short_and_loses_no_line(
     isolated_program(WRITER.format(log=str(log), flags="os.O_APPEND"))
 
     freed = cut_log(isolated, arguments, max_bytes=PLENTY)
-    time.sleep(0.05)
+    until_longer(log)
 
     content = log.read_bytes()
     numbers = numbers_in(content)
@@ -90,7 +98,7 @@ def test_a_writer_that_does_not_append_goes_on_where_it_is_and_loses_no_line(
     writer = program(WRITER.format(log=str(log), flags="0"))
 
     freed = cut_log(host, arguments, max_bytes=PLENTY)
-    time.sleep(0.05)
+    until_longer(log)
     writer.kill()
     writer.wait()
 

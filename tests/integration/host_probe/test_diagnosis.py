@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from lab.files import write_file
 from lab.loop_filesystem import LoopFilesystem
 from lab.programs import Program
+from lab.waiting import until
 from nightshift.remediation.clients.host import Host
 from nightshift.remediation.clients.host_probe.disk import diagnose_disk_space, read_mounts, read_usage
 from nightshift.remediation.clients.host_probe.disk_changes import delete_files
@@ -239,7 +239,7 @@ def growing(logs: Path) -> Iterator[Path]:
 
     thread = threading.Thread(target=grow)
     thread.start()
-    time.sleep(0.2)
+    until(path.exists)
     yield path
     end.set()
     thread.join()

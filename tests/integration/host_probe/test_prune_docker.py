@@ -37,11 +37,8 @@ def engine(engine_disk: LoopFilesystem) -> Iterator[DockerEngine]:
 @pytest.fixture
 def versions(engine: DockerEngine) -> Iterator[list[str]]:
     """Ids of four versions of ``shop/web``, oldest first, of 2 MiB each."""
-    ids = []
-    for version in range(1, 5):
-        ids.append(engine.make_image(f"shop/web:{version}", 2 * MIB))
-        time.sleep(1.01)  # the engine dates images to the second
-    yield ids
+    now = time.time()
+    yield [engine.make_image(f"shop/web:{version}", 2 * MIB, created=now - 10 + version) for version in range(1, 5)]
     for identity in engine.docker("images", "--quiet", "--no-trunc").split():
         engine.docker("rmi", "--force", identity)
 
