@@ -118,6 +118,7 @@ def engine_for(database_url: str, *, pool_size: int = 5) -> Engine:
         pool_timeout=5,
         connect_args={"application_name": APPLICATION_NAME, "options": options, **KEEPALIVES},
         hide_parameters=True,
+        use_native_hstore=False,  # there is none: not looked for at the first question of each flow run
     )
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "checkin", _rested)

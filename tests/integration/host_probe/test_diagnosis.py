@@ -253,3 +253,16 @@ def test_growth_is_seen_between_two_looks(host: Host, disk: LoopFilesystem, grow
     assert [file.path for file in diagnosis.growing] == [str(growing)]
     assert diagnosis.growing[0].bytes_per_second > 100 * KIB
     assert diagnosis.bytes_per_second > 100 * KIB
+
+
+def test_where_something_may_be_removed_the_repair_does_not_wait_for_what_grows(
+    host: Host, disk: LoopFilesystem, growing: Path
+) -> None:
+    write_file(growing.parent / "shop.log.1", MIB, age=2 * HOUR)
+    begun = time.monotonic()
+
+    diagnosis = diagnose_disk_space(host, str(disk.mount), policy(growing.parent), interval=60)
+
+    assert time.monotonic() - begun < 30
+    assert matched(diagnosis) == ["shop.log.1"]
+    assert [file.path for file in diagnosis.growing] == [str(growing)]

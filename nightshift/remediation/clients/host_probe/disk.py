@@ -75,7 +75,8 @@ def diagnose_disk_space(
         host: the target.
         mount: a mount point.
         policy: its rules, and ``scan_seconds`` for search and checksums together.
-        interval: least seconds between the two looks that show what grows.
+        interval: least seconds between the two looks that show what grows; a quarter of a second where rules match
+            files that may be removed.
         journal: directory of the persistent systemd journal.
 
     Raises:
