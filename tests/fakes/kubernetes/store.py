@@ -42,7 +42,7 @@ class Store:
     def all(self, resource: str, namespace: str = "") -> list[Obj]:
         """Objects ordered by key; of every namespace when none is given."""
         found = self._objects.get(resource, {})
-        keys = sorted(k for k in found if not namespace or k[0] == namespace)
+        keys = sorted((k for k in found if not namespace or k[0] == namespace), key="/".join)
         return [found[k] for k in keys]
 
     def each(self, resource: str) -> list[Obj]:
@@ -101,4 +101,4 @@ class Store:
                     found.pop(change.key, None)
                 else:
                     found[change.key] = change.before
-        return [found[k] for k in sorted(found) if not namespace or k[0] == namespace]
+        return [found[k] for k in sorted(found, key="/".join) if not namespace or k[0] == namespace]

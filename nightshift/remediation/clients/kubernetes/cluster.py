@@ -91,7 +91,7 @@ class Cluster:
     def pages(self, resource: Resource[Any], namespace: str | None, query: Mapping[str, str]) -> Iterator[Page]:
         """The pages of a list, as of one moment; after an expired page, of a later one, without repeating objects."""
         what, path = f"list {resource.plural}", self._path(resource, namespace or "")
-        limit, token, last, restarts = PAGE, "", ("", ""), 0
+        limit, token, last, restarts = PAGE, "", "", 0
         while True:
             asked = {**query, "limit": str(limit)} | ({"continue": token} if token else {})
             try:
@@ -213,6 +213,7 @@ def shown(resource: Resource[Any], name: str, namespace: str = "") -> str:
     return f"{resource.kind} {where}{printable(name, 100)}"
 
 
-def _key(item: Json) -> tuple[str, str]:
+def _key(item: Json) -> str:
+    """By which the server orders: what is in ``shop-db`` comes before what is in ``shop``, as ``-`` before ``/``."""
     meta = item.get("metadata") or {}
-    return str(meta.get("namespace") or ""), str(meta.get("name") or "")
+    return f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"
