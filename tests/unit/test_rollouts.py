@@ -47,6 +47,8 @@ def test_after_a_failed_fix_it_goes_back_beyond_the_first_failure() -> None:
         (HISTORY, None, {"recorded_healthy": {"bad": NOW}}, 2),
         (HISTORY, deployment(annotations={HEALTHY_REVISIONS: "x, bad"}), {}, 2),
         (HISTORY, None, {"known_bad": frozenset({"good"})}, None),
+        (HISTORY, None, {"lost": {"good": ["configmap/web-5f7"]}}, None),
+        (HISTORY, None, {"recorded_healthy": {"bad": NOW}, "lost": {"bad": ["claim/data"]}}, 1),
         ((NEWEST, BROKEN_FIX), None, {}, None),
         ((NEWEST,), None, {}, None),
         ((NEWEST, revision(2, "new", made=3 * DAY)), None, {}, None),  # the same template is no way back
@@ -59,6 +61,13 @@ def test_a_revision_needs_a_proof(
     revisions: tuple[Revision, ...], workload: Workload | None, health: dict[str, Any], number: int | None
 ) -> None:
     assert way(revisions, workload, **health) == number
+
+
+def test_a_revision_whose_pods_could_not_start_is_passed_over_with_what_is_gone() -> None:
+    found = way_back(deployment(), HISTORY, Health(lost={"good": ("configmap/web-5f7",)}))
+
+    assert found.to is None
+    assert "revision 1: its pods could not start: there is no configmap/web-5f7 any more" in found.passed_over
 
 
 def test_an_old_replica_set_in_use_again_does_not_say_when_it_was_released() -> None:

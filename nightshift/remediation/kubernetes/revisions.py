@@ -14,7 +14,7 @@ from datetime import datetime
 from nightshift.remediation.durations import format_duration
 from nightshift.remediation.kubernetes.marks import HEALTHY_REVISIONS
 from nightshift.remediation.kubernetes.objects import Revision, Workload
-from nightshift.remediation.text import counted, printable
+from nightshift.remediation.text import counted, listed, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Health:
     """When Nightshift saw it complete and well."""
     known_bad: frozenset[str] = frozenset()
     """Nightshift went back from it, or to it without success."""
+    lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What a revision cannot start without and is not there any more: ``configmap/<name>``, ``claim/<name>``."""
     proven_after: float = 3600
     """Seconds that a revision must have stayed in place to count as healthy."""
 
@@ -85,8 +87,8 @@ def _is_older(revision: Revision, workload: Workload) -> bool:
 
 def _proof(revision: Revision, workload: Workload, revisions: Sequence[Revision], health: Health) -> str:
     digest = revision.template.digest
-    if digest in health.known_bad:
-        return ""
+    if digest in health.known_bad or health.lost.get(digest):
+        return ""  # its running pods, too, only go on until they are replaced
     if revision.available > 0:
         return f"{counted(revision.available, 'pod')} of it available at this moment"
     if (seen := health.recorded_healthy.get(digest)) is not None:
@@ -112,5 +114,7 @@ def _lived(revision: Revision, revisions: Sequence[Revision]) -> float | None:
 def _doubt(revision: Revision, health: Health) -> str:
     if revision.template.digest in health.known_bad:
         return "Nightshift found it bad before"
+    if lost := health.lost.get(revision.template.digest):
+        return f"its pods could not start: there is no {listed([printable(name, 100) for name in lost])} any more"
     images = ", ".join(printable(image, 100) for image in revision.template.images[:2])
     return f"nothing shows that it worked ({images})" if images else "nothing shows that it worked"

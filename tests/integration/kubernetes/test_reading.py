@@ -22,6 +22,7 @@ from nightshift.remediation.clients.kubernetes.resources import (
 )
 from nightshift.remediation.clients.kubernetes.revisions import revisions
 from nightshift.remediation.clients.kubernetes.watching import Change, Happened, watch
+from nightshift.remediation.clients.kubernetes.workload_look import release_of
 from nightshift.remediation.connections import KubernetesConnection
 from nightshift.remediation.errors import (
     AuthenticationError,
@@ -30,6 +31,7 @@ from nightshift.remediation.errors import (
     TargetUnreachableError,
 )
 from nightshift.remediation.kubernetes.objects import Pod
+from nightshift.remediation.kubernetes.rollback import RollbackPolicy
 from tests.fakes.kubernetes import Break, FakeCluster
 from tests.fakes.kubernetes.access import MASTERS, User
 from tests.integration.kubernetes.conftest import connection_by
@@ -81,6 +83,47 @@ def test_a_list_that_expires_between_two_pages_repeats_nothing(
             fake.compact()
 
     assert names == [*(f"late-{number}" for number in range(7)), "late-9"]
+
+
+def test_what_an_earlier_revision_needs_and_was_pruned_is_told(fake: FakeCluster, cluster: Cluster) -> None:
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}
+    kept, pruned = ({**settings, "metadata": {"name": name, "namespace": "shop"}} for name in ("kept", "pruned-5f7"))
+    fake.apply(kept, pruned)
+
+    def mounted(name: str, optional: bool) -> dict[str, object]:
+        return {"name": name, "configMap": {"name": name, "optional": optional}}
+
+    projected = {"name": "all", "projected": {"sources": [{"configMap": {"name": "pruned-5f7"}}]}}
+    volumes = [mounted("kept", False), mounted("never-there", True), projected]
+    fake.add_deployment("pruning", namespace="shop", volumes=volumes)
+    fake.wait_until(lambda: cluster.get(DEPLOYMENTS, "pruning", "shop").available == 1)
+    old = cluster.get(DEPLOYMENTS, "pruning", "shop").template
+    fake.add_deployment("pruning", namespace="shop", image="app:2")
+    fake.wait_until(lambda: cluster.get(DEPLOYMENTS, "pruning", "shop").revision == 2)
+    now = cluster.get(DEPLOYMENTS, "pruning", "shop")
+
+    assert old.needs == ("configmap/kept", "configmap/pruned-5f7")
+    assert release_of(cluster, now, RollbackPolicy()).health.lost == {}
+    fake.remove("configmaps", "pruned-5f7", "shop")
+    assert release_of(cluster, now, RollbackPolicy()).health.lost == {old.digest: ("configmap/pruned-5f7",)}
+
+
+def test_a_list_of_all_namespaces_that_expires_loses_nothing(
+    fake: FakeCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for namespace in ("order", "order-db"):
+        for number in range(3):
+            fake.add_pod(f"o-{number}", namespace=namespace, labels={"app": "order"})
+    monkeypatch.setattr(reading, "PAGE", 2)
+    found = []
+
+    for pod in cluster.list(PODS, labels={"app": "order"}):
+        if not found:
+            fake.compact()  # the next page is of a version that is forgotten
+        found.append(f"{pod.namespace}/{pod.name}")
+
+    # A server orders by the whole key, in which "-" comes before "/".
+    assert found == [f"{namespace}/o-{number}" for namespace in ("order-db", "order") for number in range(3)]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 504])

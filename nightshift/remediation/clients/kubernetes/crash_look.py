@@ -131,15 +131,11 @@ def _logs(cluster: Cluster, pod: Pod) -> Iterator[tuple[str, str]]:
 
 
 def _references(cluster: Cluster, pod: Pod) -> Iterator[Reference]:
-    mounted = [v.source for v in pod.volumes if v.kind == "configMap" and not v.optional]
-    named = [
-        ref.partition("/")[2] for c in pod.containers for ref in c.env_from if ref.partition("/")[0] == "configmap"
-    ]
-    for name in dict.fromkeys([*mounted, *named]):
-        yield _config_map(cluster, pod.namespace, name)
-    for volume in pod.volumes:
-        if volume.kind == "persistentVolumeClaim" and _claim(cluster, pod.namespace, volume.source) is None:
-            yield Reference(kind="claim", name=volume.source, exists=False)
+    for kind, _, name in (need.partition("/") for need in pod.needs):
+        if kind == "configmap":
+            yield _config_map(cluster, pod.namespace, name)
+        elif _claim(cluster, pod.namespace, name) is None:
+            yield Reference(kind="claim", name=name, exists=False)
 
 
 @serves("octollm.PodCrashLoopBackOff: d8")

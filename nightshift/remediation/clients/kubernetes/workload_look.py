@@ -6,10 +6,14 @@ Operations ``kubernetes.read_deployment``, ``rollout_history``, ``rollout_status
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
-from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
+from nightshift.remediation.clients.kubernetes.errors import ForbiddenError, ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.resources import (
+    CLAIMS,
+    CONFIG_MAPS,
     DAEMON_SETS,
     PODS,
     REPLICA_SETS,
@@ -17,7 +21,7 @@ from nightshift.remediation.clients.kubernetes.resources import (
     WORKLOADS,
 )
 from nightshift.remediation.clients.kubernetes.revisions import revisions
-from nightshift.remediation.kubernetes.objects import Owner, Pod, Workload, WorkloadKind
+from nightshift.remediation.kubernetes.objects import Owner, Pod, Revision, Workload, WorkloadKind
 from nightshift.remediation.kubernetes.pods_verification import PodsSample
 from nightshift.remediation.kubernetes.revisions import Health
 from nightshift.remediation.kubernetes.rollback import Release, RollbackPolicy
@@ -57,8 +61,25 @@ def workload_named_by(cluster: Cluster, namespace: str, pod: str) -> Workload | 
 
 def release_of(cluster: Cluster, workload: Workload, policy: RollbackPolicy | None) -> Release:
     """The workload with what it was."""
-    health = Health() if policy is None else Health(proven_after=policy.proven_after)
-    return Release(workload=workload, revisions=revisions(cluster, workload), health=health)
+    found = revisions(cluster, workload)
+    if policy is None:
+        return Release(workload=workload, revisions=found)
+    lost = _lost(cluster, workload.namespace, [one for one in found if one.template.digest != workload.template.digest])
+    return Release(workload=workload, revisions=found, health=Health(proven_after=policy.proven_after, lost=lost))
+
+
+def _lost(cluster: Cluster, namespace: str, earlier: Sequence[Revision]) -> dict[str, tuple[str, ...]]:
+    """What earlier revisions need and is gone, by digest: tools prune what the newest release does not name."""
+    gone: set[str] = set()
+    for need in dict.fromkeys(need for revision in earlier for need in revision.template.needs):
+        kind, _, name = need.partition("/")
+        with suppress(ForbiddenError):
+            try:
+                cluster.document(CONFIG_MAPS if kind == "configmap" else CLAIMS, name, namespace)
+            except ObjectNotFoundError:
+                gone.add(need)
+    lost = {one.template.digest: tuple(need for need in one.template.needs if need in gone) for one in earlier}
+    return {digest: needs for digest, needs in lost.items() if needs}
 
 
 def pods_of(cluster: Cluster, workload: Workload) -> list[Pod]:

@@ -88,6 +88,8 @@ class Pod(Conditioned):
     """Of the specification, init containers first."""
     statuses: tuple[ContainerStatus, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    needs: tuple[str, ...] = ()
+    """What it cannot start without: ``configmap/<name>``, ``claim/<name>``."""
     tolerations: tuple[Toleration, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0

@@ -31,6 +31,8 @@ class Template:
     annotations: Mapping[str, str] = field(default_factory=dict)
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    needs: tuple[str, ...] = ()
+    """What its pods cannot start without: ``configmap/<name>``, ``claim/<name>``."""
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ def pod(document: Json) -> Pod:
         containers=containers(spec),
         statuses=tuple(_statuses(status)),
         volumes=volumes(spec),
+        needs=needs(spec),
         tolerations=tuple(map(_toleration, listed(spec, "tolerations"))),
         node_selector=dict(part(spec, "nodeSelector")),
         priority=spec.get("priority") or 0,
@@ -122,6 +123,25 @@ _ENV_SOURCES = {
     "configMapKeyRef": "configmap",
     "secretKeyRef": "secret",
 }
+
+
+def needs(spec: Json) -> tuple[str, ...]:
+    """What a pod cannot start without: ``configmap/<name>`` and ``claim/<name>``, each once."""
+    return tuple(dict.fromkeys(_needs(spec)))
+
+
+def _needs(spec: Json) -> Iterator[str]:
+    containers_of_all = [*listed(spec, "initContainers"), *listed(spec, "containers")]
+    sources = [part(one, "configMapRef") for each in containers_of_all for one in listed(each, "envFrom")]
+    sources += [part(one, "valueFrom", "configMapKeyRef") for each in containers_of_all for one in listed(each, "env")]
+    for volume in listed(spec, "volumes"):
+        sources.append(part(volume, "configMap"))
+        sources += [part(one, "configMap") for one in listed(volume, "projected", "sources")]
+        if claim := text(part(volume, "persistentVolumeClaim"), "claimName"):
+            yield f"claim/{claim}"
+    for source in sources:
+        if (name := text(source, "name")) and not source.get("optional"):
+            yield f"configmap/{name}"
 
 
 def volumes(spec: Json) -> tuple[Volume, ...]:

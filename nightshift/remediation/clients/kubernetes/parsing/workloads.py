@@ -15,7 +15,7 @@ from nightshift.remediation.clients.kubernetes.parsing.common import (
     selector,
     text,
 )
-from nightshift.remediation.clients.kubernetes.parsing.pods import containers, volumes
+from nightshift.remediation.clients.kubernetes.parsing.pods import containers, needs, volumes
 from nightshift.remediation.kubernetes.objects import (
     CHANGE_CAUSE_ANNOTATION,
     REVISION_ANNOTATION,
@@ -47,6 +47,7 @@ def template(document: Json) -> Template:
         annotations=dict(part(bare, "metadata", "annotations")),
         containers=containers(spec),
         volumes=volumes(spec),
+        needs=needs(spec),
     )
 
 
