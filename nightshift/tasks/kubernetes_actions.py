@@ -15,6 +15,7 @@ from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.clients.kubernetes import changing, edits
 from nightshift.remediation.clients.kubernetes.access import lacks
 from nightshift.remediation.clients.kubernetes.cluster import Cluster, cluster_connection, open_cluster, shown
+from nightshift.remediation.clients.kubernetes.namespace_look import see_limits_fit, see_replicas_fit
 from nightshift.remediation.clients.kubernetes.parsing.common import part
 from nightshift.remediation.clients.kubernetes.parsing.workloads import template
 from nightshift.remediation.clients.kubernetes.revisions import template_of
@@ -111,8 +112,15 @@ def declare_edit(
     name: str,
     edit: Callable[[Cluster, Action, A], changing.Edit],
     undo: Callable[[Action, Effect | None], Action] | None,
+    fits: Callable[[Cluster, A], None] | None = None,
 ) -> ActionKind:
-    """A kind of action that is one edit of one object."""
+    """A kind of action that is one edit of one object; ``fits`` raises where it would be of no use."""
+
+    def check(action: Action, connections: Connections) -> None:
+        _checked(kind, edit)(action, connections)
+        if fits is not None:
+            with cluster_of(action, connections, LOOK_SECONDS) as cluster:
+                fits(cluster, kind.from_json(action.arguments))
 
     def act(action: Action, connections: Connections) -> Effect:
         return _carry_out(action, connections, kind, edit)
@@ -121,7 +129,7 @@ def declare_edit(
         kind=kind.KIND,
         name=name,
         timeout=TIMEOUT_SECONDS,
-        precondition=_checked(kind, edit),
+        precondition=check,
         observe=_observed(kind, edit),
         permitted=permitted(kind),
         undo=None if undo is None else Undo(when=UndoWhen.BY_HAND, action=undo),
@@ -142,10 +150,16 @@ rollout_restart = declare_edit(of_cluster.RolloutRestart, "restart a workload", 
 rollout_undo = declare_edit(of_cluster.RolloutUndo, "roll a Deployment back", _roll_back, undoing.roll_forward)
 """``kubernetes.rollout_undo``: octollm.PodCrashLoopBackOff, HighErrorRate, HighLatency."""
 set_resources = declare_edit(
-    of_cluster.SetResources, "set limits and requests", simple(edits.set_resources), undoing.resources_back
+    of_cluster.SetResources,
+    "set limits and requests",
+    simple(edits.set_resources),
+    undoing.resources_back,
+    lambda cluster, arguments: see_limits_fit(cluster, arguments, edits.set_resources(arguments)),
 )
 """``kubernetes.set_resources``: octollm.PodOOMKilled and others."""
-scale_workload = declare_edit(of_cluster.ScaleWorkload, "scale a workload", simple(edits.scale), undoing.scale_back)
+scale_workload = declare_edit(
+    of_cluster.ScaleWorkload, "scale a workload", simple(edits.scale), undoing.scale_back, see_replicas_fit
+)
 """``kubernetes.scale_deployment``: octollm.HighLatency and others."""
 block_deployments = declare_edit(
     of_cluster.BlockDeployments, "block further deployments", simple(edits.block_deployments), None

@@ -67,6 +67,7 @@ READS: tuple[Need, ...] = (
     *_all("get list", "endpointslices", "discovery.k8s.io"),
     *_all(_SEEN, "persistentvolumeclaims"),
     *_all("get list", "resourcequotas"),
+    *_all("list", "limitranges"),
     *_all("get list", "poddisruptionbudgets", "policy"),
     *(need for plural in PLURALS.values() for need in _all(_SEEN, plural, "apps")),
     *_all("get list", "replicasets", "apps"),

@@ -18,7 +18,7 @@ from nightshift.remediation.arguments import ActionArguments
 from nightshift.remediation.clients.kubernetes import retrying
 from nightshift.remediation.clients.kubernetes.changing import merge_difference
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
-from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES, CLAIMS, DEPLOYMENTS, NODES, PODS
+from nightshift.remediation.clients.kubernetes.resources import CERTIFICATES, CLAIMS, DEPLOYMENTS, NODES, PODS, QUOTAS
 from nightshift.remediation.clients.kubernetes.transport import Transport
 from nightshift.remediation.clients.kubernetes.workload_look import pods_of as pods_of_workload
 from nightshift.remediation.errors import ConnectionLostError, TargetChangedError
@@ -567,3 +567,37 @@ def test_pods_of_a_deployment_are_found_by_its_selector_and_not_by_its_name(
     (found,) = pods_of_workload(cluster, cluster.get(DEPLOYMENTS, "named-otherwise", "shop"))
 
     assert found.name.startswith("named-otherwise-")
+
+
+def test_what_the_pods_of_a_namespace_may_not_have_is_not_written_into_a_workload(
+    fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
+) -> None:
+    amounts = {"limits": {"memory": "64Mi"}, "requests": {"memory": "64Mi"}}
+    seen = workload(deployed(fake, cluster, "modest", resources=amounts))
+
+    def wants(mib: int) -> Action:
+        asked = {"memory_limit_bytes": mib * MIB, "was_memory_limit_bytes": 64 * MIB}
+        return action(SetResources(**seen, container="app", **asked))
+
+    limits = {"limits": [{"type": "Container", "max": {"memory": "128Mi"}}]}
+    where = {"name": "most", "namespace": "shop"}
+    fake.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": where, "spec": limits})
+    try:
+        kinds(wants(128), "precondition")
+        with pytest.raises(TargetChangedError, match=r"LimitRange most allows a container at most 128.0 MiB of memory"):
+            kinds(wants(129), "precondition")
+    finally:
+        fake.remove("limitranges", "most", "shop")
+    quota = {"hard": {"limits.memory": "320Mi"}}
+    fake.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": where, "spec": quota})
+    try:
+        fake.wait_until(lambda: cluster.get(QUOTAS, "most", "shop").used.get("limits.memory") == "128Mi")
+        kinds(wants(128), "precondition")
+        with pytest.raises(TargetChangedError, match=r"quota most leaves 192.0 MiB of limits.memory"):
+            kinds(wants(129), "precondition")
+        more = {"from_replicas": 2, "to_replicas": 5}
+        kinds(action(ScaleWorkload(**seen, **more)), "precondition")
+        with pytest.raises(TargetChangedError, match=r"its pods will ask for 256.0 MiB more"):
+            kinds(action(ScaleWorkload(**seen, **{**more, "to_replicas": 6})), "precondition")
+    finally:
+        fake.remove("resourcequotas", "most", "shop")

@@ -1,8 +1,9 @@
 """Changes of objects: read, edit a copy, send the difference, locked to the very object and version that were read.
 
-Every change is tried dry on the server first (admission, quota and validation speak up before anything happens),
-carries our name (field manager ``nightshift``), and is a JSON merge patch (RFC 7396): as the version is locked, lists
-may be sent whole, and it works the same for custom resources. Somebody else's change in between is judged anew.
+Every change is tried dry on the server first (admission and validation speak up before anything happens; quotas and
+limit ranges judge only pods: :mod:`nightshift.remediation.clients.kubernetes.namespace_look`), carries our name (field
+manager ``nightshift``), and is a JSON merge patch (RFC 7396): as the version is locked, lists may be sent whole, and it
+works the same for custom resources. Somebody else's change in between is judged anew.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _patch(cluster: Cluster, edit: Edit, before: Json, after: Json) -> Json:
 
 
 def merge_difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
-    """The merge patch of RFC 7396 that makes ``after`` out of ``before``. Neither holds a null."""
+    """The merge patch of RFC 7396 that makes ``after`` out of ``before``. A null counts as nothing."""
     patch: Json = {key: None for key in before if key not in after}
     for key, value in after.items():
         old = before.get(key)

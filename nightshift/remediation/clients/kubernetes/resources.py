@@ -64,6 +64,7 @@ ENDPOINT_SLICES = Resource[Mapping[str, Any]]("EndpointSlice", "endpointslices",
 CLAIMS = Resource[objects.Claim]("PersistentVolumeClaim", "persistentvolumeclaims", storage.claim)
 VOLUMES = Resource[objects.PersistentVolume]("PersistentVolume", "persistentvolumes", storage.volume, namespaced=False)
 QUOTAS = Resource[objects.Quota]("ResourceQuota", "resourcequotas", storage.quota)
+LIMIT_RANGES = Resource[objects.LimitRange]("LimitRange", "limitranges", storage.limit_range)
 DEPLOYMENTS = Resource[objects.Workload]("Deployment", "deployments", workloads.deployment, "apps")
 STATEFUL_SETS = Resource[objects.Workload]("StatefulSet", "statefulsets", workloads.stateful_set, "apps")
 DAEMON_SETS = Resource[objects.Workload]("DaemonSet", "daemonsets", workloads.daemon_set, "apps")

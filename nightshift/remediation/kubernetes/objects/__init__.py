@@ -43,6 +43,7 @@ from nightshift.remediation.kubernetes.objects.pods import (
 )
 from nightshift.remediation.kubernetes.objects.storage import (
     Claim,
+    LimitRange,
     PersistentVolume,
     Quota,
     StorageClass,
@@ -78,6 +79,7 @@ __all__ = [
     "Issuer",
     "IssuerReference",
     "KubernetesObject",
+    "LimitRange",
     "Metadata",
     "Node",
     "Order",

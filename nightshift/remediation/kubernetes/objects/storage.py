@@ -1,4 +1,4 @@
-"""Claims, volumes, their classes, and quotas."""
+"""Claims, volumes, their classes, quotas, and limits of a namespace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightshift.remediation.kubernetes.objects.common import Conditioned, KubernetesObject, Selector
+from nightshift.remediation.kubernetes.objects.common import (
+    UNSTATED,
+    Conditioned,
+    KubernetesObject,
+    Resources,
+    Selector,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +73,15 @@ class Quota(KubernetesObject):
 
     hard: Mapping[str, str] = field(default_factory=dict)
     used: Mapping[str, str] = field(default_factory=dict)
+    scoped: bool = False
+    """Whether it counts only some pods, by their class, priority or end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRange(KubernetesObject):
+    """What the pods of a namespace may ask for at most, by its LimitRange."""
+
+    of_containers: Resources = UNSTATED
+    """For each container."""
+    of_pods: Resources = UNSTATED
+    """For all containers of a pod together."""

@@ -1,8 +1,9 @@
-"""Claims, volumes, storage classes and quotas."""
+"""Claims, volumes, storage classes, quotas and limit ranges."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from nightshift.remediation.clients.kubernetes.parsing.common import (
     Json,
@@ -11,11 +12,19 @@ from nightshift.remediation.clients.kubernetes.parsing.common import (
     listed,
     metadata,
     part,
+    resources,
     selector,
     text,
 )
 from nightshift.remediation.kubernetes.marks import OF_CONTROLLERS
-from nightshift.remediation.kubernetes.objects import Claim, PersistentVolume, Quota, StorageClass
+from nightshift.remediation.kubernetes.objects import (
+    Claim,
+    LimitRange,
+    PersistentVolume,
+    Quota,
+    Resources,
+    StorageClass,
+)
 from nightshift.remediation.models import canonical_json
 
 _DEFAULT_CLASS = (
@@ -115,4 +124,22 @@ def quota(document: Json) -> Quota:
         meta=metadata(document),
         hard={name: str(value) for name, value in (part(status, "hard") or part(document, "spec", "hard")).items()},
         used={name: str(value) for name, value in part(status, "used").items()},
+        scoped=bool(part(document, "spec", "scopes") or part(document, "spec", "scopeSelector")),
     )
+
+
+def limit_range(document: Json) -> LimitRange:
+    """A LimitRange; of its rules only those about pods and containers."""
+    rules = [one for one in listed(document, "spec", "limits") if text(one, "type") in ("Container", "Pod")]
+    return LimitRange(
+        meta=metadata(document),
+        of_containers=_smallest(part(one, "max") for one in rules if text(one, "type") == "Container"),
+        of_pods=_smallest(part(one, "max") for one in rules if text(one, "type") == "Pod"),
+    )
+
+
+def _smallest(rules: Iterable[Json]) -> Resources:
+    found = [resources(one) for one in rules]
+    cpu = [one.cpu_millicores for one in found if one.cpu_millicores is not None]
+    memory = [one.memory_bytes for one in found if one.memory_bytes is not None]
+    return Resources(cpu_millicores=min(cpu, default=None), memory_bytes=min(memory, default=None))
