@@ -13,7 +13,7 @@ demo:
 	@scripts/prepare demo
 	@.venv/bin/python -m lab.demo $(if $(KEEP),--keep) $(if $(YES),--yes)
 
-# Files go to both cores in their order, the long ones (end_to_end) first: so none is left alone at the end.
+# Files go to both cores, the long ones (end_to_end) first, so that none is left alone at the end: tests/conftest.py.
 test: lint
 	@.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 

@@ -54,7 +54,7 @@ def runbook(mode: str, *, expires: str = "1h") -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def patient() -> Iterator[PatientHost]:
     """The host that all alerts are about."""
     with PatientHost(dict.fromkeys(MOUNTS, 48 * MIB) | dict.fromkeys(SMALL_MOUNTS, 16 * MIB)) as host:
@@ -107,14 +107,14 @@ def write_catalogue(folder: Path, patient: PatientHost, **changes: Any) -> None:
     (folder / f"{SYSTEM}.yaml").write_text(json.dumps(system))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oncall() -> Iterator[HttpSink]:
     """Where the shop's messages to people arrive."""
     with HttpSink() as sink:
         yield sink
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(
     patient: PatientHost, oncall: HttpSink, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
@@ -128,7 +128,7 @@ def installation(
         yield installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def alertmanager(installation: Installation) -> Iterator[AlertmanagerProcess]:
     """A real Alertmanager that delivers to the gateway."""
     token = installation.settings.webhook_token
