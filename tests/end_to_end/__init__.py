@@ -1,1 +1,1 @@
-"""One installation for most of these, up from the first of them to the last: a package, so that pytest knows its end."""
+"""Most of these share an installation: a package, so that pytest ends it with the last of them."""
