@@ -25,7 +25,7 @@ import psutil
 from lab.folders import temporary_folder
 from lab.ports import free_port
 from nightshift.gateway.dispatch import new_run
-from nightshift.gateway.prefect_api import PrefectApi
+from nightshift.gateway.prefect_api import PrefectApi, PrefectUnavailableError
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.journal import Kind
 from nightshift.remediation.ledger.reports import report_of
@@ -81,7 +81,7 @@ class Installation:
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the real command line."""
         ended = subprocess.run(
-            [NIGHTSHIFT, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=180
+            [NIGHTSHIFT, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=300
         )
         if check and ended.returncode != 0:
             raise AssertionError(f"nightshift {' '.join(arguments)}: {ended.stdout}{ended.stderr}")
@@ -217,12 +217,17 @@ class Installation:
 
     def start_again(self, number: int) -> None:
         """Have a second run made for an incident, as when the first is believed lost and is not."""
-        row = self.ledger.incidents.get(number)
-        with PrefectApi(str(self.settings.prefect_api_url)) as prefect:
-            deployment = None if row is None else prefect.deployment(row.flow)
-            if row is None or deployment is None:
-                raise KeyError(number)
-            prefect.make_run(deployment.id, replace(new_run(row), key=str(uuid4())))
+        if (row := self.ledger.incidents.get(number)) is None:
+            raise KeyError(number)
+        run = replace(new_run(row), key=str(uuid4()))  # one key: a busy server may answer too late, and is asked again
+
+        def made() -> bool:
+            with suppress(PrefectUnavailableError), PrefectApi(str(self.settings.prefect_api_url)) as prefect:
+                deployment = prefect.deployment(row.flow)
+                return deployment is not None and prefect.make_run(deployment.id, run)
+            return False
+
+        self.wait(made, f"second run of incident {number}")
 
     def incident(self, runbook: str, target: str, *, timeout: float = 60) -> Any:
         """The newest incident of a runbook on a target whose key ends like this, as soon as it is there."""

@@ -17,6 +17,8 @@ import pytest
 
 from lab.patient_host import missing_parts
 
+pytestmark = pytest.mark.timeout(500)
+
 FOLDER = Path(__file__).parent.parent.parent
 
 

@@ -24,7 +24,7 @@ from nightshift.running.ports import free_port
 from nightshift.running.up import prefect_api
 from nightshift.settings import Settings
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(700)
 
 NIGHTSHIFT = Path(sys.executable).parent / "nightshift"
 PARTS = ["postgresql", "prefect-server", "gateway", "worker"]
@@ -46,7 +46,7 @@ class CommandLine:
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=300,
             check=False,
         )
 
