@@ -242,8 +242,12 @@ def test_what_lacks_rows_is_restored_but_not_proven(shop: Shop) -> None:
     assert shop.psql("select datname from pg_database where datname like 'nightshift%'") == ""
 
 
-def test_a_scratch_database_that_is_not_ours_is_left_alone(shop: Shop) -> None:
-    shop.psql("create database nightshift_scratch", "postgres")
+@pytest.mark.parametrize("whose", ["another account's", "the same account's, with something in it"])
+def test_a_scratch_database_that_is_not_ours_is_left_alone(shop: Shop, whose: str) -> None:
+    theirs = whose == "another account's"
+    shop.psql("create database nightshift_scratch" + ("" if theirs else " owner scratch"), "postgres")
+    if not theirs:
+        shop.psql("create table work (id int)", "nightshift_scratch")
     try:
         with (
             open_host("web1", shop.host.connection()) as opened,

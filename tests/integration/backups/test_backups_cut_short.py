@@ -130,6 +130,30 @@ def test_a_dump_that_hangs_is_no_backup_whether_it_dies_with_its_run_or_goes_on(
     assert len(proven.files()) == 6, "made by the second attempt"
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param("create database nightshift_scratch", id="before it could say whose database it made"),
+        pytest.param("--exit-on-error", id="restored and not counted"),
+    ],
+)
+def test_a_proof_that_was_cut_off_is_begun_anew(shop: Shop, ledger: Ledger, database_url: str, after: str) -> None:
+    def scratch() -> str:
+        return shop.psql("select datname from pg_database where datname like 'nightshift%'")
+
+    def state() -> str:
+        seen = shop.look().newest
+        assert seen is not None
+        return "done" if seen.proven and not scratch() else f"{seen}, {scratch()}"
+
+    left = list[str]()
+    action = action_of(ProveBackup(name="daily", rule=shop.rule(), newer_than_ns=0))
+    trouble = CutTrouble(action, state, lambda: left.append(scratch()))
+
+    assert killed_and_taken_up(ledger, database_url, trouble, entries(shop), Cut(1, calls=(after,)))
+    assert left == ["nightshift_scratch"]
+
+
 def empty(shop: Shop, *, bucket: bool) -> None:
     """Nothing is stored where backups go."""
     if not bucket:

@@ -18,7 +18,14 @@ _TABLES = """
 select count(*) from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
 """
-_LEFT = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_catalog.pg_database where datname = '%s'"
+_LEFT = """
+select pg_get_userbyid(datdba) = current_user, coalesce(shobj_description(oid, 'pg_database'), '')
+from pg_catalog.pg_database where datname = '%s'
+"""
+_IN_IT = """
+select exists (select from pg_catalog.pg_class where relnamespace not in (select oid from pg_catalog.pg_namespace
+where nspname in ('pg_catalog', 'information_schema', 'pg_toast')))
+"""
 _DROPPING_SECONDS = 30.0
 
 
@@ -69,14 +76,22 @@ def _prove_dump(rule: Dict[str, Any], listed: Dict[str, Any], clock: Clock) -> D
 
 
 def _drop_what_was_left(postgres: Postgres, clock: Clock) -> None:
-    """Drop the scratch database of a run that was ended. One that does not say that it is ours stays."""
+    """Drop the scratch database of a run that was ended. One that is not ours stays, by its comment or its owner."""
     asked = postgres.sql(_LEFT % SCRATCH, clock)
     _must(asked, "look for a scratch database")
     if not asked.stdout:
         return
-    if asked.stdout.decode("utf-8", "replace").strip() != OURS:
+    own, _, says = asked.stdout.decode("utf-8", "replace").strip().partition("|")
+    if says != OURS and not (own == "t" and not says and _is_empty(postgres, clock)):
         raise Refused("failed", "there is a database %s that does not say that it is ours" % SCRATCH)
     _must(postgres.sql("drop database %s" % SCRATCH, clock), "drop the scratch database that was left")
+
+
+def _is_empty(postgres: Postgres, clock: Clock) -> bool:
+    """As a run leaves it that ended before it could say whose it is."""
+    asked = postgres.sql(_IN_IT, clock, database=SCRATCH)
+    _must(asked, "look into a scratch database")
+    return bool(asked.stdout.strip() == b"f")
 
 
 def count(postgres: Postgres, database: str, proof: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
