@@ -31,7 +31,7 @@ class HttpSink:
         self.events: list[dict[str, Any]] = []
         """Of PagerDuty, each that was taken."""
         self.pages: dict[str, dict[str, Any]] = {}
-        """Of PagerDuty, by their keys: events of one key are one page."""
+        """Of PagerDuty, by their keys, until they are resolved: events of one key are one page."""
         self.json: list[dict[str, Any]] = []
         """Of apprise's ``json://``."""
         self.down = False
@@ -88,17 +88,19 @@ class HttpSink:
     def _event(self, body: Any) -> tuple[int, str]:
         payload = body.get("payload") or {}
         summary = payload.get("summary") or ""
+        action, key = body.get("event_action"), body.get("dedup_key", "")
+        about = 0 < len(summary) <= 1024 and payload.get("source") and payload.get("severity") in _SEVERITIES
         is_valid = (
             body.get("routing_key") == ROUTING_KEY
-            and body.get("event_action") in ("trigger", "acknowledge", "resolve")
-            and 0 < len(summary) <= 1024
-            and payload.get("source")
-            and payload.get("severity") in _SEVERITIES
-            and len(body.get("dedup_key", "")) <= 255
+            and len(key) <= 255
+            and (about if action == "trigger" else action in ("acknowledge", "resolve") and bool(key))
         )
         if not is_valid:
             return 400, json.dumps({"status": "invalid event", "message": "Event object is invalid"})
         self.events.append(body)
+        if action == "resolve":
+            self.pages.pop(key, None)
+            return 202, json.dumps({"status": "success", "message": "Event processed", "dedup_key": key})
         self.pages.setdefault(body.get("dedup_key") or f"generated-{len(self.events)}", body)
         return 202, json.dumps({"status": "success", "message": "Event processed", "dedup_key": body.get("dedup_key")})
 

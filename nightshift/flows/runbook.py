@@ -29,7 +29,7 @@ from nightshift.remediation.claim_keeper import ClaimKeeper
 from nightshift.remediation.decisions import Requester
 from nightshift.remediation.errors import ConfigurationError, LeaseLostError, NightshiftError, WaitsForCauseError
 from nightshift.remediation.faults import point
-from nightshift.remediation.inventory import proposes, serves
+from nightshift.remediation.inventory import serves
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.incidents import Claim
 from nightshift.remediation.ledger.reports import report_of
@@ -182,11 +182,12 @@ def _waiting(cause: int) -> State[str]:
     return Completed(name=f"Waits for incident {cause}", message=message)
 
 
-@proposes("octollm.general: workflow_close")
+@serves("octollm.general: workflow_close")
 def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[str]:
-    pages = [] if conclusion.outcome in _GOOD_ENDS else _pages(incident, conclusion)
+    good = conclusion.outcome in _GOOD_ENDS
+    pages, clear = ([], _all_clear(incident, conclusion)) if good else (_pages(incident, conclusion), None)
     point("before_finish")
-    if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages):
+    if not incident.ledger.incidents.finish(claim, conclusion.outcome, conclusion.reason, pages, clear):
         raise LeaseLostError
     point("after_finish")
     get_run_logger().info("%s: %s", STATE_NAMES[conclusion.outcome], conclusion.reason)
@@ -200,6 +201,11 @@ def _finish(incident: Incident, claim: Claim, conclusion: Conclusion) -> State[s
         # The report is in the ledger; `nightshift report` shows it.
         get_run_logger().warning("The report could not be kept as an artifact: %s", type(error).__name__)
     return Completed(name=STATE_NAMES[conclusion.outcome], message=conclusion.reason)
+
+
+def _all_clear(incident: Incident, conclusion: Conclusion) -> tuple[str, str]:
+    subject = f"[{incident.system.id}] {STATE_NAMES[conclusion.outcome]}: {incident.title}"
+    return subject, f"{conclusion.reason}\n\nNobody is needed any more. nightshift report {incident.id}"
 
 
 @serves("cryptofunk.HighErrorRate: r4.1")

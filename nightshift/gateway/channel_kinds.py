@@ -38,6 +38,8 @@ class Message:
     system: str
     key: str
     """The same for every try of this message and for no other one, in this installation or another."""
+    ends: tuple[str, ...] = ()
+    """Keys of earlier messages that nobody has to answer any more."""
 
 
 Send = Callable[[SecretStr, str, str], bool]
@@ -65,7 +67,9 @@ def send_to(channel: Channel | None, secret: SecretStr, message: Message, send: 
         return _post(place, _slack_body(message))
     if kind == "pagerduty" and (place.startswith(("https://", "http://")) or "://" not in place):
         url, routing_key = _pagerduty(place)
-        return _post(url, _pagerduty_body(message, routing_key))
+        # That it is over closes what rang, and rings no more.
+        bodies = [_end_of_page(key, routing_key) for key in message.ends] or [_pagerduty_body(message, routing_key)]
+        return next((error for body in bodies if (error := _post(url, body)) is not None), None)
     taken = send(SecretStr(place), message.subject, message.body)
     return None if taken else "the channel did not take it"
 
@@ -100,6 +104,10 @@ def _pagerduty_body(message: Message, routing_key: str) -> dict[str, Any]:
             "custom_details": {"details": message.body},
         },
     }
+
+
+def _end_of_page(key: str, routing_key: str) -> dict[str, Any]:
+    return {"routing_key": routing_key, "event_action": "resolve", "dedup_key": key}
 
 
 def _pagerduty(place: str) -> tuple[str, str]:

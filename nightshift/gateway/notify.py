@@ -26,6 +26,7 @@ from nightshift.gateway.metrics import Metrics
 from nightshift.remediation.connections import resolve_secret
 from nightshift.remediation.errors import ConfigurationError
 from nightshift.remediation.ledger import Ledger
+from nightshift.remediation.ledger.deliveries import ALL_CLEAR
 from nightshift.remediation.models import Severity
 
 log = logging.getLogger(__name__)
@@ -101,11 +102,23 @@ class Notifier:
         """Send one message; None when it was taken, else why not."""
         try:
             channel, secret = self._place(*key)
-            return send_to(channel, secret, _message(message), self._send)
+            return send_to(channel, secret, self._message(message), self._send)
         except ConfigurationError as error:
             return str(error)
         except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
             return f"sending failed: {type(error).__name__}"
+
+    def _message(self, row: Row[Any]) -> Message:
+        over = row.step == ALL_CLEAR
+        ended = self._ledger.deliveries.pages_to(row.incident_id, row.channel) if over else ()
+        return Message(
+            for_people(row.subject.replace("\n", " "), _SUBJECT_LENGTH),  # of a mail it becomes a header
+            for_people(row.body, _BODY_LENGTH),
+            Severity.INFO if over else Severity(row.severity),
+            row.system,
+            _key(row, row.id),
+            tuple(_key(row, page) for page in ended),
+        )
 
     def _place(self, system: str, channel: str) -> tuple[Channel | None, SecretStr]:
         if channel == DEFAULT_CHANNEL:
@@ -127,14 +140,9 @@ class Notifier:
             log.error("a message was not delivered", extra={"system": key[0], "channel": key[1], "error": error})
 
 
-def _message(row: Row[Any]) -> Message:
-    return Message(
-        for_people(row.subject.replace("\n", " "), _SUBJECT_LENGTH),  # of a mail it becomes a header
-        for_people(row.body, _BODY_LENGTH),
-        Severity(row.severity),
-        row.system,
-        f"nightshift-{row.incident_id}-{row.opened_at:%Y%m%dT%H%M%S.%f}-{row.id}",
-    )
+def _key(row: Row[Any], message: int) -> str:
+    """Of a message about the same incident."""
+    return f"nightshift-{row.incident_id}-{row.opened_at:%Y%m%dT%H%M%S.%f}-{message}"
 
 
 def for_people(text: str, limit: int) -> str:

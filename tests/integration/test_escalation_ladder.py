@@ -525,6 +525,57 @@ def test_a_wrong_secret_is_named_and_never_shown(
     assert "hush" not in message.last_error + "".join(str(vars(record)) for record in caplog.records)
 
 
+def _ended(ledger: Ledger, incident: int, outcome: Outcome) -> None:
+    """As its run ends it."""
+    claim = ledger.incidents.claim(incident, 1, uuid4(), 30)
+    assert claim is not None
+    clear = ("Resolved: it is broken", "It works again.") if outcome is Outcome.RESOLVED else None
+    assert ledger.incidents.finish(claim, outcome, "measured", (), clear)
+
+
+def test_who_was_called_is_told_that_it_is_over_and_a_pager_is_quiet_again(
+    ledger: Ledger, notifier: Notifier, sink: HttpSink
+) -> None:
+    incident = _page(ledger, "pager", subject="It is broken")
+    elsewhere = Trouble("shop", "X", None, Target(system="shop", path=("host", "web9")), Severity.CRITICAL, "t")
+    with ledger.engine.begin() as connection:
+        other, _ = ledger.incidents.open(connection, elsewhere)
+        ledger.deliveries.page(connection, other, "pager", "Another", "Look.")
+        ledger.deliveries.page(connection, incident, "chat", "It is broken", "Look.")
+        ledger.deliveries.page(connection, incident, "pager", "It is still broken", "Look.", step="next")
+    notifier.send_due()
+    assert len(sink.pages) == 3
+
+    _ended(ledger, incident, Outcome.RESOLVED)
+    notifier.send_due()
+
+    (left,) = sink.pages.values()
+    assert left["payload"]["summary"] == "Another"
+    told = [attachment for message in sink.slack for attachment in message["attachments"]]
+    assert [(one["title"], one["color"]) for one in told] == [
+        ("It is broken", "danger"),
+        ("Resolved: it is broken", "good"),
+    ]
+    assert ledger.deliveries.undelivered() == 0
+    _ended(ledger, other, Outcome.ESCALATED)
+    notifier.send_due()
+    assert len(sink.pages) == 1
+
+
+def test_where_nobody_was_called_nobody_is_told_that_it_is_over(
+    ledger: Ledger, notifier: Notifier, sink: HttpSink
+) -> None:
+    with ledger.engine.begin() as connection:
+        incident, _ = ledger.incidents.open(connection, Trouble("shop", "X", None, TARGET, Severity.CRITICAL, "t"))
+        ledger.deliveries.notify(connection, incident, "chat", "An approval waits", "Look.")
+    notifier.send_due()
+
+    _ended(ledger, incident, Outcome.RESOLVED)
+    notifier.send_due()
+
+    assert len(sink.slack) == 1
+
+
 def test_what_a_channel_refuses_is_told_with_its_code(ledger: Ledger, notifier: Notifier, sink: HttpSink) -> None:
     sink.down = True
     incident = _page(ledger, "chat")

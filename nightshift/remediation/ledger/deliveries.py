@@ -20,6 +20,8 @@ _LONGEST_PAUSE_SECONDS = 300
 _WAITS = _TABLE.c.delivered_at.is_(None) & _TABLE.c.withdrawn_at.is_(None)
 _ABOUT_APPROVAL = "approval "
 """What the steps of notices about approvals begin with."""
+ALL_CLEAR = "all clear"
+"""The step of the notice that it is over."""
 _DUE = (_TABLE.c.due_at <= NOW) | (_TABLE.c.due_at > NOW + timedelta(seconds=2 * _LONGEST_PAUSE_SECONDS))
 """No pause is so long: what lies further ahead was written before the clock was set back."""
 
@@ -71,6 +73,16 @@ class Deliveries:
     ) -> None:
         """Somebody may want to know; with a step, at most once per channel."""
         self._add(connection, incident_id, "notice", channel, subject, body, step)
+
+    def all_clear(self, connection: Connection, incident_id: int, subject: str, body: str) -> None:
+        """It is over: whoever was called, or is being called at this moment, is told where they were called."""
+        called = select(_TABLE.c.channel).where(
+            _TABLE.c.incident_id == incident_id,
+            _TABLE.c.kind == "page",
+            _TABLE.c.delivered_at.is_not(None) | (_TABLE.c.due_at > NOW),
+        )
+        for channel in connection.execute(called.distinct()).scalars().all():
+            self.notify(connection, incident_id, channel, subject, body, step=ALL_CLEAR)
 
     def _add(
         self,
@@ -168,6 +180,15 @@ class Deliveries:
             return connection.execute(
                 select(_TABLE).where(_TABLE.c.incident_id == incident_id).order_by(_TABLE.c.id)
             ).all()
+
+    def pages_to(self, incident_id: int, channel: str) -> Sequence[int]:
+        """Numbers of the pages that a channel took, or may have taken, about an incident."""
+        taken = _TABLE.c.delivered_at.is_not(None) | (_TABLE.c.tries > 0)
+        query = select(_TABLE.c.id).where(
+            _TABLE.c.incident_id == incident_id, _TABLE.c.channel == channel, _TABLE.c.kind == "page", taken
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(query.order_by(_TABLE.c.id)).scalars().all()
 
     def undelivered(self) -> int:
         """How many messages wait."""

@@ -337,13 +337,25 @@ class Incidents:
             .values(taken_in=False, incident_id=None)
         )
 
-    def finish(self, claim: Claim, outcome: Outcome, reason: str, pages: Sequence[tuple[str, str, str]] = ()) -> bool:
-        """End a claimed incident and page in the same transaction: (channel, subject, body) each."""
+    def finish(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        reason: str,
+        pages: Sequence[tuple[str, str, str]] = (),
+        all_clear: tuple[str, str] | None = None,
+    ) -> bool:
+        """End a claimed incident, and page in the same transaction: (channel, subject, body) each.
+
+        ``all_clear`` is subject and body for those who were called before; None: it is not over for them.
+        """
         with self._engine.begin() as connection:
             if not self.end(connection, claim.incident_id, outcome, reason, claim=claim):
                 return False
             for channel, subject, body in pages:
                 self._deliveries.page(connection, claim.incident_id, channel, subject, body)
+            if all_clear is not None:
+                self._deliveries.all_clear(connection, claim.incident_id, *all_clear)
         return True
 
     def silenced(self, incident_id: int, silences: Sequence[str], *, author: str, reason: str, seconds: float) -> None:
