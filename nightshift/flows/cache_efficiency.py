@@ -11,7 +11,7 @@ from nightshift.remediation.caches.efficiency import is_good, judge_cache, plan_
 from nightshift.remediation.caches.findings import findings_of, in_words
 from nightshift.remediation.caches.policy import CacheEfficiencyPolicy
 from nightshift.remediation.finding_list import as_markdown
-from nightshift.tasks.redis_server import measure_cache
+from nightshift.tasks.redis_server import measure_cache, memory_limit
 
 NAME = "cache-efficiency"
 
@@ -40,7 +40,8 @@ def improve(incident: Incident) -> Conclusion:
     findings = (*findings_of(before, policy.content), *incident.joined_effects())
     incident.diagnosed(in_words(before), findings, as_markdown(findings))
 
-    plan = plan_cache(incident.target, before, policy)
+    limit = memory_limit(policy.container, incident.connections) if policy.container is not None else 0
+    plan = plan_cache(incident.target, before, policy, limit)
     incident.carry_out(plan, enough=lambda: is_good(measure_cache(name, incident.connections, policy.measure), policy))
     if not incident.changed_something:
         return incident.without_change()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
 from nightshift.remediation.caches.objects import RedisLook
+from nightshift.remediation.caches.policy import CacheContainer
 from nightshift.remediation.caches.unavailable import RedisDiagnosis
 from nightshift.remediation.clients import redis_server
 from nightshift.remediation.clients.docker.engine import open_engine
 from nightshift.remediation.clients.docker.reading import logs, look_at_service
-from nightshift.remediation.connections import Connection
-from nightshift.remediation.errors import TargetUnreachableError
+from nightshift.remediation.clients.prometheus import query, selector
+from nightshift.remediation.connections import Connection, HttpConnection
+from nightshift.remediation.errors import ConfigurationError, NotMeasuredError, TargetUnreachableError
 from nightshift.remediation.inventory import serves
 from nightshift.remediation.kubernetes.crash_diagnosis import last_lines, shown
 from nightshift.tasks.steps import diagnostic
@@ -57,6 +60,20 @@ def watch_redis(
             time.sleep(seconds / (_LOOKS - 1))
         looks.append(_diagnose(engine, connections, service, redis, sample=False))
     return tuple(looks)
+
+
+@diagnostic("read the memory limit of a cache", of="{rule.container}")
+def memory_limit(rule: CacheContainer, connections: Mapping[str, Connection]) -> int | None:
+    """Bytes that its container may use, the smallest of its pods; None: nobody tells."""
+    connection = connections.get(rule.prometheus)
+    if not isinstance(connection, HttpConnection):
+        raise ConfigurationError(f"There is no connection {rule.prometheus!r} in the catalogue any more.")
+    labels = {"namespace": rule.namespace, "container": rule.container, "resource": "memory"}
+    try:
+        found = query(rule.prometheus, connection, f"min({selector('kube_pod_container_resource_limits', labels)} > 0)")
+    except (TargetUnreachableError, NotMeasuredError):
+        return None
+    return next((round(one.value[1]) for one in found if math.isfinite(one.value[1])), None)
 
 
 @serves("octollm.LowCacheHitRate: d1 d2 d3", "octollm.scenario: latency_with_low_cache_hit_rate")

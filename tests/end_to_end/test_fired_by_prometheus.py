@@ -55,7 +55,8 @@ class Stage:
             up = 1
         except psycopg.OperationalError:
             up = 0
-        page += f"backup_last_success_timestamp_seconds {time.time()}\n"  # or it counts as never made
+        for done in ("success", "upload"):  # or it counts as never made, or never uploaded
+            page += f"backup_last_{done}_timestamp_seconds {time.time()}\n"
         return page + f'pg_up{{job="postgres",instance="web1.bybit.internal:9187"}} {up}\n'
 
 

@@ -64,6 +64,40 @@ def test_slow_searches_are_measured_by_how_long_searches_take(tmp_path: Path) ->
     assert measures(expression_of("cryptofunk", "VectorSearchHighLatency"), given, 2.9, tmp_path)
 
 
+@pytest.mark.parametrize("alert", ["VectorSearchHighLatency", "VectorSearchSlowWithHighConnections"])
+def test_one_slow_operation_is_measured_as_its_alert_does_beside_many_fast_ones(alert: str, tmp_path: Path) -> None:
+    given = [
+        rising(BUCKETS, labels=f'operation="{operation}",le="{le}"', by=by)
+        for operation, fast, every in (("similar", 0, 10), ("insert", 10_000, 10_000))
+        for le, by in (("1", fast), ("3", every), ("+Inf", every))
+    ]
+
+    assert measures(expression_of("cryptofunk", alert), given, 2.9, tmp_path)
+
+
+def test_one_failing_operation_is_measured_as_its_alert_does_beside_many_that_work(tmp_path: Path) -> None:
+    given = [
+        rising(SEARCHES, labels='operation="similar",status="error"', by=9),
+        rising(SEARCHES, labels='operation="similar",status="success"', by=1),
+        rising(SEARCHES, labels='operation="insert",status="error"', by=0),
+        rising(SEARCHES, labels='operation="insert",status="success"', by=10_000),
+        rising(SEARCHES, labels='operation="idle",status="error"', by=0),
+        rising(SEARCHES, labels='operation="idle",status="success"', by=0),
+    ]
+
+    assert measures(expression_of("cryptofunk", "VectorSearchCriticalErrorRate"), given, 90, tmp_path)
+
+
+def test_slow_statements_are_measured_by_the_mean_of_the_slowest_database(tmp_path: Path) -> None:
+    given = [
+        rising(f"pg_stat_statements_{what}_total", labels=f'datname="{database}",queryid="{query}"', by=by)
+        for database, query, seconds, calls in (("app", 1, 90, 10), ("app", 2, 30, 30), ("other", 1, 1, 1000))
+        for what, by in (("seconds", seconds), ("calls", calls))
+    ]
+
+    assert measures(expression_of("bybit_strategy_tester", "SlowQueries"), given, 3, tmp_path)
+
+
 @pytest.mark.hazard("cryptofunk.HighErrorRate.d3", "bybit_strategy_tester.HighErrorRate.d3")
 @pytest.mark.parametrize("many", [1, 1000])
 @pytest.mark.parametrize("system", ["cryptofunk", "octollm"])

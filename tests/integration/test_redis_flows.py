@@ -18,6 +18,7 @@ from lab import preloaded
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.prefect_server import PrefectServer
+from lab.prometheus import PrometheusProcess
 from lab.redis_server import RedisServer, commands_of, redis_image, wait_for
 from nightshift.remediation.actions import ACTION_KINDS, Connections, Observation
 from nightshift.remediation.caches.arguments import SetRedisMemory
@@ -204,16 +205,21 @@ def test_a_cache_that_throws_its_keys_out_gets_more_memory(
         "warm_up": 0,
         "watch": "8s",
         "memory": {"factor": 4, "ceiling": "32MiB"},
+        "container": {"prometheus": "metrics", "namespace": "shop", "container": "redis"},
     }
+    labels = 'namespace="shop",pod="redis-0",container="redis",resource="memory"'
     try:
-        outcome = run("cache-efficiency", "shop/redis/cache", policy, connections, (prefect, database_url, tmp_path))
+        with PrometheusProcess(f"kube_pod_container_resource_limits{{{labels}}} {40 * MIB}\n") as prometheus:
+            connections["metrics"] = {"type": "http", "url": prometheus.url}
+            place = (prefect, database_url, tmp_path)
+            outcome = run("cache-efficiency", "shop/redis/cache", policy, connections, place)
     finally:
         ended.set()
         customer.join()
 
     report = report_of(ledger, 1)
     assert outcome == "Resolved", report
-    assert server.client.config_get("maxmemory")["maxmemory"] == str(32 * MIB)
+    assert server.client.config_get("maxmemory")["maxmemory"] == str(30 * MIB), "three quarters"
     assert "0 keys thrown out" in report
     assert server.client.info("server")["run_id"] == before, "never restarted, so never empty"
     assert not commands_of(server.client) & NEVER

@@ -192,6 +192,7 @@ EFFICIENCY = CacheEfficiencyPolicy.model_validate({"content": ONLY_CACHE, "memor
     ("look", "goal", "actions", "said"),
     [
         (measured(900, 100), NOTHING_TO_DO, 0, "90% of the lookups find their key now"),
+        (measured(900, 100, evicted=5), NOTHING_TO_DO, 0, "5 keys were thrown out meanwhile, and are not missed"),
         (measured(100, 900, uptime=60), NOTHING_TO_DO, 0, "fills itself"),
         (measured(1, 9), "Have at least 50%", 0, "10 lookups within 1m say nothing"),
         (measured(100, 900, evicted=500), "Have at least 50%", 1, "Keys stay"),
@@ -208,6 +209,30 @@ def test_a_cache_gets_memory_only_where_that_is_what_it_lacks(
     assert len(found.actions) == actions
     told = [found.expected, *(p.title for p in found.proposals), *(r.reason for r in found.refusals)]
     assert any(said in text for text in told)
+
+
+@pytest.mark.hazard("octollm.LowCacheHitRate.r1.1")
+@pytest.mark.parametrize(
+    ("limit", "to"), [(64 * MIB, 24 * MIB), (24 * MIB, 18 * MIB), (20 * MIB, None), (None, None), (0, 24 * MIB)]
+)
+def test_a_cache_in_a_cluster_never_gets_more_than_its_container_bears(limit: int | None, to: int | None) -> None:
+    place = {"prometheus": "metrics", "namespace": "shop", "container": "redis"}
+    policy = EFFICIENCY.model_validate(EFFICIENCY.model_dump() | {"container": place})
+
+    found = plan_cache(CACHE_TARGET, measured(100, 900, evicted=500), policy, limit)
+
+    assert [SetRedisMemory.from_json(action.arguments).to_maxmemory for action in found.actions] == ([to] if to else [])
+    assert to or found.proposals[0].title == "Give the container redis in shop more memory first"
+
+
+def test_where_entries_end_too_soon_it_is_said_what_to_set_and_where() -> None:
+    rule = {"configmap": "api-config", "key": "CACHE_TTL", "raise_to": "1800s"}
+    policy = EFFICIENCY.model_validate(EFFICIENCY.model_dump() | {"time_to_live": rule})
+
+    (proposal,) = plan_cache(CACHE_TARGET, measured(100, 900, expired=800, used=MIB), policy).proposals
+
+    assert proposal.title.startswith("Let entries live longer: CACHE_TTL 1800s")
+    assert "api-config" in proposal.detail
 
 
 @pytest.mark.hazard("octollm.LowCacheHitRate.condition", "octollm.LowCacheHitRate.d3", "octollm.HighLatency.d10")

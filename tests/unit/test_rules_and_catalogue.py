@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from nightshift.remediation.durations import parse_duration
 from nightshift.remediation.models import Alert, Severity
 
 SYSTEMS = ["bybit_strategy_tester", "cryptofunk", "octollm", "test_watcher", "trading_signals"]
+_COMPARED = re.compile(r"([<>])\s*([0-9.]+)")
 ALERTMANAGER = ROOT / "deployments" / "alertmanager" / "alertmanager.yaml"
 
 
@@ -140,6 +143,65 @@ def test_no_alert_is_hidden_that_nightshift_must_account_for() -> None:
         for label in firing.labels
     }
     assert labels - {"severity"} <= set(rules[0]["equal"]), "two of its alerts could be taken for one"
+
+
+@pytest.mark.parametrize(
+    ("system", "alert", "limit", "in_rule"),
+    [
+        ("bybit_strategy_tester", "HighErrorRate", lambda p: p.measure.at_most_percent / 100, "> 0.05"),
+        ("bybit_strategy_tester", "SlowResponseTime", lambda p: p.measure.at_most_seconds, "> 1"),
+        ("bybit_strategy_tester", "ConnectionPoolExhausted", lambda p: p.alert_used_percent / 100, "> 0.9"),
+        ("bybit_strategy_tester", "DatabaseHighConnections", lambda p: p.alert_used_percent / 100, "> 0.8"),
+        ("bybit_strategy_tester", "SlowQueries", lambda p: p.measure.at_most, "> 1"),
+        ("bybit_strategy_tester", "HighCPUUsage", lambda p: p.at_most_percent / 100, "> 0.8"),
+        ("bybit_strategy_tester", "HighMemoryUsage", lambda p: p.at_most_percent / 100, "> 0.85"),
+        ("bybit_strategy_tester", "DiskSpaceCritical", lambda p: 1 - p.alert_used_percent / 100, "< 0.15"),
+        ("bybit_strategy_tester", "BackupSizeAnomaly", lambda p: p.backups["daily"].grows_to - 1, "> 0.5"),
+        ("bybit_strategy_tester", "HighTaskQueueLength", lambda p: p.most_waiting, "> 100"),
+        ("bybit_strategy_tester", "TaskFailureRateHigh", lambda p: p.most_failing, "> 0.1"),
+        ("bybit_strategy_tester", "HighFailedLoginAttempts", lambda p: p.measure.at_most, "> 10"),
+        ("cryptofunk", "HighErrorRate", lambda p: p.measure.at_most_percent / 100, "> 0.05"),
+        ("cryptofunk", "AgentHighLatency", lambda p: p.measure.at_most_seconds, "> 5"),
+        ("cryptofunk", "HighMemoryUsage", lambda p: p.high_percent / 100, "> 0.8"),
+        ("cryptofunk", "HighCPUUsage", lambda p: p.high_percent / 100, "> 0.8"),
+        ("cryptofunk", "DiskSpaceWarning", lambda p: p.alert_used_percent / 100, "> 0.8"),
+        ("cryptofunk", "VectorSearchHighLatency", lambda p: p.measure.at_most, "> 2"),
+        ("cryptofunk", "VectorSearchCriticalLatency", lambda p: p.measure.at_most, "> 5"),
+        ("cryptofunk", "VectorSearchHighErrorRate", lambda p: p.measure.at_most / 100, "> 0.05"),
+        ("cryptofunk", "VectorSearchSlowWithHighConnections", lambda p: p.measure.at_most, "> 1"),
+        ("octollm", "HighErrorRate", lambda p: p.measure.at_most_percent / 100, "> 0.1"),
+        ("octollm", "DatabaseConnectionPoolExhausted", lambda p: p.alert_used_percent / 100, "> 0.95"),
+        ("octollm", "HighLatency", lambda p: p.measure.at_most_seconds, "> 1"),
+        ("octollm", "HighNodeCPUUsage", lambda p: p.at_most_percent / 100, "> 0.8"),
+        ("octollm", "HighNodeMemoryUsage", lambda p: p.at_most_percent / 100, "> 0.85"),
+        ("octollm", "LowCacheHitRate", lambda p: p.hit_ratio, "< 0.5"),
+        ("octollm", "CertificateExpiringInSevenDays", lambda p: p.alert_before, "< 604800"),
+        ("test_watcher", "TestWatcherHighErrorRate", lambda p: p.most_per_second, "> 0.1"),
+        ("test_watcher", "TestWatcherQueueBacklog", lambda p: p.most_waiting, "> 10"),
+        ("test_watcher", "TestWatcherSlowTests", lambda p: p.p95_seconds, "> 120"),
+        ("test_watcher", "TestCoverageLow", lambda p: p.coverage_percent, "< 80"),
+        ("test_watcher", "APIRateLimitExceeded", lambda p: p.refused_per_second, "> 0.5"),
+        ("test_watcher", "APIHighErrorRate", lambda p: p.failing_percent / 100, "> 0.1"),
+        ("test_watcher", "HighCPUUsage", lambda p: p.at_most_percent, "> 90"),
+        ("test_watcher", "HighDiskUsage", lambda p: p.alert_used_percent / 100, "> 0.85"),
+        ("trading_signals", "HighAPILatency", lambda p: p.measure.at_most_seconds, "> 1"),
+        ("trading_signals", "HighErrorRate", lambda p: p.measure.at_most_per_second, "> 0.1"),
+        ("trading_signals", "CriticalErrorRate", lambda p: p.measure.at_most_per_second, "> 1"),
+        ("trading_signals", "EAPollErrors", lambda p: p.measures["errors"].at_most, "> 0.5"),
+        ("trading_signals", "HighApprovalRejectionRate", lambda p: p.rejected_percent / 100, "> 0.7"),
+        ("trading_signals", "HighRateLimitRejections", lambda p: p.measure.at_most, "> 10"),
+    ],
+)
+def test_a_flow_takes_for_trouble_what_its_rule_fires_at(
+    system: str, alert: str, limit: Callable[[Any], float], in_rule: str, catalogue: Catalogue
+) -> None:
+    """Else the flow ends with "nothing to do" between the two, while the alert goes on."""
+    comparison, number = in_rule.split()
+    expressions = [rule.expression for rule in rules_of(system) if rule.alert == alert]
+    compared = [(sign, float(of)) for one in expressions for sign, of in _COMPARED.findall(one)]
+
+    assert (comparison, float(number)) in compared, f"the rule compares {compared}"
+    assert limit(catalogue.systems[system].runbooks[alert].policy) == pytest.approx(float(number))
 
 
 def test_each_silent_alert_says_that_the_document_is_silent() -> None:

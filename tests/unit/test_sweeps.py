@@ -261,7 +261,7 @@ def test_what_wears_a_database_out_is_a_finding_before_it_stops() -> None:
 def test_what_the_runbooks_name_is_swept() -> None:
     systems = CATALOGUE.systems
     (queue,) = swept.queues_of(systems["bybit_strategy_tester"])
-    assert (queue.broker, queue.queues, queue.most_waiting) == ("redis", ("celery",), 1000)
+    assert (queue.broker, queue.queues, queue.most_waiting) == ("redis", ("celery",), 100)
     (files,) = swept.file_queues_of(systems["test_watcher"])
     assert (files.host, files.service) == ("watcher1", "test-watcher")
     assert [(one.host, one.name) for one in swept.backups_of(systems["bybit_strategy_tester"])] == [("web1", "daily")]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from nightshift.remediation.caches.content import Content
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.disk_space.policy import Bytes
 from nightshift.remediation.durations import Seconds
+from nightshift.remediation.kubernetes.names import Namespace, ObjectName
 from nightshift.remediation.models import Symptom, Target, Value
 from nightshift.remediation.text import printable
 
@@ -21,6 +22,23 @@ class MemoryGrowth(Value):
     """The new limit relative to the present one."""
     ceiling: Bytes
     """Never raised above this. Leave a quarter of the container's or host's memory for copies and buffers."""
+
+
+class TimeToLiveRule(Value):
+    """How long entries of the cache live, as a ConfigMap of the namespace says it."""
+
+    configmap: ObjectName
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")] = "CACHE_TTL"
+    raise_to: Annotated[str, StringConstraints(pattern=r"^\d{1,8}(ms|s|m|h)?$")]
+    """What is proposed where entries end before they are asked for again."""
+
+
+class CacheContainer(Value):
+    """Where Prometheus has how much memory the server's container may use, as kube-state-metrics tells it."""
+
+    prometheus: Annotated[str, ConnectionOf("http")]
+    namespace: Namespace
+    container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class RedisUnavailablePolicy(Value):
@@ -70,6 +88,10 @@ class CacheEfficiencyPolicy(Value):
     """A server that started within this time fills itself."""
     memory: MemoryGrowth | None = None
     """null: its limit is not changed."""
+    container: CacheContainer | None = None
+    """Of a cluster: ``maxmemory`` is raised to three quarters of its limit at most; null: it has none."""
+    time_to_live: TimeToLiveRule | None = None
+    """How long entries live: proposed where they end too soon; null: where that is set is for people to find."""
     watch: Annotated[Seconds, Field(ge=1, le=3600)] = 900
     """How long lookups are counted afterwards."""
 

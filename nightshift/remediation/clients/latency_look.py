@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from nightshift.remediation.caches.policy import TimeToLiveRule
 from nightshift.remediation.clients.backends import look_at_server
 from nightshift.remediation.clients.docker.engine import Engine
 from nightshift.remediation.clients.docker.reading import containers_of, logs, usage
@@ -41,7 +42,6 @@ from nightshift.remediation.requests.latency_policy import (
     LogRule,
     PartRule,
     StatementsRule,
-    TimeToLiveRule,
 )
 from nightshift.remediation.requests.policy import RequestsPolicy, TracesRule
 from nightshift.remediation.requests.slow_lines import SlowLine, slow_lines

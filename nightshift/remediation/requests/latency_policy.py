@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from nightshift.remediation.caches.policy import TimeToLiveRule
 from nightshift.remediation.connections import ConnectionOf
 from nightshift.remediation.durations import Seconds
 from nightshift.remediation.kubernetes.names import ObjectName
@@ -26,15 +27,6 @@ class StatementsRule(Value):
     """A table with fewer rows is best read whole."""
     repaired_by: RunbookName = ""
     """The alert whose runbook is about slow statements."""
-
-
-class TimeToLiveRule(Value):
-    """How long entries of the cache live, as a ConfigMap of the namespace says it."""
-
-    configmap: ObjectName
-    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")] = "CACHE_TTL"
-    raise_to: Annotated[str, StringConstraints(pattern=r"^\d{1,8}(ms|s|m|h)?$")]
-    """What is proposed where entries end before they are asked for again."""
 
 
 class CacheRule(Value):
