@@ -116,6 +116,8 @@ class NodeDiagnosis:
     events: Sequence[Event] = ()
     """About the node."""
     host: HostLook | None = None
+    renewed_at: datetime | None = None
+    """When the last kubelet renewed the lease of its node; None: not looked at, or not seen."""
     was_restarted: bool = False
     """Its kubelet or its container runtime was started again for this incident: that is tried once."""
     repair_under_way: str = ""
@@ -180,8 +182,15 @@ class NodeDiagnosis:
     @property
     def heard_lately(self) -> bool:
         """Whether any node reported lately: if none did, it is the control plane that is blind or cut off."""
-        heard = [c.heard_at for node in self.nodes if (c := node.condition("Ready")) and c.heard_at is not None]
+        heard = heard_at(self.nodes)
+        if self.renewed_at is not None:
+            heard.append(self.renewed_at)
         return any((self.now - at).total_seconds() <= STALE_AFTER for at in heard) if heard else True
+
+
+def heard_at(nodes: Sequence[Node]) -> list[datetime]:
+    """When each node reported last; a kubelet to which nothing happens does so every five minutes, others every ten."""
+    return [c.heard_at for node in nodes if (c := node.condition("Ready")) is not None and c.heard_at is not None]
 
 
 def is_well(node: Node) -> bool:

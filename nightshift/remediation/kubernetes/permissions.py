@@ -60,6 +60,7 @@ READS: tuple[Need, ...] = (
     *_all("list", "poddisruptionbudgets", "policy", everywhere=True),
     *_all("list", "events", everywhere=True),
     *_all("list", "daemonsets", "apps", everywhere=True),
+    *_all("list", "leases", "coordination.k8s.io", everywhere=True),
     *_all(_SEEN, "pods"),
     *_all("get", "pods", subresource="log"),
     *_all("get list", "configmaps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from nightshift.remediation.kubernetes.node_policy import NodeNotReadyPolicy
 from nightshift.remediation.kubernetes.objects import Container
 from nightshift.remediation.models import Target
 from tests.fakes.kubernetes import FakeCluster
+from tests.fakes.kubernetes.objects import micro_timestamp, timestamp
 from tests.unit import kubernetes_values as values
 
 TARGET = Target(system="shop", path=("cluster", "main", "node", "n1"))
@@ -53,6 +55,32 @@ def test_a_silent_node_gives_a_plan_with_every_pod_judged(fake: FakeCluster, clu
         assert [a.kind for a in forced.actions] == [CordonNode.KIND, DrainNode.KIND, UncordonNode.KIND]
     finally:
         fake.revive_node("n1")
+
+
+def test_nodes_that_report_seldom_are_heard_by_their_leases(fake: FakeCluster, cluster: Cluster) -> None:
+    long_ago, names = timestamp(time.time() - 3600), [f"n{number}" for number in range(1, 6)]
+    before = [copy.deepcopy(fake.find("nodes", name)) for name in names]
+    for node in before:
+        assert node is not None
+        del node["metadata"]["resourceVersion"]
+        old = copy.deepcopy(node)
+        for condition in old["status"]["conditions"]:
+            condition["lastHeartbeatTime"] = long_ago
+        fake.apply(old)
+
+    def renew(node: str, at: str) -> None:
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"renewTime": at}}
+        fake.apply({**lease, "metadata": {"name": node, "namespace": "kube-node-lease"}})
+
+    try:
+        for name in names:
+            renew(name, long_ago.replace("Z", ".000000Z"))
+        renew("another", micro_timestamp())
+        assert not diagnose_node(cluster, "n1").heard_lately, "that is no lease of a node"
+        renew("n2", micro_timestamp())
+        assert diagnose_node(cluster, "n1").heard_lately
+    finally:
+        fake.apply(*(node for node in before if node is not None))
 
 
 def test_a_node_that_is_gone_is_said_to_be_gone(cluster: Cluster) -> None:

@@ -7,22 +7,35 @@ are read page by page; of the pods of other nodes only their requests are kept.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
+from nightshift.remediation.clients.kubernetes.errors import ForbiddenError
+from nightshift.remediation.clients.kubernetes.parsing.common import moment, part, text
 from nightshift.remediation.clients.kubernetes.resources import (
     DAEMON_SETS,
     DISRUPTION_BUDGETS,
     EVENTS,
+    LEASES,
     NODES,
     PODS,
     VOLUMES,
 )
 from nightshift.remediation.inventory import serves
-from nightshift.remediation.kubernetes.node_diagnosis import HostLook, NodeDiagnosis, seconds_well
+from nightshift.remediation.kubernetes.node_diagnosis import (
+    STALE_AFTER,
+    HostLook,
+    NodeDiagnosis,
+    heard_at,
+    seconds_well,
+)
 from nightshift.remediation.kubernetes.node_verification import NodeSample
 from nightshift.remediation.kubernetes.objects import Node, Pod, Resources
 from nightshift.remediation.kubernetes.room import requests_of
+
+_NODE_LEASES = "kube-node-lease"
 
 
 @serves("octollm.NodeNotReady: d1 d2 d10 d11")
@@ -49,6 +62,7 @@ def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> 
             requested[pod.node] = _plus(requested.get(pod.node, Resources()), pod)
     for other in nodes:
         requested.setdefault(other.name, Resources())
+    now = _now(cluster, nodes)
     return NodeDiagnosis(
         node=node,
         nodes=tuple(nodes),
@@ -59,7 +73,8 @@ def diagnose_node(cluster: Cluster, name: str, host: HostLook | None = None) -> 
         requested=requested,
         events=tuple(cluster.list(EVENTS, fields={"involvedObject.kind": "Node", "involvedObject.name": name})),
         host=host,
-        now=_now(cluster, nodes),
+        renewed_at=_renewed_at(cluster, nodes, now),
+        now=now,
     )
 
 
@@ -112,5 +127,18 @@ def _plus(sum_so_far: Resources, pod: Pod) -> Resources:
 
 def _now(cluster: Cluster, nodes: list[Node]) -> datetime:
     """The cluster's clock, but never before the newest heartbeat, so that a slow clock makes no trouble look young."""
-    heard = [c.heard_at for node in nodes if (c := node.condition("Ready")) is not None and c.heard_at is not None]
-    return max([cluster.now(), *heard])
+    return max([cluster.now(), *heard_at(nodes)])
+
+
+def _renewed_at(cluster: Cluster, nodes: Sequence[Node], now: datetime) -> datetime | None:
+    """The newest sign of life by the nodes' leases, which come every ten seconds; asked only where reports are old."""
+    if any((now - at).total_seconds() <= STALE_AFTER for at in heard_at(nodes)):
+        return None
+    names = {node.name for node in nodes}
+    renewed: list[datetime] = []
+    with suppress(ForbiddenError):
+        for lease in cluster.list(LEASES, _NODE_LEASES):
+            at = moment(text(part(lease, "spec"), "renewTime") or None)
+            if at is not None and part(lease, "metadata").get("name") in names:
+                renewed.append(at)
+    return max(renewed, default=None)
