@@ -61,15 +61,23 @@ class Scraping:
     interval: float
     """Seconds between scrapes, the median."""
     longest_pause: float
+    """Seconds, of those that reach into the window of what is measured."""
 
     @classmethod
-    def of(cls, points: Sequence[tuple[float, float]]) -> Scraping | None:
-        """From the points of ``up``, (time, value); None for fewer than two, of which nothing can be said."""
+    def of(cls, points: Sequence[tuple[float, float]], window: float = math.inf) -> Scraping | None:
+        """From the points of ``up``, (time, value); None for fewer than two, of which nothing can be said.
+
+        Args:
+            points: of so long a time that the usual pause can be told; it may be longer than the window.
+            window: seconds that what is measured looks back; what was missed before tells nothing about it.
+        """
         ordered = sorted(points)
         if len(ordered) < 2:
             return None
         pauses = [later - earlier for (earlier, _), (later, _) in pairwise(ordered)]
-        return cls(ordered[-1][0], ordered[-1][1] == 1, median(pauses), max(pauses))
+        newest, up = ordered[-1]
+        within = [pause for (later, _), pause in zip(ordered[1:], pauses, strict=True) if newest - later <= window]
+        return cls(newest, up == 1, median(pauses), max(within))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import httpx
 import pytest
 
 from lab import preloaded
+from lab.measured import connection_to, until_measured
 from lab.patient_host import PatientHost
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from lab.provider import KEY, Provider
 from nightshift.remediation.clients.host import open_host
 from nightshift.remediation.clients.host_probe.settings import update_setting
+from nightshift.remediation.clients.provider_metrics import measure
 from nightshift.remediation.errors import CommandFailedError
 from nightshift.remediation.hosts.services import HostService
 from nightshift.remediation.ledger import Ledger
@@ -28,6 +30,10 @@ from nightshift.remediation.ledger.incidents import Trouble
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Severity, Target
 from nightshift.remediation.program_settings.arguments import UpdateSetting
+from nightshift.remediation.providers.look import Measured
+from nightshift.remediation.providers.policy import ProviderFailurePolicy
+from nightshift.remediation.providers.quota_policy import QuotaPolicy
+from nightshift.tasks.outbound_quota import look_at_quota
 
 ENV = f"# what the program reads when it starts\nDEEPSEEK_API_KEY={KEY}\nAI_FALLBACK_MODE=off\r\nRATE=8 # a second\n"
 UNIT = """\
@@ -110,7 +116,7 @@ def provider(host: PatientHost) -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def prometheus() -> Iterator[PrometheusProcess]:
-    with PrometheusProcess("", every_ms=200) as one:
+    with PrometheusProcess("", every_ms=500) as one:
         yield one
 
 
@@ -240,9 +246,24 @@ def journal_text(ledger: Ledger) -> str:
     return json.dumps([row.entry for number in (1, 2) for row in ledger.journal.of(number)])
 
 
-def counted_for(seconds: float) -> None:
-    """The window of the measurement has to fill."""
-    time.sleep(seconds)
+def until_calls(provider: Provider, program: Program, is_so: Callable[[ProviderFailurePolicy, Measured], bool]) -> None:
+    """Until the calls of a whole window are as the test needs them, as the flow measures them."""
+    policy = ProviderFailurePolicy.model_validate(failure_policy(provider)["policy"])
+    connection = connection_to(program.prometheus.url)
+    until_measured(
+        lambda: measure(connection, policy.rule("deepseek"), policy), lambda found: is_so(policy, found), "such calls"
+    )
+
+
+def until_refused(program: Program) -> None:
+    """Until more calls are refused than the runbook allows, as the flow measures them."""
+    policy = QuotaPolicy.model_validate(quota_policy()["policy"])
+    connections = {"prometheus": connection_to(program.prometheus.url), "watcher1": program.host.connection()}
+    until_measured(
+        lambda: look_at_quota.__wrapped__("deepseek", connections, policy).refused or 0,  # type: ignore[attr-defined]
+        lambda refused: refused > policy.refused_per_second,
+        "refused calls",
+    )
 
 
 def test_in_a_confirmed_outage_the_fallback_is_switched_on_and_goes_back_by_itself(
@@ -250,7 +271,7 @@ def test_in_a_confirmed_outage_the_fallback_is_switched_on_and_goes_back_by_itse
 ) -> None:
     program.failing, program.without, provider.answers, provider.indicator = 1.0, "on", 503, "major"
     program.host.path("/data/api_client.log").write_text(f"ERROR status_code=503 Authorization: Bearer {KEY}\n" * 3)
-    counted_for(6)
+    until_calls(provider, program, lambda policy, found: found.trouble(policy))
 
     outcome = runs.play(failure_policy(provider), "external_dependency_failure")
 
@@ -283,7 +304,7 @@ def test_a_refused_key_goes_to_a_person_at_once_and_nothing_is_changed(
     program: Program, provider: Provider, runs: Runs, ledger: Ledger
 ) -> None:
     program.failing, provider.key = 0.5, "sk-another"
-    counted_for(6)
+    until_calls(provider, program, lambda policy, found: found.trouble(policy))
 
     outcome = runs.play(failure_policy(provider), "external_dependency_failure")
 
@@ -300,7 +321,7 @@ def test_an_alert_that_the_measurement_contradicts_is_watched_and_nothing_is_don
     program: Program, provider: Provider, runs: Runs, ledger: Ledger
 ) -> None:
     provider.indicator = "major"
-    counted_for(6)
+    until_calls(provider, program, lambda policy, found: found.healthy(policy))
 
     outcome = runs.play(failure_policy(provider), "external_dependency_failure")
 
@@ -317,7 +338,7 @@ def quota_policy(**more: Any) -> dict[str, Any]:
         "used": {"metric": "api_quota_used", "labels": {"api": "deepseek"}},
         "rates": [{"setting": place, "floor": 1, "ceiling": 20, "factor": 0.5, "back_after": "1h"}],
     }
-    times = {"window": "5s", "wait": "12s", "hold": "2s"}
+    times = {"window": "5s", "wait": "60s", "hold": "2s"}
     return {
         "flow": "outbound-quota-exhaustion",
         "target": {"provider": {"default": "deepseek", "among": ["deepseek"]}},
@@ -329,7 +350,7 @@ def test_the_rate_is_lowered_within_its_bounds_until_few_calls_are_refused(
     program: Program, runs: Runs, ledger: Ledger
 ) -> None:
     program.refused_above = 4
-    counted_for(6)
+    until_refused(program)
 
     outcome = runs.play(quota_policy(), "outbound_quota_exhaustion")
 
@@ -367,7 +388,7 @@ def test_two_alerts_that_ask_for_opposites_are_both_shown_and_a_person_decides(
     growing = Trouble("test_watcher", "TestWatcherQueueBacklog", None, queue, Severity.WARNING, "the queue grows")
     with ledger.engine.begin() as connection:
         beside, _ = ledger.incidents.open(connection, growing)
-    counted_for(6)
+    until_refused(program)
 
     runbook = quota_policy(opposite=["TestWatcherQueueBacklog"])
     state = runs.play_to_a_question(runbook, "outbound_quota_exhaustion")

@@ -17,6 +17,7 @@ from lab import preloaded
 from lab.compose_project import ComposeProject
 from lab.docker_engine import DockerEngine
 from lab.lying_prometheus import LyingPrometheus, no_number, nothing, thousands
+from lab.measured import RequestsMeasured
 from lab.ports import free_port
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
@@ -30,9 +31,10 @@ POLICY: dict[str, Any] = {
     "prometheus": "metrics",
     "measure": {"kind": "errors_per_second", "at_most_per_second": 1},
     "window": "5s",
-    "wait": "30s",
+    "wait": "60s",
     "hold": "5s",
 }
+ROLLBACK = {"within": "15m"}
 _RUN = """
 import sys
 from nightshift.flows.http_error_rate_response import http_error_rate_response
@@ -50,10 +52,11 @@ def engine() -> Iterator[DockerEngine]:
 class Web:
     """A service whose requests fail as the test says, counted as it would count them."""
 
-    def __init__(self, engine: DockerEngine, fails: Callable[[Any], bool]) -> None:
+    def __init__(self, engine: DockerEngine, fails: Callable[[Web], bool]) -> None:
         self.project = ComposeProject(engine, "shop")
-        self._fails, self._ends, self._made, self._failed = fails, threading.Event(), 1, 0
+        self._fails, self._ends, self._made, self._failed = fails, threading.Event(), 1.0, 0.0
         self.metrics = PrometheusProcess(self._page())
+        self.measured = RequestsMeasured(self.metrics.url, POLICY | {"rollback": ROLLBACK})
         self.project.image("shop/web:1", 'CMD ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"]')
         self.release("1")
 
@@ -73,31 +76,28 @@ class Web:
         )
 
     def _flow(self) -> None:
+        before = time.monotonic()
         while not self._ends.wait(0.2):
-            self._made += 5
+            made, before = 25 * (time.monotonic() - before), time.monotonic()
+            self._made += made
             try:
-                self._failed += 2 if self._fails(self.container) else 0
-            except (AssertionError, KeyError, OSError):
+                self._failed += 0.4 * made if self._fails(self) else 0
+            except (KeyError, RuntimeError):
                 continue  # between two containers
             self.metrics.page = self._page()
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """Requests come, for long enough to know how it was before."""
+        """Requests come."""
         thread = threading.Thread(target=self._flow)
         thread.start()
         try:
             with self.metrics:
-                time.sleep(9)
                 yield
         finally:
             self._ends.set()
             thread.join()
             self.project.down()
-
-    def in_trouble(self) -> None:
-        """Wait until the trouble shows in the measurement."""
-        time.sleep(6)
 
 
 Run = Callable[..., str]
@@ -160,13 +160,14 @@ def run(prefect: PrefectServer, database_url: str, tmp_path: Path) -> Run:
 def test_the_image_from_before_runs_again_where_errors_began_with_the_newest(
     engine: DockerEngine, run: Run, ledger: Ledger
 ) -> None:
-    web = Web(engine, lambda container: container["Config"]["Image"] == "shop/web:2")
+    web = Web(engine, lambda web: bool(web.container["Config"]["Image"] == "shop/web:2"))
     with web.asked():
+        web.measured.until_calm()
         web.project.image("shop/web:2", 'CMD ["sh", "-c", "echo ERROR: no such field: price; sleep 1000"]')
         web.release("2")
-        web.in_trouble()
+        web.measured.until_trouble_began()
 
-        outcome = run(web, {"rollback": {"within": "1h"}})
+        outcome = run(web, {"rollback": ROLLBACK})
 
         report = report_of(ledger, 1)
         assert outcome == "Resolved", report
@@ -178,10 +179,10 @@ def test_the_image_from_before_runs_again_where_errors_began_with_the_newest(
 
 def test_without_a_cause_it_is_restarted_once(engine: DockerEngine, run: Run, ledger: Ledger) -> None:
     broken: list[str] = []
-    web = Web(engine, lambda container: container["State"]["StartedAt"] in broken)
+    web = Web(engine, lambda web: web.container["State"]["StartedAt"] in broken)
     with web.asked():
         broken.append(web.container["State"]["StartedAt"])
-        web.in_trouble()
+        web.measured.until_trouble()
 
         outcome = run(web, {"restart": {}})
 
@@ -192,14 +193,15 @@ def test_without_a_cause_it_is_restarted_once(engine: DockerEngine, run: Run, le
 
 
 def test_what_redis_brought_is_left_to_the_runbook_of_redis(engine: DockerEngine, run: Run, ledger: Ledger) -> None:
-    web = Web(engine, lambda _container: True)
+    web = Web(engine, lambda _web: True)
     with web.asked():
+        web.measured.until_trouble()
         before = web.container["State"]["StartedAt"]
         needs = [{"kind": "redis", "connection": "redis", "repaired_by": "RedisDown"}]
 
         outcome = run(
             web,
-            {"restart": {}, "rollback": {"within": "1h"}, "dependencies": needs},
+            {"restart": {}, "rollback": ROLLBACK, "dependencies": needs},
             redis={"type": "redis", "url": {"env": "SHOP_REDIS"}, "timeout": 1},
         )
 
@@ -213,9 +215,9 @@ def test_what_redis_brought_is_left_to_the_runbook_of_redis(engine: DockerEngine
 @pytest.fixture(scope="module")
 def failing(engine: DockerEngine) -> Iterator[Web]:
     """A service in real trouble, which its runbook would restart."""
-    web = Web(engine, lambda _container: True)
+    web = Web(engine, lambda _web: True)
     with web.asked():
-        web.in_trouble()
+        web.measured.until_trouble()
         yield web
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from lab import preloaded
+from lab.measured import connection_to, until_measured
 from lab.patient_host import MIB, PatientHost
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.catalogue.swept import SweptFileQueue
+from nightshift.remediation.clients.file_queue_metrics import files_waiting
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.file_queues.policy import FileQueuePolicy
 from nightshift.remediation.ledger import Ledger
@@ -85,7 +87,9 @@ def prometheus(watcher: PatientHost) -> Iterator[PrometheusProcess]:
     with PrometheusProcess("test_watcher_changed_files_current 30\n", every_ms=500) as prometheus:
         thread = threading.Thread(target=follow, args=(prometheus,), daemon=True)
         thread.start()
-        time.sleep(2)
+        services = {"watcher": {"name": "watcher.service"}}
+        policy = FileQueuePolicy.model_validate({"services": services, "prometheus": "prometheus"})
+        until_measured(lambda: files_waiting(connection_to(prometheus.url), policy, ()), bool, "files that wait")
         yield prometheus
         ends.set()
         thread.join()
@@ -125,7 +129,7 @@ def run(host: PatientHost, prometheus: PrometheusProcess, prefect: PrefectServer
                     "keeps_queue": True,
                     "cpu_percent": 100,
                     "memory_percent": 100,
-                    "wait": "20s",
+                    "wait": "60s",
                 },
             }
         },

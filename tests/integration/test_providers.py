@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.measured import until_measured
 from lab.ports import free_port
 from lab.prometheus import PrometheusProcess
 from lab.provider import KEY, Provider
@@ -132,7 +133,7 @@ def measured(prometheus: PrometheusProcess, **calls: object) -> Measured:
     rules = {"prometheus": "prometheus", "window": "5s", "providers": {"llm": declared}}
     policy = ProviderFailurePolicy.model_validate(rules)
     connection = HttpConnection.model_validate({"type": "http", "url": prometheus.url, "timeout": 1})
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while (found := measure(connection, policy.rule("llm"), policy)).unknown.endswith("ago."):
         assert time.monotonic() < give_up_at
         time.sleep(0.2)
@@ -141,22 +142,31 @@ def measured(prometheus: PrometheusProcess, **calls: object) -> Measured:
     return found
 
 
+def known(prometheus: PrometheusProcess) -> Measured:
+    """What is measured once Prometheus has looked for long enough."""
+    return until_measured(
+        lambda: measured(prometheus, calls="idle_total"), lambda found: not found.unknown, "what nobody calls"
+    )
+
+
 def test_what_prometheus_does_not_tell_is_neither_healthy_nor_in_trouble() -> None:
     thousands = "".join(f'many_total{{status="s{number}"}} {number}\n' for number in range(3000))
     odd = 'odd_total{status="success"} NaN\nidle_total{status="success"} 7\nothers_total{result="ok"} 7\n'
-    with PrometheusProcess(odd + thousands, every_ms=200) as prometheus:
-        time.sleep(6)
+    with PrometheusProcess(odd + thousands, every_ms=500) as prometheus:
+        known(prometheus)
         assert measured(prometheus, calls="odd_total").unknown
         assert "has no calls_total" in measured(prometheus).unknown, "it is not there, or has other labels"
         assert measured(prometheus, calls="idle_total", labels={"api": "llm"}).unknown
-        idle = measured(prometheus, calls="idle_total")
+        idle = known(prometheus)
         assert (idle.unknown, idle.failing_percent) == ("", None), "no calls in the window are no good calls"
         assert measured(prometheus, calls="others_total").failing_percent is None
         assert measured(prometheus, calls="many_total").failing_percent is None, "thousands of series are no flood"
 
         prometheus.kill_target()
-        time.sleep(2)
-        assert measured(prometheus, calls="idle_total").unknown, "a dead target is not healthy"
+        # A dead target is not healthy.
+        until_measured(
+            lambda: measured(prometheus, calls="idle_total").unknown, bool, "that its target does not answer"
+        )
         prometheus.kill()
         assert "did not answer" in measured(prometheus, calls="idle_total").unknown
 

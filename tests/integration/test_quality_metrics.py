@@ -9,6 +9,7 @@ import pytest
 
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.clients.market_metrics import market_conditions, rejected_percent
+from nightshift.remediation.clients.prometheus import query
 from nightshift.remediation.clients.suite_metrics import measure_suite
 from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.errors import NotMeasuredError
@@ -41,14 +42,15 @@ def metrics() -> Iterator[dict[str, HttpConnection]]:
     with PrometheusProcess(page(82, 1), every_ms=500) as prometheus:
         connections = {"p": HttpConnection.model_validate({"type": "http", "url": prometheus.url})}
         eventually(lambda: measure_suite(connections["p"], METRICS, []).coverage is not None)
-        time.sleep(1)  # two more scrapes, so that counters have something to grow from
+        # So that counters have something to grow from.
+        eventually(lambda: bool(query("p", connections["p"], "count_over_time(approvals_total[60s]) > 2")))
         prometheus.page = page(66, 9)
         eventually(lambda: measure_suite(connections["p"], METRICS, ["watcher1:8000"]).p95 is not None)
         eventually(lambda: measure_suite(connections["p"], METRICS, ["watcher1:8000"]).coverage == 66)
         yield connections
 
 
-def eventually(question: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(question: Callable[[], bool], seconds: float = 60) -> None:
     give_up_at = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < give_up_at

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from lab import preloaded
 from lab.compose_project import ComposeProject
 from lab.database_sessions import DatabaseSessions
 from lab.docker_engine import DockerEngine
+from lab.measured import RequestsMeasured
 from lab.postgres import PostgresServer
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
@@ -33,7 +33,7 @@ POLICY: dict[str, Any] = {
     "measure": {"kind": "latency", "at_most_seconds": 1, "endpoint_label": "route", "worst_by": "route"},
     "namespace_label": None,
     "window": "5s",
-    "wait": "40s",
+    "wait": "60s",
     "hold": "5s",
     "rounds": 1,
 }
@@ -60,6 +60,7 @@ class Requests:
         self._is_slow, self._ends = is_slow, threading.Event()
         self._fast, self._late, self._other = 0, 0, 0
         self.metrics = PrometheusProcess("")
+        self.measured = RequestsMeasured(self.metrics.url, POLICY)
 
     def _flow(self) -> None:
         while not self._ends.wait(0.2):
@@ -75,12 +76,12 @@ class Requests:
 
     @contextmanager
     def coming(self) -> Iterator[PrometheusProcess]:
-        """For the time of the block, for long enough to be measured before."""
+        """For the time of the block, which begins when they are measured as slow."""
         thread = threading.Thread(target=self._flow)
         thread.start()
         try:
             with self.metrics:
-                time.sleep(7)
+                self.measured.until_trouble()
                 yield self.metrics
         finally:
             self._ends.set()

@@ -73,5 +73,20 @@ def test_nothing_else_says_anything(
     assert why in why_unknown(value, scraping, now=NOW, started=started, window=window)
 
 
+@pytest.mark.parametrize(("window", "known"), [(50, True), (300, False), (1e6, False)])
+def test_scrapes_that_were_missed_before_the_window_tell_nothing_about_it(window: float, known: bool) -> None:
+    moments = [NOW - 5 - 15 * number for number in range(40) if not 5 <= number <= 8]
+    scraping = Scraping.of([(moment, 1.0) for moment in moments], window)
+
+    assert (why_unknown(reading(), scraping, now=NOW, started=None, window=window) == "") is known
+
+
+def test_a_pause_that_reaches_into_the_window_counts_whole() -> None:
+    moments = [NOW - 5 - 15 * number for number in range(40) if not 5 <= number <= 8]
+    scraping = Scraping.of([(moment, 1.0) for moment in moments], 62)
+
+    assert "nothing was scraped for 1m 15s" in why_unknown(reading(), scraping, now=NOW, started=None, window=62)
+
+
 def test_one_scrape_is_too_few_to_know_their_interval() -> None:
     assert Scraping.of([(NOW, 1.0)]) is None

@@ -187,7 +187,7 @@ def _scraping(
     seconds = math.ceil(max(window, _LOOK_BACK_SECONDS))
     body = _query(name, connection, f"{selector('up', dict(target))}[{seconds}s]")
     targets = _parsed(name, _Ranges, body).data.result
-    return Scraping.of(targets[0].values) if len(targets) == 1 else None
+    return Scraping.of(targets[0].values, window) if len(targets) == 1 else None
 
 
 def _labels(metric: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.measured import connection_to, until_measured
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from lab.provider import Provider
+from nightshift.remediation.clients.provider_metrics import measure
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
+from nightshift.remediation.providers.policy import ProviderFailurePolicy
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
 
 LABELS = 'service="llm"'
@@ -71,7 +73,7 @@ def policy(provider: Provider) -> dict[str, Any]:
         "fallback": {"setting": flag, "to": "on", "usually": "off", "back_after": "1h"},
         "impact": "agents decide without the LLM",
     }
-    times = {"window": "5s", "half_open": "15s", "hold": "2s"}
+    times = {"window": "5s", "half_open": "60s", "hold": "2s"}
     return {"prometheus": "metrics", "providers": {"llm": rule}, **times}
 
 
@@ -79,7 +81,7 @@ def policy(provider: Provider) -> dict[str, Any]:
 def test_in_an_outage_the_fallback_in_a_config_map_is_switched_and_the_breaker_closes_by_itself(
     prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
-    with Cluster() as cluster, Provider() as provider, PrometheusProcess("", every_ms=200) as metrics:
+    with Cluster() as cluster, Provider() as provider, PrometheusProcess("", every_ms=500) as metrics:
         provider.indicator, provider.description = "critical", "Models are down"
         cluster.add_node("n1")
         cluster.add_deployment("bifrost", namespace="shop", replicas=2, grace=0)
@@ -98,7 +100,12 @@ def test_in_an_outage_the_fallback_in_a_config_map_is_switched_and_the_breaker_c
 
         with Breaker(cluster, metrics):
             cluster.changes.clear()
-            time.sleep(6)  # the window of the measurement has to fill
+            measured = ProviderFailurePolicy.model_validate(policy(provider))
+            until_measured(
+                lambda: measure(connection_to(metrics.url), measured.rule("llm"), measured),
+                lambda found: found.trouble(measured),
+                "calls that fail",
+            )
             outcome = outcome_of(runs.start("external_dependency_failure", "shop/provider/llm"))
 
         report = report_of(ledger, 1)

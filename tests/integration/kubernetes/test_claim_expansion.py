@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from lab.measured import connection_to, until_measured
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from lab.trading_database import TradingDatabase
+from nightshift.remediation.clients.prometheus import query
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from tests.fakes.kubernetes.objects import Obj
@@ -98,8 +100,11 @@ def run(
         "prometheus": {"type": "http", "url": prometheus.url},
     }
     runs.declare("database-volume-reclaim", PARTS, POLICY, connections=connections)
-    prometheus.page = lab.page()
-    time.sleep(1.5)  # until the page before is not the newest any more
+    began_at = time.time()
+    prometheus.page = f"{lab.page()}lab_page_began {began_at}\n"
+    until_measured(
+        lambda: query("prometheus", connection_to(prometheus.url), f"lab_page_began == {began_at}"), bool, "this page"
+    )
     began = runs.start("database_volume_reclaim", TARGET)
     while began.poll() is None:
         prometheus.page = lab.page()

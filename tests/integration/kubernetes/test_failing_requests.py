@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from lab.prometheus import PrometheusProcess
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
-from tests.integration.kubernetes.traffic import Traffic, images, web_shop
+from tests.integration.kubernetes.traffic import Traffic, images, measured, web_shop
 
 WEB = {
     "cluster": {"default": "main"},
@@ -28,10 +27,10 @@ POLICY: dict[str, Any] = {
     "prometheus": "metrics",
     "measure": {"kind": "errors", "at_most_percent": 10},
     "window": "5s",
-    "rollback": {"within": "1h", "block_deployments": True},
+    "rollback": {"within": "15m", "block_deployments": True},
     "dependencies": [{"kind": "service", "service": "search", "slow_seconds": 1, "ceiling": 3}],
     "restart": {},
-    "wait": "30s",
+    "wait": "60s",
     "hold": "5s",
 }
 
@@ -68,8 +67,9 @@ def test_a_slow_service_that_it_asks_gets_more_pods(
 
     with Traffic(lab, crowded, searches).running() as metrics:
         declare(runs, metrics)
+        measured(metrics, POLICY).until_calm()
         broken.append(True)
-        time.sleep(6)
+        measured(metrics, POLICY).until_trouble_began()
 
         assert outcome_of(runs.start(MODULE, TARGET)) == "Resolved", report_of(ledger, 1)
 

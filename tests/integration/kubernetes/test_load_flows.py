@@ -11,19 +11,24 @@ from typing import Any
 
 import pytest
 
+from lab.measured import connection_to, until_measured
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
+from nightshift.remediation.clients.prometheus import read
+from nightshift.remediation.clients.resource_use import Meter
+from nightshift.remediation.kubernetes.load import Kind
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
 
 NODE = {"cluster": {"default": "main"}, "node": {"label": "node"}}
 POD = {"cluster": {"default": "main"}, "namespace": {"label": "namespace"}, "pod": {"label": "pod"}}
+WINDOW = 5
 POLICY: dict[str, Any] = {
     "resource": "cpu",
     "prometheus": "metrics",
-    "window": "5s",
-    "wait": "40s",
+    "window": WINDOW,
+    "wait": "60s",
     "hold": "5s",
 }
 CORES = 2
@@ -40,8 +45,9 @@ class Work:
         self.metrics = PrometheusProcess("")
 
     def _flow(self) -> None:
-        step = 0.2
-        while not self._ends.is_set():
+        before = time.monotonic()
+        while not self._ends.wait(0.2):
+            step, before = time.monotonic() - before, time.monotonic()
             pods = [p for p in self._cluster.pods("web") if p["spec"].get("nodeName") and p["status"].get("podIP")]
             share = self._millicores / max(1, len(pods)) / 1000
             on = dict.fromkeys((node["metadata"]["name"] for node in self._cluster.objects("nodes")), 0.0)
@@ -52,7 +58,12 @@ class Work:
             for node, used in on.items():
                 self._idle[node] = self._idle.get(node, 0.0) + max(0.0, 1 - used) * step
             self.metrics.page = self._page()
-            self._ends.wait(step)
+
+    def _measured(self) -> float:
+        """Millicores of all pods together, as the flows measure them."""
+        meter = Meter("metrics", connection_to(self.metrics.url), Kind.CPU, WINDOW)
+        read(meter.prometheus, meter.connection, "topk by (job, instance) (1, node_cpu_seconds_total)", window=WINDOW)
+        return sum(meter.containers(namespace="shop").values())
 
     def _page(self) -> str:
         idle = [f'node_cpu_seconds_total{{mode="idle",node="{node}"}} {at}' for node, at in self._idle.items()]
@@ -64,12 +75,12 @@ class Work:
 
     @contextmanager
     def running(self) -> Iterator[PrometheusProcess]:
-        """For the time of the block, measured for long enough to know how much it is."""
+        """For the time of the block, which begins when it is known how much it is."""
         thread = threading.Thread(target=self._flow)
         thread.start()
         try:
             with self.metrics:
-                time.sleep(7)
+                until_measured(self._measured, lambda used: used > 0.9 * self._millicores, "the work")
                 yield self.metrics
         finally:
             self._ends.set()

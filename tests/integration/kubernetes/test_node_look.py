@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from lab.measured import connection_to, until_measured
 from lab.prometheus import PrometheusProcess
 from nightshift.remediation.clients import node_use
 from nightshift.remediation.clients.kubernetes.cluster import Cluster
 from nightshift.remediation.clients.kubernetes.errors import ObjectNotFoundError
 from nightshift.remediation.clients.kubernetes.node_look import diagnose_node
-from nightshift.remediation.connections import HttpConnection
 from nightshift.remediation.kubernetes.arguments import CordonNode, DrainNode, UncordonNode
 from nightshift.remediation.kubernetes.drain import Fate
 from nightshift.remediation.kubernetes.load import Kind
@@ -96,10 +96,12 @@ def test_what_a_node_uses_is_measured_and_joined_with_its_pods(monkeypatch: pyte
     labels = 'namespace="shop",pod="web-1-a",container="app",node="n1"'
     page.append(f"container_memory_working_set_bytes{{{labels}}} {2**30}")
     with PrometheusProcess("\n".join([*page, ""])) as metrics:
-        time.sleep(7)
-        connection = HttpConnection.model_validate({"type": "http", "url": metrics.url})
         seen = NodeDiagnosis(node=found, nodes=(found,), pods=(one,), now=values.NOW)
-        use = node_use.measure_use(("metrics", connection), "node", seen)
+        use = until_measured(
+            lambda: node_use.measure_use(("metrics", connection_to(metrics.url)), "node", seen),
+            lambda use: use.percent,
+            "the memory of the node",
+        )
 
     assert use.percent == ((Kind.MEMORY, 75.0),)
     assert [(consumer.pods, consumer.used) for consumer in use.consumers] == [((one,), 2**30)]

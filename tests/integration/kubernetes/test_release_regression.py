@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.measured import until_measured
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
-from nightshift.remediation.clients.request_quality import Service, compare_versions, measure_requests
-from nightshift.remediation.connections import HttpConnection
+from nightshift.remediation.clients.request_quality import compare_versions
 from nightshift.remediation.kubernetes.regression import Versions
 from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
-from nightshift.remediation.requests.policy import MeasuredRequests
 from tests.integration.kubernetes.flow_runs import Cluster, Runs, outcome_of
-from tests.integration.kubernetes.traffic import Traffic, images, web_shop
+from tests.integration.kubernetes.traffic import Traffic, images, measured, web_shop
 
 WEB = {
     "cluster": {"default": "main"},
@@ -32,8 +30,8 @@ POLICY: dict[str, Any] = {
     "prometheus": "metrics",
     "measure": {"kind": "errors", "at_most_percent": 10},
     "window": "5s",
-    "rollback": {"within": "1h", "block_deployments": True},
-    "wait": "30s",
+    "rollback": {"within": "15m", "block_deployments": True},
+    "wait": "60s",
     "hold": "5s",
 }
 
@@ -47,17 +45,13 @@ def lab() -> Iterator[Cluster]:
 
 def seconds_taken(metrics: PrometheusProcess) -> float:
     """How long the slowest of the requests took that count, as the same flow measures it for an alert about that."""
-    latency = {"kind": "latency", "at_most_seconds": 1}
-    policy = MeasuredRequests.model_validate({**POLICY, "measure": latency})
-    connection = HttpConnection.model_validate({"type": "http", "url": metrics.url})
-    return measure_requests(Service("metrics", connection, "shop", "web"), policy)[0]
+    return measured(metrics, POLICY | {"measure": {"kind": "latency", "at_most_seconds": 1}}).value()
 
 
 def compared(metrics: PrometheusProcess, newest: str) -> Versions | None:
     """The version of the newest ReplicaSet beside the others, as far back as there were both."""
-    connection = HttpConnection.model_validate({"type": "http", "url": metrics.url})
-    policy = MeasuredRequests.model_validate(POLICY)
-    return compare_versions(Service("metrics", connection, "shop", "web"), policy, newest, 20)
+    asked = measured(metrics, POLICY)
+    return compare_versions(asked.service, asked.policy, newest, 20)
 
 
 def declare(runs: Runs, metrics: PrometheusProcess, **more: Any) -> None:
@@ -71,19 +65,21 @@ def test_a_release_since_which_requests_are_in_trouble_is_taken_back(
     runs = Runs(lab, prefect, database_url, tmp_path)
     with Traffic(lab, lambda: "web:2" in images(lab)).running() as metrics:
         declare(runs, metrics)
+        measured(metrics, POLICY).until_calm()
         lab.add_deployment("web", namespace="shop", image="web:2", grace=0)
         lab.wait_until(lambda: images(lab) == {"web:2"})
         lab.logs.write("shop", str(lab.pods("web")[0]["metadata"]["name"]), "app", "ERROR no such field: price")
-        time.sleep(6)
-        assert seconds_taken(metrics) > 1
-        versions = compared(metrics, str(lab.pods("web")[0]["metadata"]["name"]).rpartition("-")[0])
+        measured(metrics, POLICY).until_trouble_began()
+        until_measured(lambda: seconds_taken(metrics), lambda seconds: seconds > 1, "slow requests")
+        newest = str(lab.pods("web")[0]["metadata"]["name"]).rpartition("-")[0]
+        versions = until_measured(lambda: compared(metrics, newest), lambda known: known is not None, "both versions")
         assert versions is not None
         assert versions.new > 40
         assert versions.old < 1
 
         assert outcome_of(runs.start(MODULE, TARGET)) == "Resolved", report_of(ledger, 1)
 
-        assert seconds_taken(metrics) < 1
+        until_measured(lambda: seconds_taken(metrics), lambda seconds: seconds < 1, "fast requests")
 
     assert images(lab) == {"web:1"}
     assert "Roll back web from revision 2 to 1" in report_of(ledger, 1)
@@ -99,9 +95,10 @@ def test_a_release_that_somebody_makes_during_the_repair_stays_and_a_person_is_c
     runs = Runs(lab, prefect, database_url, tmp_path)
     with Traffic(lab, lambda: bool(images(lab) & {"web:2", "web:3"})).running() as metrics:
         declare(runs, metrics, wait="10s")
+        measured(metrics, POLICY).until_calm()
         lab.add_deployment("web", namespace="shop", image="web:2", grace=0)
         lab.wait_until(lambda: images(lab) == {"web:2"})
-        time.sleep(6)
+        measured(metrics, POLICY).until_trouble_began()
 
         run = runs.start(MODULE, TARGET)
         lab.wait_until(lambda: images(lab) == {"web:1"}, seconds=60)
@@ -121,8 +118,9 @@ def test_trouble_without_a_release_changes_nothing_and_calls_a_person(
     runs, broken = Runs(lab, prefect, database_url, tmp_path), threading.Event()
     with Traffic(lab, broken.is_set).running() as metrics:
         declare(runs, metrics)
+        measured(metrics, POLICY).until_calm()
         broken.set()
-        time.sleep(6)
+        measured(metrics, POLICY).until_trouble_began()
 
         assert outcome_of(runs.start(MODULE, TARGET)) == "Escalated", report_of(ledger, 1)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab.measured import RequestsMeasured
 from lab.prefect_server import PrefectServer
 from lab.prometheus import PrometheusProcess
 from nightshift.catalogue import Catalogue
@@ -30,7 +30,7 @@ POLICY: dict[str, Any] = {
     "measure": {"kind": "latency", "at_most_seconds": 1, "endpoint_label": "route"},
     "window": "5s",
     "cpu": {"cpu_factor": 2, "cpu_ceiling_millicores": 1000, "most_replicas": 4},
-    "wait": "40s",
+    "wait": "60s",
     "hold": "5s",
     "rounds": 1,
 }
@@ -68,12 +68,12 @@ class HeldBack:
 
     @contextmanager
     def running(self) -> Iterator[PrometheusProcess]:
-        """For the time of the block, measured for long enough to know how it is."""
+        """For the time of the block, which begins when they are measured as slow."""
         thread = threading.Thread(target=self._flow)
         thread.start()
         try:
             with self.metrics:
-                time.sleep(7)
+                RequestsMeasured(self.metrics.url, POLICY, "web", "shop").until_trouble()
                 yield self.metrics
         finally:
             self._ends.set()

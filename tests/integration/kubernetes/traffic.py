@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from lab.measured import RequestsMeasured
 from lab.prometheus import PrometheusProcess
 from tests.fakes.kubernetes.objects import timestamp
 from tests.integration.kubernetes.flow_runs import Cluster
@@ -49,16 +51,20 @@ class Traffic:
 
     @contextmanager
     def running(self) -> Iterator[PrometheusProcess]:
-        """For the time of the block, measured for long enough to know how it was before."""
+        """For the time of the block."""
         thread = threading.Thread(target=self._flow)
         thread.start()
         try:
             with self.metrics:
-                time.sleep(9)
                 yield self.metrics
         finally:
             self._ends.set()
             thread.join()
+
+
+def measured(metrics: PrometheusProcess, policy: Mapping[str, Any]) -> RequestsMeasured:
+    """What a flow with this policy is told of the requests to the web shop."""
+    return RequestsMeasured(metrics.url, policy, "web", "shop")
 
 
 @contextmanager
