@@ -57,7 +57,7 @@ def test_a_slow_service_that_it_asks_gets_more_pods(
     runs, asked = Runs(lab, prefect, database_url, tmp_path), itertools.count(1)
     broken: list[bool] = []
 
-    def crowded() -> bool:
+    def crowded(_image: str) -> bool:
         return bool(broken) and lab.available("search") < 2
 
     def searches() -> str:

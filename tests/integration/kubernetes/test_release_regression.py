@@ -63,7 +63,7 @@ def test_a_release_since_which_requests_are_in_trouble_is_taken_back(
     lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     runs = Runs(lab, prefect, database_url, tmp_path)
-    with Traffic(lab, lambda: "web:2" in images(lab)).running() as metrics:
+    with Traffic(lab, lambda image: image == "web:2").running() as metrics:
         declare(runs, metrics)
         measured(metrics, POLICY).until_calm()
         lab.add_deployment("web", namespace="shop", image="web:2", grace=0)
@@ -93,7 +93,7 @@ def test_a_release_that_somebody_makes_during_the_repair_stays_and_a_person_is_c
     lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     runs = Runs(lab, prefect, database_url, tmp_path)
-    with Traffic(lab, lambda: bool(images(lab) & {"web:2", "web:3"})).running() as metrics:
+    with Traffic(lab, lambda image: image in ("web:2", "web:3")).running() as metrics:
         declare(runs, metrics, wait="10s")
         measured(metrics, POLICY).until_calm()
         lab.add_deployment("web", namespace="shop", image="web:2", grace=0)
@@ -116,7 +116,7 @@ def test_trouble_without_a_release_changes_nothing_and_calls_a_person(
     lab: Cluster, prefect: PrefectServer, database_url: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     runs, broken = Runs(lab, prefect, database_url, tmp_path), threading.Event()
-    with Traffic(lab, broken.is_set).running() as metrics:
+    with Traffic(lab, lambda _image: broken.is_set()).running() as metrics:
         declare(runs, metrics)
         measured(metrics, POLICY).until_calm()
         broken.set()

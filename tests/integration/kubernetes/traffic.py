@@ -20,8 +20,8 @@ HOUR = 3600.0
 class Traffic:
     """Requests to the web shop, counted as its pods would; half of them fail, and take long, while it is in trouble."""
 
-    def __init__(self, lab: Cluster, trouble: Callable[[], bool], more: Callable[[], str] = str) -> None:
-        """``more`` is what else is measured, as lines of the page."""
+    def __init__(self, lab: Cluster, trouble: Callable[[str], bool], more: Callable[[], str] = str) -> None:
+        """``trouble`` tells whether a pod of this image is in it; ``more`` is what else is measured, as lines."""
         self._lab, self._trouble, self._more = lab, trouble, more
         self._counts: dict[str, tuple[int, int]] = {}
         self._ends = threading.Event()
@@ -42,11 +42,11 @@ class Traffic:
 
     def _flow(self) -> None:
         while not self._ends.wait(0.1):
-            pods = [str(pod["metadata"]["name"]) for pod in self._lab.pods("web")]
-            bad = 5 if self._trouble() else 0
-            for pod in pods[-1:]:
-                had = self._counts.get(pod, (0, 0))
-                self._counts[pod] = had[0] + 10 - bad, had[1] + bad
+            for pod in self._lab.pods("web")[-1:]:
+                bad = 5 if self._trouble(str(pod["spec"]["containers"][0]["image"])) else 0
+                name = str(pod["metadata"]["name"])
+                had = self._counts.get(name, (0, 0))
+                self._counts[name] = had[0] + 10 - bad, had[1] + bad
             self.metrics.page = self._page()
 
     @contextmanager
