@@ -136,6 +136,17 @@ def test_a_delete_with_another_uid_is_a_conflict(world: World) -> None:
     assert world.core.read_namespaced_config_map("conf", world.namespace)
 
 
+@NEEDS_PODS
+def test_a_scale_of_another_uid_is_a_conflict(world: World) -> None:
+    world.deploy("web", 0)
+    other = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}, "spec": {"replicas": 1}}
+
+    with refused(409):
+        world.apps.patch_namespaced_deployment_scale("web", world.namespace, other)
+
+    assert world.apps.read_namespaced_deployment("web", world.namespace).spec.replicas == 0
+
+
 def test_a_class_that_a_claim_waited_for_can_be_made_once_and_be_deleted_only_as_itself(world: World) -> None:
     storage, name = client.StorageV1Api(world.api), world.namespace
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": name}
@@ -246,6 +257,11 @@ def test_each_kind_of_patch_merges_lists_its_own_way(world: World) -> None:
     assert containers() == ["app", "sidecar"]
     with refused(422):
         patch_as(world, JSON_PATCH, "web", [{"op": "test", "path": "/spec/replicas", "value": 9}])
+    labelled = {"spec": {"template": {"spec": {"nodeSelector": {"disk": "ssd"}}}}}
+    world.apps.patch_namespaced_deployment("web", world.namespace, labelled)
+    without = {"spec": {"template": {"spec": {"nodeSelector": {"$patch": "delete"}}}}}
+    world.apps.patch_namespaced_deployment("web", world.namespace, without)
+    assert not world.apps.read_namespaced_deployment("web", world.namespace).spec.template.spec.node_selector
     merged = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "app:3"}]}}}}
     patch_as(world, MERGE, "web", merged)
     assert containers() == ["app"]

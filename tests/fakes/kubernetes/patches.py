@@ -161,10 +161,16 @@ def _directive(result: Obj, directive: str, field: str, value: list[Any]) -> Non
             result[field] = _ordered(result[field], value, key)
 
 
+def _instead(patch: Obj) -> Obj:
+    """What a patch leaves that says to replace or delete all there was."""
+    kept = patch if patch["$patch"] == "replace" else {}
+    return {k: copy.deepcopy(v) for k, v in kept.items() if k != "$patch"}
+
+
 def strategic_merge(obj: Obj, patch: Obj) -> Obj:
     """Kubernetes' own merge: lists with a key are merged entry by entry, null removes."""
-    if patch.get("$patch") == "replace":
-        return {k: copy.deepcopy(v) for k, v in patch.items() if k != "$patch"}
+    if patch.get("$patch") in ("replace", "delete"):
+        return _instead(patch)
     result = dict(obj)
     directives = [(k, v) for k, v in patch.items() if k.startswith("$")]
     for field, value in patch.items():

@@ -40,6 +40,10 @@ def scaled(resource: Resource, workload: Obj, scale: Any) -> Obj:
     """
     metadata = scale.get("metadata") or {}
     name = workload["metadata"]["name"]
+    actual = workload["metadata"]["uid"]
+    if metadata.get("uid") not in (None, "", actual):
+        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {actual}"
+        raise errors.conflict(resource.plural, resource.group, name, why)
     if metadata.get("resourceVersion") not in (None, "", workload["metadata"]["resourceVersion"]):
         raise errors.modified(resource.plural, resource.group, name)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
