@@ -50,7 +50,8 @@ def _nobody_was_faster(action: Action, connections: Connections) -> None:
     seen = _seen(action, connections, arguments.rule)
     if seen.running:
         raise TargetChangedError(f"A backup is being made already: {seen.running[0]}.")
-    if seen.newest is not None and seen.newest.file.modified_ns > arguments.newer_than_ns:
+    # A newer one that cannot be read to its end is nobody's backup: a run, or a command, was cut off in the middle.
+    if seen.newest is not None and seen.newest.file.modified_ns > arguments.newer_than_ns and not seen.broken:
         raise TargetChangedError("Something else made a backup meanwhile.")
 
 

@@ -130,6 +130,37 @@ def test_a_dump_that_hangs_is_no_backup_whether_it_dies_with_its_run_or_goes_on(
     assert len(proven.files()) == 6, "made by the second attempt"
 
 
+def test_what_a_systems_own_command_left_half_is_no_backup_and_another_is_made(
+    proven: Shop, ledger: Ledger, database_url: str
+) -> None:
+    """It writes under the last name from the start, so that only reading it shows."""
+    hangs = "[ -e /home/kept/hang ] && exec sleep 600"
+    writes = f"head -c 9999 /home/kept/dump >/backups/own.dump; {hangs}; cat /home/kept/dump >/backups/own.dump"
+    changes = {"make": {"tool": "command", "arguments": ["sh", "-c", writes]}}
+    newest = proven.look().newest
+    assert newest is not None
+    proven.host.path("/home/kept/hang").touch()
+    rule = proven.rule(**changes)
+    arguments = MakeBackup(name="daily", rule=rule, newer_than_ns=newest.file.modified_ns, room=0)
+
+    def loses_power() -> None:
+        until(lambda: "own.dump" in proven.files())
+        proven.host.path("/home/kept/hang").unlink()
+        ends(proven, "sleep 600")()
+        until(lambda: not proven.look(**changes).running)
+        seen = proven.look(**changes)
+        assert (seen.dumps[0].file.path, bool(seen.broken), seen.dumps[0].proven) == ("/backups/own.dump", True, False)
+
+    def state() -> str:
+        seen = proven.look(**changes)
+        assert [dump.proven for dump in seen.dumps if dump.file.path == "/backups/daily-2.dump"] == [True]
+        return "a half one counts" if seen.broken or seen.running else "done"
+
+    trouble = CutTrouble(action_of(arguments), state, loses_power)
+    cut = Cut(0, during=True, calls=("sh",))
+    assert killed_and_taken_up(ledger, database_url, trouble, entries(proven), cut)
+
+
 @pytest.mark.parametrize(
     "after",
     [
