@@ -14,6 +14,7 @@ from lab.ward.schedule import (
     Schedule,
     briefly_frozen,
     killed_and_frozen,
+    killed_and_frozen_in_turn,
     lied_to,
     overtaken,
     taken_back,
@@ -30,6 +31,11 @@ PARTS: dict[str, Callable[[], Iterable[Schedule]]] = {
     "taken back, frozen": lambda: taken_back(Faulty.FREEZE),
     "taken back otherwise": taken_back_otherwise,
 }
+EVERY_DAY = PARTS | {
+    "killed": lambda: killed_and_frozen_in_turn(Faulty.KILL),
+    "frozen": lambda: killed_and_frozen_in_turn(Faulty.FREEZE),
+}
+"""What the tests play; ``bench/faults.py`` plays all."""
 _PLAYS_OF_A_BUG = 3
 _AT_A_TIME = 16
 """Schedules mostly wait for claims and leases to run out."""

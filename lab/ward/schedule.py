@@ -135,11 +135,26 @@ class Schedule:
         return not (self.lies or self.undo_lies or self.blind or self.meanwhile or self.at_most is not None)
 
 
+_BESIDE = (Workers.TWICE, Workers.SAME, Workers.TREE)
+
+
 def killed_and_frozen(what: Faulty) -> Iterator[Schedule]:
     """At every point, alone, started twice, and beside another incident on the same target or above it."""
-    for workers in (Workers.ALONE, Workers.TWICE, Workers.SAME, Workers.TREE):
+    for workers in (Workers.ALONE, *_BESIDE):
         for point in POINTS:
             yield Schedule(workers, (Fault(point, what),))
+    yield from _later_and_asked(what)
+
+
+def killed_and_frozen_in_turn(what: Faulty) -> Iterator[Schedule]:
+    """At every point alone, and with one of the others in turn: another one when frozen than when killed."""
+    for number, point in enumerate(POINTS, start=int(what is Faulty.FREEZE)):
+        for workers in (Workers.ALONE, _BESIDE[number % len(_BESIDE)]):
+            yield Schedule(workers, (Fault(point, what),))
+    yield from _later_and_asked(what)
+
+
+def _later_and_asked(what: Faulty) -> Iterator[Schedule]:
     for point in PER_ACTION:
         yield Schedule(faults=(Fault(point, what, times=2),))
     for point in SETTLING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.ward.matrix import PARTS, play_all, told
+from lab.ward.matrix import EVERY_DAY, play_all, told
 from lab.ward.play import Lab
 
 pytestmark = pytest.mark.timeout(900)
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 def test_whatever_happens_every_effect_is_there_once_or_a_person_was_called(
     lab: Lab, part: str, record_property: Callable[[str, object], None]
 ) -> None:
-    played = play_all(lab, PARTS[part]())
+    played = play_all(lab, EVERY_DAY[part]())
 
     record_property("counted", told(part, played))
     assert [str(game) for game in played if not game.count.clean] == []

@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.ward.matrix import PARTS, play_all, told
+from lab.ward.matrix import EVERY_DAY, play_all, told
 from lab.ward.play import Lab
 from lab.ward.schedule import randomly
 
 pytestmark = pytest.mark.timeout(900)
 
-RANDOM_SCHEDULES = 40
+RANDOM_SCHEDULES = 20
 
 
 @pytest.mark.parametrize("part", ["frozen", "briefly frozen", "taken back, frozen"])
 def test_a_run_that_was_frozen_does_no_harm_when_it_wakes_up(
     lab: Lab, part: str, record_property: Callable[[str, object], None]
 ) -> None:
-    played = play_all(lab, PARTS[part]())
+    played = play_all(lab, EVERY_DAY[part]())
 
     record_property("counted", told(part, played))
     assert [str(game) for game in played if not game.count.clean] == []
