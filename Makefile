@@ -13,9 +13,10 @@ demo:
 	@scripts/prepare demo
 	@.venv/bin/python -m lab.demo $(if $(KEEP),--keep) $(if $(YES),--yes)
 
-# Files go to both cores, the long ones (end_to_end) first, so that none is left alone at the end: tests/conftest.py.
+# Four processes for two cores: half of the time a test waits. The long files (end_to_end) come first, so that no core
+# is left alone at the end: tests/conftest.py.
 test: lint
-	@.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=25
 
 bench:
 	@scripts/prepare demo
