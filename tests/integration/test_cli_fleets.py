@@ -33,7 +33,7 @@ STORM = {**WATCHED, "storm": {"more_than": "30%", "cooldown": "30m"}}
 @pytest.fixture(scope="module")
 def prometheus() -> Iterator[PrometheusProcess]:
     """A cluster of five, of which two are sick."""
-    with PrometheusProcess(PAGE, every_ms=200) as process:
+    with PrometheusProcess(PAGE, every_ms=500) as process:
         yield process
 
 
