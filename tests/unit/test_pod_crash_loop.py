@@ -136,6 +136,26 @@ def test_when_its_node_is_down_nothing_is_done_about_the_pod() -> None:
 
     assert made.actions == ()
     assert "the node is the trouble" in made.refusals[0].reason
+    handed = made.proposals[0].hand_over
+    assert handed is not None
+    assert (handed.flows, handed.place) == (("node-not-ready",), {"cluster": "main", "node": "n1"})
+
+
+def test_a_pending_claim_is_left_to_its_own_runbook_and_a_lost_one_to_people() -> None:
+    pending, lost = (Claim(meta=meta("data"), phase=phase) for phase in ("Pending", "Lost"))
+    mounted = [one.hand_over for one in plan(waiting_for(pending)).proposals]
+    gone = [one.hand_over for one in plan(waiting_for(lost)).proposals]
+
+    assert mounted[0] is not None
+    assert (mounted[0].flows, mounted[0].place) == (
+        ("volume-claim-pending",),
+        {"cluster": "main", "namespace": "shop", "claim": "data"},
+    )
+    assert gone == [None]
+
+
+def waiting_for(claim: Claim) -> CrashDiagnosis:
+    return seen(claims=[claim], unbound=[ClaimDiagnosis(claim=claim, now=NOW)])
 
 
 def test_a_pod_that_runs_is_nothing_to_do() -> None:

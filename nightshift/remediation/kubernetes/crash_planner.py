@@ -20,7 +20,7 @@ from nightshift.remediation.kubernetes.objects import Container, Workload, Workl
 from nightshift.remediation.kubernetes.resizing import MEBIBYTE, raise_memory, raised
 from nightshift.remediation.kubernetes.restarting import make_again, restart
 from nightshift.remediation.kubernetes.rollback import roll_back, why_not_the_release
-from nightshift.remediation.models import Plan, Proposal, Refusal, Target, format_bytes
+from nightshift.remediation.models import HandOver, Plan, Proposal, Refusal, Target, format_bytes
 from nightshift.remediation.text import counted, listed, printable
 
 NOTHING_TO_DO = "nothing to do"
@@ -79,6 +79,11 @@ def _node(case: Case) -> None:
             lifted_by=f"the node {node} being ready again, or drained",
         )
     )
+    seen = case.diagnosis.node
+    if seen is not None and not seen.is_ready:
+        place = {"cluster": case.target.part("cluster"), "node": seen.name}
+        handed = HandOver(flows=("node-not-ready",), place=place, why=case.why.words)
+        case.changes.proposals.append(Proposal(title=f"Left to the runbook for the node {node}", hand_over=handed))
 
 
 @serves("octollm.PodCrashLoopBackOff: r2.2")
@@ -221,9 +226,19 @@ def _mount(case: Case) -> None:
             detail=" ".join(case.why.evidence),
             reason="Its data has to be restored from a backup."
             if lost
-            else "A pending claim is a trouble of its own, with its own alert.",
+            else "A pending claim is a trouble of its own, with its own runbook.",
+            hand_over=None if lost else _of_claim(case),
         )
     )
+
+
+def _of_claim(case: Case) -> HandOver | None:
+    """A claim that was seen pending is bound by its own runbook."""
+    pending = [one.claim for one in case.diagnosis.unbound if one.claim.phase == "Pending"]
+    if not pending:
+        return None
+    place = {"cluster": case.target.part("cluster"), "namespace": pending[0].namespace, "claim": pending[0].name}
+    return HandOver(flows=("volume-claim-pending",), place=place, why=case.why.words)
 
 
 _REPAIRS: dict[Cause, Callable[[Case], None]] = {
