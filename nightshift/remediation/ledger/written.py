@@ -26,7 +26,9 @@ class Written:
     def out(cls, statement: Executable) -> Self:
         """This statement; values are given to the driver as they are, and what is JSON through :func:`as_json`."""
         compiled = statement.compile(dialect=psycopg.dialect())  # type: ignore[attr-defined, no-untyped-call]
-        known = {name: place.value for name, place in compiled.binds.items() if not place.required}
+        # A place that is named after an expression, such as one of JSON, has another name in the statement itself.
+        named = {compiled.escaped_bind_names.get(name, name): place for place, name in compiled.bind_names.items()}
+        known = {name: place.value for name, place in named.items() if not place.required}
         return cls(str(compiled), {name: as_json(v) if isinstance(v, dict) else v for name, v in known.items()})
 
     def ask(self, connection: Connection, **values: Any) -> CursorResult[Any]:
