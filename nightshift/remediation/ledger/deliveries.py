@@ -134,7 +134,7 @@ class Deliveries:
         """
         with reading(self._engine) as connection:
             if not _ANY_DUE.ask(connection).scalar_one():
-                return ()
+                return []
         incident = schema.incident.c
         due = (
             select(_TABLE.c.id)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kubernetes.utils.quantity import parse_quantity
 
 import nightshift.tasks.registered  # noqa: F401 - the kinds that come with Nightshift
 from nightshift.remediation.actions import ACTION_KINDS, Observation
@@ -39,7 +40,7 @@ from nightshift.remediation.kubernetes.arguments import (
     UncordonNode,
 )
 from nightshift.remediation.kubernetes.marks import CORDONED_BY, DEPLOYMENTS_BLOCKED
-from nightshift.remediation.kubernetes.objects import Pod, Workload, WorkloadKind
+from nightshift.remediation.kubernetes.objects import Pod, Quota, Workload, WorkloadKind
 from nightshift.remediation.models import Action, Quantity, Risk, Target
 from tests.fakes.kubernetes import Break, FakeCluster
 
@@ -569,6 +570,23 @@ def test_pods_of_a_deployment_are_found_by_its_selector_and_not_by_its_name(
     assert found.name.startswith("named-otherwise-")
 
 
+def _leaves(fake: FakeCluster, cluster: Cluster, free: int) -> None:
+    """A quota of the namespace that leaves so many bytes beside what is used already, also by pods of other tests."""
+
+    def hard(amount: int) -> None:
+        meta = {"name": "most", "namespace": "shop"}
+        spec = {"hard": {"limits.memory": str(amount)}}
+        fake.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": spec})
+        fake.wait_until(lambda: parse_quantity(seen().hard.get("limits.memory", 0)) == amount)
+
+    def seen() -> Quota:
+        return cluster.get(QUOTAS, "most", "shop")
+
+    hard(1024 * 1024 * MIB)
+    fake.wait_until(lambda: "limits.memory" in seen().used)
+    hard(int(parse_quantity(seen().used["limits.memory"])) + free)
+
+
 def test_what_the_pods_of_a_namespace_may_not_have_is_not_written_into_a_workload(
     fake: FakeCluster, cluster: Cluster, kinds: Callable[..., Any]
 ) -> None:
@@ -588,10 +606,8 @@ def test_what_the_pods_of_a_namespace_may_not_have_is_not_written_into_a_workloa
             kinds(wants(129), "precondition")
     finally:
         fake.remove("limitranges", "most", "shop")
-    quota = {"hard": {"limits.memory": "320Mi"}}
-    fake.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": where, "spec": quota})
     try:
-        fake.wait_until(lambda: cluster.get(QUOTAS, "most", "shop").used.get("limits.memory") == "128Mi")
+        _leaves(fake, cluster, 192 * MIB)
         kinds(wants(128), "precondition")
         with pytest.raises(TargetChangedError, match=r"quota most leaves 192.0 MiB of limits.memory"):
             kinds(wants(129), "precondition")
