@@ -102,23 +102,16 @@ class Notifier:
         """Send one message; None when it was taken, else why not."""
         try:
             channel, secret = self._place(*key)
-            return send_to(channel, secret, self._message(message), self._send)
+            return send_to(channel, secret, _message(message, self._ended(message)), self._send)
         except ConfigurationError as error:
             return str(error)
         except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
             return f"sending failed: {type(error).__name__}"
 
-    def _message(self, row: Row[Any]) -> Message:
+    def _ended(self, row: Row[Any]) -> Sequence[int]:
+        """Pages that nobody has to answer any more once this message is there."""
         over = row.step == ALL_CLEAR
-        ended = self._ledger.deliveries.pages_to(row.incident_id, row.channel) if over else ()
-        return Message(
-            for_people(row.subject.replace("\n", " "), _SUBJECT_LENGTH),  # of a mail it becomes a header
-            for_people(row.body, _BODY_LENGTH),
-            Severity.INFO if over else Severity(row.severity),
-            row.system,
-            _key(row, row.id),
-            tuple(_key(row, page) for page in ended),
-        )
+        return self._ledger.deliveries.pages_to(row.incident_id, row.channel) if over else ()
 
     def _place(self, system: str, channel: str) -> tuple[Channel | None, SecretStr]:
         if channel == DEFAULT_CHANNEL:
@@ -138,6 +131,17 @@ class Notifier:
             self._complained.add(key)
         if first:  # once per outage of a channel
             log.error("a message was not delivered", extra={"system": key[0], "channel": key[1], "error": error})
+
+
+def _message(row: Row[Any], ended: Sequence[int] = ()) -> Message:
+    return Message(
+        for_people(row.subject.replace("\n", " "), _SUBJECT_LENGTH),  # of a mail it becomes a header
+        for_people(row.body, _BODY_LENGTH),
+        Severity.INFO if row.step == ALL_CLEAR else Severity(row.severity),
+        row.system,
+        _key(row, row.id),
+        tuple(_key(row, page) for page in ended),
+    )
 
 
 def _key(row: Row[Any], message: int) -> str:

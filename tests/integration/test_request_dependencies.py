@@ -203,7 +203,10 @@ def test_a_database_is_asked_over_a_connection_of_its_own_that_ends(postgres: Po
         assert seen is not None
         assert seen.answering is Answering.WELL
         with psycopg.connect(url) as session:
-            own = "select from pg_stat_activity where datname = 'asked' and pid <> pg_backend_pid()"
+            own = (  # and not an autovacuum that has found the new database
+                "select from pg_stat_activity where datname = 'asked' and pid <> pg_backend_pid()"
+                " and backend_type = 'client backend'"
+            )
             until(lambda: session.execute(own).fetchone() is None)
     finally:
         postgres.drop_database("asked")

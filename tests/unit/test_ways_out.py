@@ -44,7 +44,7 @@ PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
 def message(text: str) -> Message:
     """As the outbox has it, made harmless."""
     opened = datetime(2026, 1, 1, tzinfo=UTC)
-    row = {"id": 1, "incident_id": 1, "system": "shop", "severity": "critical", "opened_at": opened}
+    row = {"id": 1, "incident_id": 1, "system": "shop", "severity": "critical", "opened_at": opened, "step": ""}
     return _message(SimpleNamespace(**row, subject=f"[shop] {text}", body=f"{text}\n\nIncident 1"))  # type: ignore[arg-type]
 
 
