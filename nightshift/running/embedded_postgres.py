@@ -43,7 +43,7 @@ _CLUSTER_SETTINGS = {
     "password_encryption": "scram-sha-256",
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
-    "shared_buffers": "64MB",
+    "shared_buffers": "128MB",
     "max_connections": "200",
     # A week of logs, each day overwriting the one a week ago.
     "logging_collector": "on",
