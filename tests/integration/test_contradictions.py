@@ -16,6 +16,7 @@ from nightshift.remediation.ledger import Ledger
 from nightshift.remediation.ledger.reports import report_of
 from nightshift.remediation.models import Alert, Outcome
 
+ALL_CLEAR = ("[shop] Nothing to do", "Nobody is needed any more.")
 LABELS = {"alertname": "HighDiskUsage", "system": "shop", "instance": "web1", "mountpoint": "/"}
 
 
@@ -35,8 +36,19 @@ class Story:
         (incident,) = self.ledger.incidents.list()
         claim = self.ledger.incidents.claim(incident.id, incident.attempt, uuid4(), 60)
         assert claim is not None
-        assert self.ledger.incidents.finish(claim, outcome, "/ is 40 % full, as it should be.", [])
+        assert self.ledger.incidents.finish(claim, outcome, "/ is 40 % full, as it should be.", [], ALL_CLEAR)
         return int(incident.id)
+
+    def called(self) -> None:
+        (incident,) = self.ledger.incidents.list()
+        with self.ledger.engine.begin() as connection:
+            self.ledger.deliveries.page(connection, incident.id, "pager", "/ is full", "Look.")
+        for page in self.ledger.deliveries.take(10, 60):
+            self.ledger.deliveries.delivered(page.id)
+
+    def all_clear(self) -> bool:
+        (incident,) = self.ledger.incidents.list()
+        return any(message.subject == ALL_CLEAR[0] for message in self.ledger.deliveries.of(incident.id))
 
     def told(self, watch: float = 0.0) -> list[str]:
         page_contradictions(self.ledger, self.catalogue, watch)
@@ -66,6 +78,25 @@ def test_an_expression_that_looks_back_gets_its_time(story: Story) -> None:
     story.ends(Outcome.EXPECTED)
 
     assert story.told(watch=900) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "over"),
+    [
+        (Outcome.EXPECTED, "firing", False),
+        (Outcome.EXPECTED, "resolved", True),
+        (Outcome.RESOLVED, "firing", True),
+    ],
+)
+def test_nobody_is_sent_back_to_bed_by_a_measurement_while_the_alert_fires_on(
+    story: Story, outcome: Outcome, status: str, over: bool
+) -> None:
+    story.called()
+    story.alert(status)
+
+    story.ends(outcome)
+
+    assert story.all_clear() is over
 
 
 def test_an_alert_that_ended_contradicts_nothing(story: Story) -> None:

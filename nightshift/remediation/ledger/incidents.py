@@ -347,16 +347,23 @@ class Incidents:
     ) -> bool:
         """End a claimed incident, and page in the same transaction: (channel, subject, body) each.
 
-        ``all_clear`` is subject and body for those who were called before; None: it is not over for them.
+        ``all_clear`` is subject and body for those who were called before; None: it is not over for them. Nor is it
+        where nothing was repaired and an alert of its own fires on: what was measured speaks against that alert.
         """
         with self._engine.begin() as connection:
             if not self.end(connection, claim.incident_id, outcome, reason, claim=claim):
                 return False
             for channel, subject, body in pages:
                 self._deliveries.page(connection, claim.incident_id, channel, subject, body)
-            if all_clear is not None:
+            over = outcome is Outcome.RESOLVED or not self._fires_on(connection, claim.incident_id)
+            if all_clear is not None and over:
                 self._deliveries.all_clear(connection, claim.incident_id, *all_clear)
         return True
+
+    def _fires_on(self, connection: Connection, incident_id: int) -> bool:
+        alert = schema.alert.c
+        own = exists().where(alert.incident_id == incident_id, alert.cause_rule.is_(None), alert.status == "firing")
+        return bool(connection.execute(select(own)).scalar_one())
 
     def silenced(self, incident_id: int, silences: Sequence[str], *, author: str, reason: str, seconds: float) -> None:
         """Write down that a person silenced its alerts: ids of the silences, for how long, and why."""
