@@ -233,6 +233,7 @@ def test_no_more_than_three_are_ended_at_a_time() -> None:
             cpus=st.floats(0, 8),
         ),
         max_size=12,
+        unique_by=lambda one: one.pid,  # as a kernel has it
     )
 )
 def test_whatever_runs_only_own_processes_are_ended_and_never_what_keeps_the_host(processes: list[Process]) -> None:
